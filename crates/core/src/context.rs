@@ -1,0 +1,179 @@
+//! What a call carries with it, in process and across the network alike.
+
+use crate::{Env, Error, Identity, Result, TraceContext};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The context of one piece of work: deadline, identity, trace, idempotency key, environment.
+///
+/// It is immutable and cheap to clone; the `with_…` methods return a changed copy. A deadline only ever shrinks.
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Fields>);
+
+#[derive(Clone, Debug)]
+struct Fields {
+    env: Env,
+    deadline: Option<Instant>,
+    identity: Identity,
+    trace: TraceContext,
+    correlation_id: Arc<str>,
+    idempotency_key: Option<Arc<str>>,
+}
+
+impl Context {
+    /// Starts new work for `identity`: a new trace, a new correlation id, no deadline.
+    pub fn new(env: &Env, identity: Identity) -> Self {
+        let trace = TraceContext::root(&env.rng);
+        Self(Arc::new(Fields {
+            env: env.clone(),
+            deadline: None,
+            identity,
+            trace,
+            correlation_id: format!("{:032x}", trace.trace_id).into(),
+            idempotency_key: None,
+        }))
+    }
+
+    /// Starts anonymous work in the real world; for tests, examples and command lines.
+    pub fn background() -> Self {
+        Self::new(&Env::default(), Identity::anonymous())
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    pub fn trace(&self) -> TraceContext {
+        self.0.trace
+    }
+
+    /// Returns the id that ties together everything that follows from one request.
+    pub fn correlation_id(&self) -> &str {
+        &self.0.correlation_id
+    }
+
+    /// Returns the key under which a repeated request is recognised, if the caller gave one.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.as_deref()
+    }
+
+    /// Returns the time left until the deadline; `None` without one, zero when it has passed.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.0.deadline.map(|d| d.saturating_duration_since(self.0.env.clock.now()))
+    }
+
+    /// Fails when the deadline has passed.
+    ///
+    /// # Errors
+    /// [`crate::Code::DeadlineExceeded`].
+    pub fn check(&self) -> Result<()> {
+        match self.remaining() {
+            Some(Duration::ZERO) => Err(Error::deadline_exceeded()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `work` until it ends or the deadline passes; then `work` is dropped.
+    ///
+    /// # Errors
+    /// What `work` fails with, or [`crate::Code::DeadlineExceeded`].
+    pub async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.0.deadline {
+            None => work.await,
+            Some(deadline) => {
+                self.check()?;
+                tokio::time::timeout_at(deadline, work)
+                    .await
+                    .unwrap_or_else(|_| Err(Error::deadline_exceeded()))
+            }
+        }
+    }
+
+    /// Returns a copy that ends at `deadline`, or earlier if it already did.
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        let deadline = self.0.deadline.map_or(deadline, |d| d.min(deadline));
+        self.change(|f| f.deadline = Some(deadline))
+    }
+
+    /// Returns a copy that ends after `timeout`, or earlier if it already did.
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        self.with_deadline(self.0.env.clock.now() + timeout)
+    }
+
+    pub fn with_identity(&self, identity: Identity) -> Self {
+        self.change(|f| f.identity = identity)
+    }
+
+    /// Returns a copy in another trace position, as read from an incoming header.
+    pub fn with_trace(&self, trace: TraceContext) -> Self {
+        self.change(|f| f.trace = trace)
+    }
+
+    pub fn with_correlation_id(&self, id: &str) -> Self {
+        self.change(|f| f.correlation_id = id.into())
+    }
+
+    pub fn with_idempotency_key(&self, key: &str) -> Self {
+        self.change(|f| f.idempotency_key = Some(key.into()))
+    }
+
+    /// Returns a copy without an idempotency key: what a callee's own calls start from.
+    pub fn without_idempotency_key(&self) -> Self {
+        if self.0.idempotency_key.is_none() {
+            self.clone()
+        } else {
+            self.change(|f| f.idempotency_key = None)
+        }
+    }
+
+    /// Returns a copy whose span is a child of this one.
+    pub fn child_span(&self) -> Self {
+        let trace = self.0.trace.child(&self.0.env.rng);
+        self.change(|f| f.trace = trace)
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Fields)) -> Self {
+        let mut fields = Fields::clone(&self.0);
+        edit(&mut fields);
+        Self(Arc::new(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+
+    #[test]
+    fn a_deadline_only_shrinks() {
+        let cx = Context::background().with_timeout(Duration::from_secs(1));
+        let longer = cx.with_timeout(Duration::from_secs(60));
+        assert_eq!(cx.deadline(), longer.deadline());
+        assert!(cx.with_timeout(Duration::from_millis(1)).deadline() < cx.deadline());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_past_its_deadline_is_dropped() {
+        let cx = Context::background().with_timeout(Duration::from_millis(10));
+        let outcome: Result<()> = cx.within(std::future::pending()).await;
+        assert_eq!(outcome.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(cx.check().unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[test]
+    fn a_child_span_stays_in_its_trace() {
+        let cx = Context::background();
+        let child = cx.child_span();
+        assert_eq!(cx.trace().trace_id, child.trace().trace_id);
+        assert_ne!(cx.trace().span_id, child.trace().span_id);
+    }
+}

@@ -1,0 +1,89 @@
+//! Background work with an owner: it can be told to stop, and waited for.
+
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A group of tasks that stop together. Cheap to clone; every clone is the same group.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// How many tasks had not ended when the wait was over.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unfinished(pub usize);
+
+impl Tasks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a group that stops with this one, or earlier by itself.
+    pub fn child(&self) -> Self {
+        Self { tracker: TaskTracker::new(), stop: self.stop.child_token() }
+    }
+
+    /// Runs `work` in the background. It is expected to end soon after [`Tasks::stopping`]; a panic is logged.
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.tracker.spawn(work);
+        // The second task only reports a panic of the first; it ends with it.
+        self.tracker.spawn(async move {
+            if let Err(error) = handle.await
+                && error.is_panic()
+            {
+                tracing::error!(task = name, "a background task panicked");
+            }
+        });
+    }
+
+    /// Runs `work` in the background and drops it as soon as the group stops: for work that is safe to drop anywhere.
+    pub fn spawn_until_stopped(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.spawn(name, async move {
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
+    /// Asks every task of the group to end.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until the group is asked to end.
+    pub async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Asks every task to end and waits for that, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Unfinished`] with the number of tasks still running.
+    pub async fn drain(&self, limit: Duration) -> Result<(), Unfinished> {
+        self.stop();
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.map_err(|_| Unfinished(self.tracker.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_tasks_that_obey_and_reports_those_that_do_not() {
+        let tasks = Tasks::new();
+        let obeying = tasks.clone();
+        tasks.spawn("obeys", async move { obeying.stopping().await });
+        assert_eq!(tasks.drain(Duration::from_secs(1)).await, Ok(()));
+
+        let tasks = Tasks::new();
+        tasks.spawn("hangs", std::future::pending());
+        assert!(tasks.drain(Duration::from_secs(1)).await.is_err());
+    }
+}
