@@ -99,7 +99,7 @@ impl Rng {
         }
     }
 
-    /// Returns `duration` with "full jitter": uniform in `[0, duration]`.
+    /// Returns `duration` with jitter: uniform in `[0, duration]`.
     pub fn jitter(&self, duration: Duration) -> Duration {
         duration.mul_f64(self.unit())
     }

@@ -5,6 +5,7 @@
 //! whom to blame, whether a retry can help and what the client may read. What a service announces travels as an
 //! [`Envelope`]. Nothing in this crate does I/O.
 
+mod backoff;
 mod context;
 mod env;
 mod error;
@@ -13,6 +14,7 @@ mod identity;
 mod tasks;
 mod trace;
 
+pub use backoff::Backoff;
 pub use context::Context;
 pub use env::{Clock, Env, Rng};
 pub use error::{Blame, Code, Error, FieldViolation, Reason, Result, Retry};
