@@ -1,1 +1,48 @@
+//! What a service author imports.
+//!
+//! A service is a contract, a store and a function that wires them:
+//!
+//! ```ignore
+//! pub fn service() -> ServiceDef {
+//!     ServiceDef::new("orders", [OrderServiceClient::SERVICE], |host| async move {
+//!         let store = host.store(MIGRATIONS).await?;
+//!         let orders = Arc::new(Orders { store, inventory: host.client() });
+//!         host.serve(order_service(orders.clone()));
+//!         host.subscribe::<ShipmentDelivered, _>(orders);
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! A [`System`] is a list of such services. A [`Process`] runs any part of a system: it gives each service a [`Host`],
+//! starts what the service declared (handlers, subscriptions, sagas, timers, the outbox relay) and can stop it again
+//! without losing a call. Where a service runs is configuration ([`Config`]); the service cannot tell.
 
+mod config;
+mod host;
+mod instance;
+mod process;
+mod relay;
+mod service;
+
+pub use config::{Apart, Config, Limits, Placement, ROOT_PROCESS};
+pub use host::Host;
+pub use process::{Process, ProcessParts};
+pub use service::{ServiceDef, Subscriber, System};
+
+pub use banyan_core as core;
+pub use banyan_event_log as event_log;
+pub use banyan_rpc as rpc;
+pub use banyan_saga as saga;
+pub use banyan_store as store;
+
+/// The names that nearly every service uses.
+pub mod prelude {
+    pub use crate::{Host, ServiceDef, Subscriber};
+    pub use banyan_core::{Backoff, Code, Context, Env, Error, Event, Identity, IdentityKind, Payload, Reason, Result};
+    pub use banyan_rpc::{Client, Streaming};
+    pub use banyan_saga::{Outcome, Saga, Sagas, Workflow};
+    pub use banyan_store::{Migration, Query, Row, Store, Tx, Value, params};
+    pub use std::sync::Arc;
+    pub use std::time::Duration;
+}

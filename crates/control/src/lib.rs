@@ -1,1 +1,28 @@
+//! The processes of one system on one machine: which there are, which services each runs, and how a service moves.
+//!
+//! The [`root`] process hosts the event log, the gateway's way in, and every service that is not placed elsewhere. It
+//! starts the [`child`] processes, starts them anew when they die, and tells everybody where every service is. All of
+//! them speak the contract `banyan.control.v1`, proven by a secret that the root hands to its children.
+//!
+//! This serves one machine and says so: past it, an orchestrator (Kubernetes, Nomad, systemd on several hosts) starts
+//! processes and a registry finds them.
 
+pub mod child;
+mod control_service;
+mod links;
+mod log_service;
+mod process_service;
+mod remote_log;
+pub mod root;
+mod run_file;
+mod saga_admin;
+mod supervisor;
+
+/// Generated from `crates/control/proto`.
+pub mod contract {
+    #![allow(unreachable_pub, clippy::all, reason = "generated")]
+    include!("gen/mod.rs");
+}
+
+pub use remote_log::RemoteLog;
+pub use run_file::{RunFile, RunFileGuard};

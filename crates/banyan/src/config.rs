@@ -1,0 +1,225 @@
+//! A system's configuration: `banyan.toml`, then what the command line says.
+
+use banyan_core::{Error, Result};
+use banyan_resilience::FaultOptions;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The name of the process that hosts the gateway, the event log and every service not placed elsewhere.
+pub const ROOT_PROCESS: &str = "main";
+
+/// The configuration of a system. Unknown keys are refused.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder for stores, event log and run files; made with mode 0700.
+    pub data: PathBuf,
+    /// Port of the gateway on 127.0.0.1; 0 lets the system choose.
+    pub port: u16,
+    pub placement: Placement,
+    pub limits: Limits,
+    /// Makes calls between services fail on purpose; off when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultOptions>,
+    /// The settings of each service, by its name; every service checks its own.
+    pub services: BTreeMap<String, toml::Table>,
+}
+
+/// Which services share a process.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Placement {
+    /// Services that get a process of their own: a list, or `"all"`.
+    pub apart: Apart,
+    /// Processes by name, each with the services that share it.
+    pub groups: BTreeMap<String, Vec<String>>,
+}
+
+/// The services that run apart, each in a process of its own name.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Apart {
+    /// `"all"`; no other word is valid.
+    Word(String),
+    List(Vec<String>),
+}
+
+impl Default for Apart {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// Bounds that hold for every service of the system.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// How long a service may take to finish what it is doing when it stops; then it is cut off.
+    pub drain_ms_max: u64,
+    /// Attempts in all to deliver an event to a subscriber before it becomes a dead letter.
+    pub delivery_attempts_max: u32,
+    /// Events that one service handles at the same time.
+    pub deliveries_in_flight_max: usize,
+    /// Partitions of a topic that is made on first use.
+    pub topic_partitions: u32,
+    /// Events older than this are removed from the log.
+    pub topic_retention_hours: u64,
+    /// Size of the whole event log; the oldest events go first.
+    pub log_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            drain_ms_max: 10_000,
+            delivery_attempts_max: 12,
+            deliveries_in_flight_max: 256,
+            topic_partitions: 8,
+            topic_retention_hours: 24 * 7,
+            log_bytes_max: 8 << 30,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "data".into(),
+            port: 8080,
+            placement: Placement::default(),
+            limits: Limits::default(),
+            faults: None,
+            services: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not valid; the message names the file and the key.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::invalid("config", format!("cannot read {}: {e}", path.display())))?;
+        Self::parse(&text).map_err(|e| Error::invalid("config", format!("{}: {}", path.display(), e.message())))
+    }
+
+    /// Reads the text of a `banyan.toml`.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the key and the line.
+    pub fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|e| Error::invalid("config", e.to_string().trim_end().to_owned()))
+    }
+
+    /// Decides which process each of `services` belongs to.
+    ///
+    /// # Errors
+    /// If the placement names a service the system does not have, or places one twice.
+    pub fn place(&self, services: &[&'static str]) -> Result<BTreeMap<String, String>> {
+        let known = |key: &str, name: &str| match services.iter().any(|s| *s == name) {
+            true => Ok(()),
+            false => {
+                let list = services.join(", ");
+                Err(Error::invalid(key, format!("there is no service {name:?}; the system has {list}")))
+            }
+        };
+        let mut placed: BTreeMap<String, String> = BTreeMap::new();
+        for (process, members) in &self.placement.groups {
+            let key = format!("placement.groups.{process}");
+            if !valid_process_name(process) {
+                return Err(Error::invalid(key, "a process name is 1 to 40 of a-z, 0-9 and -"));
+            }
+            for service in members {
+                known(&key, service)?;
+                if let Some(other) = placed.insert(service.clone(), process.clone()) {
+                    return Err(Error::invalid(key, format!("{service} is already placed in process {other}")));
+                }
+            }
+        }
+        let apart: Vec<String> = match &self.placement.apart {
+            Apart::List(list) => list.clone(),
+            Apart::Word(word) if word == "all" => services.iter().map(|s| (*s).to_owned()).collect(),
+            Apart::Word(word) => {
+                return Err(Error::invalid("placement.apart", format!("expected a list or \"all\", found {word:?}")));
+            }
+        };
+        for service in apart {
+            known("placement.apart", &service)?;
+            placed.entry(service.clone()).or_insert(service);
+        }
+        for service in services {
+            placed.entry((*service).to_owned()).or_insert_with(|| ROOT_PROCESS.to_owned());
+        }
+        for service in self.services.keys() {
+            known(&format!("services.{service}"), service)?;
+        }
+        Ok(placed)
+    }
+
+    /// Reads the settings of one service.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the key.
+    pub fn settings<T: serde::de::DeserializeOwned>(&self, service: &str) -> Result<T> {
+        let table = self.services.get(service).cloned().unwrap_or_default();
+        serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
+            let key = format!("services.{service}.{}", e.path());
+            Error::invalid(key.trim_end_matches('.'), e.into_inner().to_string().trim_end().to_owned())
+        })
+    }
+}
+
+/// Tells whether `name` may name a process: 1 to 40 of `a-z`, `0-9` and `-`.
+fn valid_process_name(name: &str) -> bool {
+    (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICES: [&str; 3] = ["orders", "payments", "users"];
+
+    fn placed(text: &str) -> Result<BTreeMap<String, String>> {
+        Config::parse(text)?.place(&SERVICES)
+    }
+
+    #[test]
+    fn services_share_the_root_process_unless_placed() {
+        let map = placed("[placement]\napart = ['payments']\ngroups = { back = ['orders'] }").unwrap();
+        assert_eq!((&*map["users"], &*map["payments"], &*map["orders"]), ("main", "payments", "back"));
+        let all = placed("placement.apart = 'all'").unwrap();
+        assert!(all.iter().all(|(service, process)| service == process));
+    }
+
+    #[test]
+    fn mistakes_name_their_key() {
+        for (text, part) in [
+            ("prot = 1", "prot"),
+            ("placement.apart = ['paymens']", "placement.apart: there is no service \"paymens\""),
+            ("placement.apart = 'some'", "placement.apart"),
+            ("placement.groups = { a = ['orders'], b = ['orders'] }", "already placed in process a"),
+            ("placement.groups = { 'A B' = [] }", "placement.groups.A B"),
+            ("services.paymens.x = 1", "services.paymens"),
+        ] {
+            let error = placed(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_service_refuses_settings_it_does_not_know() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only the errors matter here")]
+        struct Settings {
+            flow: String,
+        }
+        let config = Config::parse("services.orders.flow = 3").unwrap();
+        let error = config.settings::<Settings>("orders").unwrap_err();
+        assert_eq!(error.violations()[0].field, "services.orders.flow");
+    }
+}

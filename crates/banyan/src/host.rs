@@ -1,0 +1,162 @@
+//! What the platform gives to a service when it starts, and what the service declares to it.
+
+use crate::config::Config;
+use crate::{Process, Subscriber};
+use banyan_core::{BoxFuture, Context, Env, Error, Event, Identity, Result};
+use banyan_event_log::{Delivery, Handler};
+use banyan_rpc::{Client, Service};
+use banyan_saga::{SagaOptions, Sagas};
+use banyan_store::{Migration, Store, StoreOptions};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A service's access to the platform. Cheap to clone.
+///
+/// It reaches the service's own store and settings, clients of other services, and nothing else: there is no way
+/// from here to another service's data.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    name: &'static str,
+    env: Env,
+    config: Arc<Config>,
+    process: Process,
+    declared: Mutex<Declared>,
+}
+
+/// What a service declared while it was wired; the instance runs it.
+#[derive(Default)]
+pub(crate) struct Declared {
+    pub(crate) store: Option<Store>,
+    pub(crate) sagas: Option<Sagas>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) subscribers: HashMap<&'static str, EventHandler>,
+    pub(crate) topics: Vec<&'static str>,
+    pub(crate) timers: Vec<Timer>,
+}
+
+pub(crate) type EventHandler =
+    Arc<dyn Fn(Context, Delivery) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static>;
+
+pub(crate) struct Timer {
+    pub(crate) name: &'static str,
+    pub(crate) period: Duration,
+    pub(crate) work: Box<dyn Fn(Context) -> BoxFuture<'static, Result<()>> + Send + Sync>,
+}
+
+impl Host {
+    pub(crate) fn new(name: &'static str, env: Env, config: Arc<Config>, process: Process) -> Self {
+        Self(Arc::new(Inner { name, env, config, process, declared: Mutex::default() }))
+    }
+
+    /// Returns the service's name.
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    /// Starts new work in the service's own name: no deadline, a new trace.
+    pub fn context(&self) -> Context {
+        Context::new(&self.0.env, Identity::service(self.0.name))
+    }
+
+    /// Reads the service's settings (`[services.<name>]`); a type with defaults and `deny_unknown_fields` is best.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the key.
+    pub fn settings<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        self.0.config.settings(self.0.name)
+    }
+
+    /// Opens the service's store, brings it up to date with `migrations`, and has its outbox relayed.
+    ///
+    /// # Errors
+    /// If the store is open elsewhere, damaged, or its migrations do not fit. A second call is an error.
+    pub async fn store(&self, migrations: &'static [Migration]) -> Result<Store> {
+        let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
+        let store = Store::open(StoreOptions::new(self.0.name, path, self.0.env.clone())).await?;
+        // From here on the instance owns the store and closes it, also when the wiring fails further on.
+        if self.0.declared.lock().store.replace(store.clone()).is_some() {
+            return Err(Error::internal(format!("service {} opened its store twice", self.0.name)));
+        }
+        store.migrate(self.0.name, migrations).await?;
+        Ok(store)
+    }
+
+    /// Returns the saga engine over the service's `store`. Register the workflows before the wiring ends.
+    ///
+    /// # Errors
+    /// If the journal's tables cannot be made.
+    pub async fn sagas(&self, store: &Store) -> Result<Sagas> {
+        let sagas = Sagas::new(store.clone(), SagaOptions::default(), self.0.env.clone()).await?;
+        self.0.declared.lock().sagas = Some(sagas.clone());
+        Ok(sagas)
+    }
+
+    /// Returns a client of another service, wherever it runs.
+    pub fn client<C: Client>(&self) -> C {
+        C::new(self.0.process.directory().channel(C::SERVICE))
+    }
+
+    /// Serves a contract.
+    pub fn serve(&self, service: Service) {
+        self.0.declared.lock().services.push(service);
+    }
+
+    /// Delivers the events `E` to `subscriber`. One subscriber per event type and service.
+    ///
+    /// # Panics
+    /// If the service already subscribes to `E`: a mistake in the program, found at its first start.
+    pub fn subscribe<E: Event, S: Subscriber<E>>(&self, subscriber: Arc<S>) {
+        let handler: EventHandler = Arc::new(move |cx, delivery| {
+            let subscriber = Arc::clone(&subscriber);
+            Box::pin(async move {
+                let event = delivery.envelope.decode::<E>()?;
+                subscriber.on_event(&cx, event).await
+            })
+        });
+        let mut declared = self.0.declared.lock();
+        assert!(
+            declared.subscribers.insert(E::TYPE, handler).is_none(),
+            "service {} subscribes to {} twice",
+            self.0.name,
+            E::TYPE
+        );
+        if !declared.topics.contains(&E::TOPIC) {
+            declared.topics.push(E::TOPIC);
+        }
+    }
+
+    /// Runs `work` every `period`, one run at a time, first after one period. An error is logged.
+    pub fn every<F, Fut>(&self, name: &'static str, period: Duration, work: F)
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let work = move |cx| -> BoxFuture<'static, Result<()>> { Box::pin(work(cx)) };
+        self.0.declared.lock().timers.push(Timer { name, period, work: Box::new(work) });
+    }
+
+    pub(crate) fn take_declared(&self) -> Declared {
+        std::mem::take(&mut *self.0.declared.lock())
+    }
+}
+
+/// Dispatches a delivery to the subscriber of its event type.
+pub(crate) struct Dispatch(pub(crate) HashMap<&'static str, EventHandler>);
+
+impl Handler for Dispatch {
+    fn handle(&self, cx: Context, delivery: Delivery) -> BoxFuture<'static, Result<()>> {
+        match self.0.get(delivery.envelope.event_type.as_str()) {
+            Some(handler) => handler(cx, delivery),
+            // A topic carries several event types; what nobody here subscribes to is not for us.
+            None => Box::pin(std::future::ready(Ok(()))),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The outbox relay: what a service published in its transactions goes to the event log, in order.
+
+use banyan_core::{Backoff, Env, Result, Tasks};
+use banyan_event_log::EventLog;
+use banyan_store::Outbox;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events that go to the log in one batch.
+const BATCH_MAX: usize = 512;
+/// How often the outbox is looked at even if nothing announced a change.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Moves events from `outbox` to `log` until `tasks` stop. An event leaves the outbox after the log has it durably, so
+/// that a crash in between publishes it twice, and never not at all; consumers recognise it by its id.
+pub(crate) async fn relay(service: &'static str, outbox: Outbox, log: Arc<dyn EventLog>, env: Env, tasks: Tasks) {
+    let backoff = Backoff { attempts_max: u32::MAX, ..Backoff::default() };
+    let mut failures = 0u32;
+    while !tasks.is_stopping() {
+        match relay_batch(&outbox, log.as_ref()).await {
+            Ok(0) => {
+                failures = 0;
+                tokio::select! {
+                    () = outbox.changed() => {}
+                    () = tokio::time::sleep(POLL) => {}
+                    () = tasks.stopping() => {}
+                }
+            }
+            Ok(_) => failures = 0,
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                tracing::warn!(service, failures, ?error, "the outbox could not be relayed; it is tried again");
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.delay(failures, &env.rng)) => {}
+                    () = tasks.stopping() => {}
+                }
+            }
+        }
+    }
+}
+
+async fn relay_batch(outbox: &Outbox, log: &dyn EventLog) -> Result<usize> {
+    let pending = outbox.pending(BATCH_MAX).await?;
+    if pending.is_empty() {
+        return Ok(0);
+    }
+    let (ids, events): (Vec<i64>, Vec<_>) = pending.into_iter().unzip();
+    log.publish(events).await?;
+    outbox.sent(&ids).await?;
+    Ok(ids.len())
+}

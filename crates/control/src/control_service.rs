@@ -1,0 +1,58 @@
+//! What the root answers to its children and to operators.
+
+use crate::contract as api;
+use crate::supervisor::Supervisor;
+use banyan_core::{Context, Result};
+use std::sync::Arc;
+
+/// Serves `banyan.control.v1.ControlService`.
+pub(crate) struct ControlApi {
+    pub(crate) system: &'static str,
+    pub(crate) supervisor: Arc<Supervisor>,
+}
+
+impl api::ControlService for ControlApi {
+    async fn register_process(
+        &self,
+        _: &Context,
+        req: api::RegisterProcessRequest,
+    ) -> Result<api::RegisterProcessResponse> {
+        self.supervisor.register(&req).await?;
+        Ok(api::RegisterProcessResponse {})
+    }
+
+    async fn get_system(&self, _: &Context, _: api::GetSystemRequest) -> Result<api::SystemStatus> {
+        let (processes, services) = self.supervisor.status().await;
+        Ok(api::SystemStatus { name: self.system.to_owned(), processes, services })
+    }
+
+    async fn move_service(&self, _: &Context, req: api::MoveServiceRequest) -> Result<api::MoveServiceResponse> {
+        let paused = self.supervisor.move_service(&req.service, &req.process).await?;
+        Ok(api::MoveServiceResponse { paused_ms: paused.as_millis() as u64 })
+    }
+
+    async fn list_sagas(&self, cx: &Context, req: api::ListSagasRequest) -> Result<api::ListSagasResponse> {
+        let mut sagas = Vec::new();
+        let clients = match req.service.as_str() {
+            "" => self.supervisor.clients().await,
+            service => vec![self.supervisor.client_of(service).await?],
+        };
+        for client in clients {
+            sagas.extend(client.list_local_sagas(cx, req.clone()).await?.sagas);
+        }
+        sagas.sort_by_key(|s| std::cmp::Reverse(s.updated_ms));
+        Ok(api::ListSagasResponse { sagas })
+    }
+
+    async fn get_saga(&self, cx: &Context, req: api::GetSagaRequest) -> Result<api::SagaDetail> {
+        self.supervisor.client_of(&req.service).await?.get_local_saga(cx, req).await
+    }
+
+    async fn retry_saga(&self, cx: &Context, req: api::RetrySagaRequest) -> Result<api::RetrySagaResponse> {
+        self.supervisor.client_of(&req.service).await?.retry_local_saga(cx, req).await
+    }
+
+    async fn cancel_saga(&self, cx: &Context, req: api::CancelSagaRequest) -> Result<api::CancelSagaResponse> {
+        self.supervisor.client_of(&req.service).await?.cancel_local_saga(cx, req).await
+    }
+}

@@ -1,0 +1,196 @@
+//! The event log as seen from a process that does not host it.
+
+use crate::contract as api;
+use banyan_core::{BoxFuture, Context, Env, Envelope, Error, Identity, Result, Tasks};
+use banyan_event_log::{
+    Delivery, EventLog, GroupInfo, GroupPartition, Page, PartitionRange, Position, ReadFrom, SeekTo, StartAt,
+    Subscription, SubscriptionSpec, TopicConfig, TopicInfo,
+};
+use std::time::Duration;
+
+/// How long one call waits for records before it asks again.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long a call to the log may take beyond that.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An [`EventLog`] that another process of the system hosts.
+#[derive(Clone)]
+pub struct RemoteLog {
+    client: api::LogServiceClient,
+    process: String,
+    env: Env,
+    tasks: Tasks,
+}
+
+impl RemoteLog {
+    /// Reaches the log through `client`, on behalf of the process named `process`: when that process dies, the log
+    /// gives its partitions to others at once.
+    pub fn new(client: api::LogServiceClient, process: &str, env: Env) -> Self {
+        Self { client, process: process.to_owned(), env, tasks: Tasks::new() }
+    }
+
+    fn context(&self) -> Context {
+        Context::new(&self.env, Identity::service("log")).with_timeout(CALL_TIMEOUT)
+    }
+}
+
+impl EventLog for RemoteLog {
+    fn publish(&self, events: Vec<Envelope>) -> BoxFuture<'_, Result<Vec<Position>>> {
+        Box::pin(async move {
+            let events = events.into_iter().map(Into::into).collect();
+            let answer = self.client.publish(&self.context(), api::PublishRequest { events }).await?;
+            let position = |p: api::Position| Position { topic: p.topic, partition: p.partition, offset: p.offset };
+            Ok(answer.positions.into_iter().map(position).collect())
+        })
+    }
+
+    fn subscribe(&self, spec: SubscriptionSpec) -> BoxFuture<'_, Result<Box<dyn Subscription>>> {
+        Box::pin(async move {
+            let request = api::SubscribeRequest {
+                group: spec.group,
+                topics: spec.topics,
+                member: format!("{}/{}", self.process, spec.member),
+                from_end: matches!(spec.start, StartAt::End),
+                session_timeout_ms: spec.session_timeout.as_millis() as u64,
+            };
+            let answer = self.client.subscribe(&self.context(), request).await?;
+            let subscription: Box<dyn Subscription> =
+                Box::new(RemoteSubscription { log: self.clone(), id: answer.subscription });
+            Ok(subscription)
+        })
+    }
+
+    fn read(&self, from: ReadFrom) -> BoxFuture<'_, Result<Page>> {
+        Box::pin(async move {
+            let request = api::ReadRequest {
+                topic: from.topic.clone(),
+                partition: from.partition,
+                offset: from.offset,
+                records_max: from.records_max as u32,
+                bytes_max: from.bytes_max as u64,
+            };
+            let answer = self.client.read(&self.context(), request).await?;
+            let records = answer.records.into_iter().map(delivery).collect::<Result<_>>()?;
+            Ok(Page { records, next_offset: answer.next_offset, end_offset: answer.end_offset })
+        })
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
+        Box::pin(async move {
+            let answer = self.client.list_topics(&self.context(), api::ListTopicsRequest {}).await?;
+            Ok(answer.topics.into_iter().map(topic_from_wire).collect())
+        })
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>>> {
+        Box::pin(async move {
+            let answer = self.client.list_groups(&self.context(), api::ListGroupsRequest {}).await?;
+            Ok(answer.groups.into_iter().map(group_from_wire).collect())
+        })
+    }
+
+    fn configure(&self, config: TopicConfig) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let request = api::ConfigureTopicRequest {
+                topic: config.topic,
+                partitions: config.partitions,
+                retention_ms: config.retention_ms,
+                retention_bytes: config.retention_bytes,
+            };
+            self.client.configure_topic(&self.context(), request).await.map(drop)
+        })
+    }
+
+    fn seek<'a>(&'a self, group: &'a str, topic: &'a str, to: SeekTo) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            use api::seek_request::To;
+            let to = match to {
+                SeekTo::Start => To::Start(true),
+                SeekTo::End => To::End(true),
+                SeekTo::Offset { partition, offset } => To::Offset(api::PartitionOffset { partition, offset }),
+                SeekTo::Time(ms) => To::TimeMs(ms),
+            };
+            let request = api::SeekRequest { group: group.to_owned(), topic: topic.to_owned(), to: Some(to) };
+            self.client.seek(&self.context(), request).await.map(drop)
+        })
+    }
+}
+
+struct RemoteSubscription {
+    log: RemoteLog,
+    id: String,
+}
+
+impl Drop for RemoteSubscription {
+    /// Leaves the group, so that others take over its partitions now and not after a time-out.
+    fn drop(&mut self) {
+        let log = self.log.clone();
+        let subscription = std::mem::take(&mut self.id);
+        self.log.tasks.spawn("unsubscribe", async move {
+            let request = api::UnsubscribeRequest { subscription };
+            if let Err(error) = log.client.unsubscribe(&log.context(), request).await {
+                tracing::debug!(?error, "could not leave the consumer group; its session will time out");
+            }
+        });
+    }
+}
+
+impl Subscription for RemoteSubscription {
+    fn next(&mut self, records_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        Box::pin(async move {
+            let request = api::NextRequest {
+                subscription: self.id.clone(),
+                records_max: records_max as u32,
+                wait_ms: WAIT.as_millis() as u64,
+            };
+            let answer = self.log.client.next(&self.log.context().with_timeout(WAIT + CALL_TIMEOUT), request).await?;
+            answer.records.into_iter().map(delivery).collect()
+        })
+    }
+
+    fn commit<'a>(&'a mut self, topic: &'a str, partition: u32, next_offset: u64) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let request = api::CommitRequest {
+                subscription: self.id.clone(),
+                topic: topic.to_owned(),
+                partition,
+                next_offset,
+            };
+            self.log.client.commit(&self.log.context(), request).await.map(drop)
+        })
+    }
+}
+
+fn delivery(record: api::Record) -> Result<Delivery> {
+    let envelope: Envelope = record.event.ok_or_else(|| Error::data_loss("a record came without its event"))?.into();
+    Ok(Delivery { topic: envelope.topic.clone(), partition: record.partition, offset: record.offset, envelope })
+}
+
+fn topic_from_wire(topic: api::Topic) -> TopicInfo {
+    let range = |p: api::PartitionRange| PartitionRange {
+        partition: p.partition,
+        start_offset: p.start_offset,
+        end_offset: p.end_offset,
+    };
+    TopicInfo {
+        topic: topic.topic,
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes,
+        partitions: topic.partitions.into_iter().map(range).collect(),
+    }
+}
+
+fn group_from_wire(group: api::Group) -> GroupInfo {
+    let partition = |p: api::GroupPartition| GroupPartition {
+        topic: p.topic,
+        partition: p.partition,
+        committed_offset: p.committed_offset,
+        end_offset: p.end_offset,
+        error: Some(p.error).filter(|e| !e.is_empty()),
+    };
+    GroupInfo {
+        group: group.group,
+        members: group.members,
+        partitions: group.partitions.into_iter().map(partition).collect(),
+    }
+}

@@ -1,0 +1,151 @@
+//! The root process of a system: event log, registry, supervisor, and the services that are not placed elsewhere.
+
+use crate::contract as api;
+use crate::control_service::ControlApi;
+use crate::log_service::LogServer;
+use crate::process_service::{ProcessAgent, ProcessApi};
+use crate::run_file::{RunFile, RunFileGuard};
+use crate::supervisor::{Parts, Supervisor};
+use banyan::event_log::{EmbeddedLog, EmbeddedOptions};
+use banyan::rpc::{Directory, DirectoryOptions, Server, ServerOptions};
+use banyan::{Config, Process, ProcessParts, System};
+use banyan_core::{Env, Error, Result, Tasks};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often subscriptions of clients that have gone are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// A running root process.
+pub struct Root {
+    process: Process,
+    server: Server,
+    supervisor: Arc<Supervisor>,
+    log: Arc<EmbeddedLog>,
+    peer_secret: String,
+    tasks: Tasks,
+    run_file: Option<RunFileGuard>,
+}
+
+impl Root {
+    /// Opens the event log, then starts every process and service as `config` places them. Returns when all serve.
+    ///
+    /// # Errors
+    /// If the data folder is in use, a service cannot start, or the placement names what is not there. What had been
+    /// started is stopped again.
+    pub async fn start(system: System, config: Config, env: Env) -> Result<Self> {
+        let peer_secret = new_secret()?;
+        make_private(&config.data)?;
+        let log = Arc::new(EmbeddedLog::open(log_options(&config, &env)).await?);
+        let directory = directory(&env, &config, &peer_secret);
+        let server = Server::bind(ServerOptions::internal(&env, 0, &peer_secret, system.descriptors())).await?;
+        let config = Arc::new(config);
+        let process = Process::new(ProcessParts {
+            system: system.clone(),
+            config: config.clone(),
+            env: env.clone(),
+            directory: directory.clone(),
+            log: log.clone(),
+        });
+        let agent = ProcessAgent::new(process.clone(), server.clone());
+        let log_server = Arc::new(LogServer::new(env.clone(), log.clone()));
+        let tasks = Tasks::new();
+        let supervisor = Supervisor::new(Parts {
+            env: env.clone(),
+            system: system.clone(),
+            config,
+            agent: agent.clone(),
+            log: log_server.clone(),
+            url: server.url(),
+            peer_secret: peer_secret.clone(),
+            directory,
+            tasks: tasks.clone(),
+        })?;
+        let control = ControlApi { system: system.name(), supervisor: supervisor.clone() };
+        server.add(api::process_service(Arc::new(ProcessApi(agent))));
+        server.add(api::log_service(log_server.clone()));
+        server.add(api::control_service(Arc::new(control)));
+        tasks.spawn_until_stopped("close idle subscriptions", async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                log_server.close_idle();
+            }
+        });
+        let root = Self { process, server, supervisor, log, peer_secret, tasks, run_file: None };
+        if let Err(error) = root.supervisor.start().await {
+            root.stop().await;
+            return Err(error);
+        }
+        Ok(root)
+    }
+
+    /// Returns the root's own process: its directory reaches every service of the system.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Writes the run file, by which command lines find the system, whose gateway is at `url`.
+    ///
+    /// # Errors
+    /// If the data folder cannot be written.
+    pub fn announce(&mut self, url: &str) -> Result<()> {
+        let file = RunFile {
+            system: self.process.system().name().to_owned(),
+            pid: std::process::id(),
+            url: url.to_owned(),
+            control_url: self.server.url(),
+            peer_secret: self.peer_secret.clone(),
+        };
+        self.run_file = Some(file.write(&self.process.config().data)?);
+        Ok(())
+    }
+
+    /// Drains: children first told, own services stopped meanwhile, then the log is closed.
+    pub async fn stop(mut self) {
+        let limit = Duration::from_millis(self.process.config().limits.drain_ms_max);
+        self.run_file = None;
+        self.process.directory().shut_down();
+        self.supervisor.stop().await;
+        let (drained, ()) = tokio::join!(self.tasks.drain(limit * 3), self.process.stop_all());
+        if let Err(unfinished) = drained {
+            tracing::warn!(tasks = unfinished.0, "the supervisor's tasks outlasted the drain limit");
+        }
+        self.server.shutdown(limit).await;
+        if let Err(error) = self.log.close().await {
+            tracing::error!(?error, "the event log did not close cleanly");
+        }
+    }
+}
+
+/// Makes the directory of a process: the channels' policies and, if configured, their faults.
+pub(crate) fn directory(env: &Env, config: &Config, peer_secret: &str) -> Directory {
+    Directory::new(DirectoryOptions {
+        peer_secret: Some(peer_secret.to_owned()),
+        faults: config.faults.clone(),
+        ..DirectoryOptions::new(env.clone())
+    })
+}
+
+fn log_options(config: &Config, env: &Env) -> EmbeddedOptions {
+    let mut options = EmbeddedOptions::new(config.data.join("log"), env.clone());
+    options.partitions_default = config.limits.topic_partitions;
+    options.retention_ms_default = config.limits.topic_retention_hours * 3_600_000;
+    options.log_bytes_max = config.limits.log_bytes_max;
+    options
+}
+
+/// Makes the data folder, for its user alone.
+fn make_private(data: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|e| {
+        Error::invalid("data", format!("cannot make the folder {}: {e}", data.display()))
+    })
+}
+
+/// Makes the secret by which the system's processes know each other: 256 bits from the operating system.
+fn new_secret() -> Result<String> {
+    let mut bytes = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gives no randomness"))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
