@@ -1,0 +1,301 @@
+//! The handlers of one contract service, and the gate before them.
+
+use crate::gate::{Gate, Pass};
+use crate::message::{Message, MessageStream, Messages};
+use crate::{Kind, MethodInfo, Streaming};
+use banyan_core::{BoxFuture, Code, Context, Error, Payload, Reason, Result, Retry};
+use futures::{FutureExt, Stream, StreamExt};
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
+
+/// How many calls a service works on at once, unless its builder says otherwise.
+const CALLS_MAX_DEFAULT: usize = 1024;
+
+/// The bytes of a request are not the message that the method takes.
+pub const MALFORMED_MESSAGE: Reason = Reason::new("MALFORMED_MESSAGE");
+
+/// The handler table of one contract service. Cheap to clone; every clone is the same service.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    name: &'static str,
+    descriptors: &'static [u8],
+    methods: HashMap<&'static str, Method>,
+    gate: Gate,
+}
+
+struct Method {
+    info: &'static MethodInfo,
+    handler: Handler,
+}
+
+type Handler = Box<dyn Fn(Context, Messages) -> BoxFuture<'static, Result<Messages>> + Send + Sync>;
+
+/// Builds a [`Service`] from typed closures; made by [`Service::builder`].
+pub struct ServiceBuilder {
+    name: &'static str,
+    descriptors: &'static [u8],
+    methods: HashMap<&'static str, Method>,
+    calls_max: usize,
+}
+
+impl Service {
+    /// Starts the table of the contract service `name` (its full name), described by an encoded `FileDescriptorSet`.
+    pub fn builder(name: &'static str, descriptors: &'static [u8]) -> ServiceBuilder {
+        ServiceBuilder { name, descriptors, methods: HashMap::new(), calls_max: CALLS_MAX_DEFAULT }
+    }
+
+    /// Returns the full name of the contract service.
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    /// Returns the encoded `FileDescriptorSet` that describes the service.
+    pub fn descriptors(&self) -> &'static [u8] {
+        self.0.descriptors
+    }
+
+    /// Returns the methods that have a handler, in no order.
+    pub fn methods(&self) -> impl Iterator<Item = &'static MethodInfo> {
+        self.0.methods.values().map(|method| method.info)
+    }
+
+    /// Refuses new calls with `SERVICE_MOVING` and waits until those in flight, streams included, are done.
+    ///
+    /// Callers that use a [`crate::Channel`] wait for the service to open or to appear elsewhere.
+    pub async fn close(&self) {
+        self.0.gate.close().await;
+    }
+
+    /// Accepts calls again.
+    pub fn reopen(&self) {
+        self.0.gate.open();
+    }
+
+    /// Returns how many calls are in flight, streams included.
+    pub fn in_flight(&self) -> usize {
+        self.0.gate.in_flight()
+    }
+
+    /// Waits until the gate is open.
+    pub(crate) async fn opened(&self) {
+        self.0.gate.opened().await;
+    }
+
+    pub(crate) fn method(&self, name: &str) -> Option<&'static MethodInfo> {
+        self.0.methods.get(name).map(|method| method.info)
+    }
+
+    /// Lets a call in. Until it has its pass nothing of it is consumed.
+    ///
+    /// # Errors
+    /// `SERVICE_MOVING` or `OVERLOADED`.
+    pub(crate) fn enter(&self) -> Result<Pass> {
+        self.0.gate.enter()
+    }
+
+    /// Executes a call for the caller behind `caller`, whose future it is dropped with.
+    ///
+    /// This is where a callee's context comes from, for calls from this process and from others: the caller's
+    /// identity, deadline, keys and trace, in a span of its own.
+    pub(crate) async fn execute(
+        &self,
+        pass: Pass,
+        caller: &Context,
+        name: &str,
+        request: Messages,
+    ) -> Result<Messages> {
+        let Some(method) = self.0.methods.get(name) else {
+            return Err(Error::unimplemented(format!("{} has no method {name:?}", self.0.name)));
+        };
+        let cx = caller.child_span();
+        let work = AssertUnwindSafe(async { (method.handler)(cx.clone(), request).await }).catch_unwind();
+        let outcome = cx
+            .within(work.map(|outcome| outcome.unwrap_or_else(|panic| Err(panicked(method.info, &*panic)))))
+            .await;
+        match outcome.map_err(executed)? {
+            Messages::Stream(stream) => {
+                Ok(Messages::from_stream(Answering::new(stream, pass, cx, method.info)))
+            }
+            one => Ok(one),
+        }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("name", &self.0.name).field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+impl ServiceBuilder {
+    /// Bounds the number of calls in work at once; more are refused with `OVERLOADED`. Default 1024.
+    pub fn calls_max(mut self, calls_max: usize) -> Self {
+        self.calls_max = calls_max.max(1);
+        self
+    }
+
+    pub fn unary<Req, Res, Fut>(
+        self,
+        info: &'static MethodInfo,
+        handler: impl Fn(Context, Req) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Req: Payload,
+        Res: Payload + Clone,
+        Fut: Future<Output = Result<Res>> + Send + 'static,
+    {
+        self.method(info, Kind::Unary, move |cx, request| {
+            let outcome = request.one().and_then(read_request).map(|request| handler(cx, request));
+            Box::pin(async move { Ok(Messages::One(Message::value(outcome?.await?))) })
+        })
+    }
+
+    pub fn server_streaming<Req, Res, Fut>(
+        self,
+        info: &'static MethodInfo,
+        handler: impl Fn(Context, Req) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Req: Payload,
+        Res: Payload + Clone,
+        Fut: Future<Output = Result<Streaming<Res>>> + Send + 'static,
+    {
+        self.method(info, Kind::ServerStreaming, move |cx, request| {
+            let outcome = request.one().and_then(read_request).map(|request| handler(cx, request));
+            Box::pin(async move { Ok(Messages::Stream(outcome?.await?.erase())) })
+        })
+    }
+
+    pub fn client_streaming<Req, Res, Fut>(
+        self,
+        info: &'static MethodInfo,
+        handler: impl Fn(Context, Streaming<Req>) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Req: Payload,
+        Res: Payload + Clone,
+        Fut: Future<Output = Result<Res>> + Send + 'static,
+    {
+        self.method(info, Kind::ClientStreaming, move |cx, request| {
+            let outcome = request.stream().map(read_requests).map(|requests| handler(cx, requests));
+            Box::pin(async move { Ok(Messages::One(Message::value(outcome?.await?))) })
+        })
+    }
+
+    pub fn bidirectional<Req, Res, Fut>(
+        self,
+        info: &'static MethodInfo,
+        handler: impl Fn(Context, Streaming<Req>) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Req: Payload,
+        Res: Payload + Clone,
+        Fut: Future<Output = Result<Streaming<Res>>> + Send + 'static,
+    {
+        self.method(info, Kind::Bidirectional, move |cx, request| {
+            let outcome = request.stream().map(read_requests).map(|requests| handler(cx, requests));
+            Box::pin(async move { Ok(Messages::Stream(outcome?.await?.erase())) })
+        })
+    }
+
+    pub fn build(self) -> Service {
+        let gate = Gate::new(self.name, self.calls_max);
+        Service(Arc::new(Inner {
+            name: self.name,
+            descriptors: self.descriptors,
+            methods: self.methods,
+            gate,
+        }))
+    }
+
+    /// # Panics
+    /// If the method belongs to another service or is of another kind: a mistake in the program, found at start.
+    fn method(
+        mut self,
+        info: &'static MethodInfo,
+        kind: Kind,
+        handler: impl Fn(Context, Messages) -> BoxFuture<'static, Result<Messages>> + Send + Sync + 'static,
+    ) -> Self {
+        assert_eq!((info.service, info.kind), (self.name, kind), "{} is not such a method", info.path);
+        self.methods.insert(info.name, Method { info, handler: Box::new(handler) });
+        self
+    }
+}
+
+fn read_request<T: Payload>(message: Message) -> Result<T> {
+    message.into_typed().map_err(malformed)
+}
+
+fn read_requests<T: Payload + Sized>(stream: MessageStream) -> Streaming<T> {
+    Streaming::new(stream.map(|item| item.and_then(read_request)))
+}
+
+/// What is damage in a store is the caller's mistake in a request.
+fn malformed(error: Error) -> Error {
+    if error.code() == Code::DataLoss {
+        Error::new(Code::InvalidArgument, MALFORMED_MESSAGE, "the request is not such a message")
+            .with_source(error)
+    } else {
+        error
+    }
+}
+
+/// Corrects what a handler's error claims: "certainly not executed" was true of a call further down, not of this one.
+fn executed(error: Error) -> Error {
+    if error.retry() == Retry::Safe { error.with_retry(Retry::IfIdempotent) } else { error }
+}
+
+fn panicked(method: &MethodInfo, panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    tracing::error!(method = method.path, panic = text, "a handler panicked");
+    Error::internal(format!("the handler of {} panicked: {text}", method.path))
+}
+
+/// A response stream: inside the gate until it is over, and over at the deadline.
+struct Answering {
+    /// `None` when it is over.
+    open: Option<(MessageStream, Pass)>,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    method: &'static MethodInfo,
+}
+
+impl Answering {
+    fn new(stream: MessageStream, pass: Pass, cx: Context, method: &'static MethodInfo) -> Self {
+        let deadline = cx.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+        Self { open: Some((stream, pass)), deadline, method }
+    }
+}
+
+impl Stream for Answering {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
+        let method = self.method;
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(poller).is_ready()
+        {
+            let was_open = self.open.take().is_some();
+            return Poll::Ready(was_open.then(|| Err(Error::deadline_exceeded())));
+        }
+        let Some((stream, _)) = &mut self.open else {
+            return Poll::Ready(None);
+        };
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| stream.poll_next_unpin(poller)));
+        let polled = polled.unwrap_or_else(|panic| Poll::Ready(Some(Err(panicked(method, &*panic)))));
+        match polled {
+            Poll::Ready(None) => self.open = None,
+            Poll::Ready(Some(Err(error))) => {
+                self.open = None;
+                return Poll::Ready(Some(Err(executed(error))));
+            }
+            _ => {}
+        }
+        polled
+    }
+}
