@@ -1,1 +1,49 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask setup | codegen | tidy | test`.
+//!
+//! One file per command. Nothing here ships: a user of Banyan never builds this crate.
+
+#![expect(clippy::print_stdout, reason = "a command line program speaks on stdout")]
+
+mod codegen;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own tasks", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks that this machine has what the build and the tests need, and says how to get what is missing
+    Setup,
+    /// Writes the Rust of every contract (`gen/` folders)
+    Codegen(codegen::Args),
+    /// Checks floors, file lengths, error pages, manifests and wording
+    Tidy,
+    /// Checks and tests everything, as CI does
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Setup => setup::run(),
+        Command::Codegen(args) => codegen::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Test(args) => test::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask setup`: is everything here that the build and the tests need?
+//!
+//! Today that is the pinned Rust toolchain and a C compiler (for the bundled SQLite and AWS-LC); every engine the tests
+//! use is embedded, so there is nothing to install by this command.
+
+use crate::workspace;
+use anyhow::{Context, Result};
+use std::process::Command;
+
+struct Requirement {
+    what: &'static str,
+    program: &'static str,
+    args: &'static [&'static str],
+    /// What the first line of the program's output has to contain.
+    contains: Option<String>,
+    remedy: String,
+}
+
+pub(crate) fn run() -> Result<()> {
+    let requirements = requirements()?;
+    let mut missing = 0;
+    for requirement in &requirements {
+        match found(requirement) {
+            Ok(version) => println!("ok       {:<16} {version}", requirement.what),
+            Err(problem) => {
+                missing += 1;
+                println!("MISSING  {:<16} {problem}; get it with: {}", requirement.what, requirement.remedy);
+            }
+        }
+    }
+    anyhow::ensure!(missing == 0, "{missing} of {} requirements are missing, see above", requirements.len());
+    println!("nothing is missing: `cargo xtask test` can run");
+    Ok(())
+}
+
+fn requirements() -> Result<Vec<Requirement>> {
+    let channel = pinned_channel()?;
+    let component = |name: &str| format!("rustup component add {name} --toolchain {channel}");
+    Ok(vec![
+        Requirement {
+            what: "Rust toolchain",
+            program: "rustc",
+            args: &["--version"],
+            contains: Some(format!("rustc {channel}")),
+            remedy: format!("rustup toolchain install {channel}"),
+        },
+        Requirement {
+            what: "rustfmt",
+            program: "cargo",
+            args: &["fmt", "--version"],
+            contains: None,
+            remedy: component("rustfmt"),
+        },
+        Requirement {
+            what: "clippy",
+            program: "cargo",
+            args: &["clippy", "--version"],
+            contains: None,
+            remedy: component("clippy"),
+        },
+        Requirement {
+            what: "C compiler",
+            program: "cc",
+            args: &["--version"],
+            contains: None,
+            remedy: "apt-get install gcc libc6-dev (Debian), xcode-select --install (macOS)".to_owned(),
+        },
+    ])
+}
+
+/// Reads the toolchain that `rust-toolchain.toml` pins.
+fn pinned_channel() -> Result<String> {
+    let path = workspace::root().join("rust-toolchain.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("channel = "));
+    let channel = line.with_context(|| format!("{} names no channel", path.display()))?;
+    Ok(channel.trim_matches('"').to_owned())
+}
+
+/// Returns the first line of what the required program says about itself, or what is wrong with it.
+fn found(requirement: &Requirement) -> Result<String, String> {
+    let output = Command::new(requirement.program)
+        .args(requirement.args)
+        .output()
+        .map_err(|error| format!("`{}` does not start ({error})", requirement.program))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first = text.lines().next().unwrap_or_default().trim().to_owned();
+    if !output.status.success() {
+        return Err(format!("`{} {}` fails", requirement.program, requirement.args.join(" ")));
+    }
+    match &requirement.contains {
+        Some(expected) if !first.contains(expected.as_str()) => {
+            Err(format!("found {first:?}, need {expected:?}"))
+        }
+        _ => Ok(first),
+    }
+}

@@ -1,0 +1,113 @@
+//! `cargo xtask test`: everything CI checks, stage by stage, with a summary of results and times.
+
+use crate::{codegen, setup, tidy, workspace};
+use anyhow::Result;
+use clap::ValueEnum;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Runs only these stages (default: all, in this order)
+    #[arg(long = "only", value_enum, value_delimiter = ',', value_name = "STAGE")]
+    only: Vec<Stage>,
+    /// Runs the later stages even when one fails
+    #[arg(long)]
+    keep_going: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// The toolchain is complete
+    Setup,
+    /// The sources are formatted
+    Fmt,
+    /// Floors, lengths, error pages, manifests, wording
+    Tidy,
+    /// The generated Rust is what the contracts say
+    Codegen,
+    /// Lints, warnings are errors
+    Clippy,
+    /// Unit, integration and documentation tests
+    Tests,
+}
+
+impl Stage {
+    fn run(self) -> Result<()> {
+        match self {
+            Stage::Setup => setup::run(),
+            Stage::Fmt => cargo(&["fmt", "--all", "--check"]),
+            Stage::Tidy => tidy::run(),
+            Stage::Codegen => codegen::run(&codegen::Args { check: true }),
+            Stage::Clippy => {
+                cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+            }
+            Stage::Tests => cargo(&["test", "--workspace", "--locked"]),
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+struct Report {
+    stage: Stage,
+    took: Duration,
+    outcome: Result<()>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let selected = |stage: &&Stage| args.only.is_empty() || args.only.contains(stage);
+    let stages: Vec<Stage> = Stage::value_variants().iter().filter(selected).copied().collect();
+    let mut reports: Vec<Report> = Vec::new();
+    for (index, stage) in stages.iter().copied().enumerate() {
+        println!("\n==> [{}/{}] {}", index + 1, stages.len(), stage.name());
+        let started = now();
+        let outcome = stage.run();
+        if let Err(error) = &outcome {
+            println!("{} failed: {error:#}", stage.name());
+        }
+        let failed = outcome.is_err();
+        reports.push(Report { stage, took: started.elapsed(), outcome });
+        if failed && !args.keep_going {
+            break;
+        }
+    }
+    summarise(&stages, &reports)
+}
+
+fn summarise(stages: &[Stage], reports: &[Report]) -> Result<()> {
+    println!("\n==> summary");
+    for stage in stages {
+        match reports.iter().find(|report| report.stage == *stage) {
+            Some(report) => {
+                let verdict = if report.outcome.is_ok() { "ok" } else { "FAILED" };
+                println!("{:<8} {verdict:<8} {:>7.1} s", stage.name(), report.took.as_secs_f64());
+            }
+            None => println!("{:<8} not run", stage.name()),
+        }
+    }
+    let total: Duration = reports.iter().map(|report| report.took).sum();
+    println!("{:<8} {:<8} {:>7.1} s", "total", "", total.as_secs_f64());
+    match reports.iter().find(|report| report.outcome.is_err()) {
+        Some(report) => {
+            let name = report.stage.name();
+            anyhow::bail!("{name} failed; again, alone: cargo xtask test --only {name}")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Runs cargo at the root of the checkout; its output goes straight through.
+fn cargo(args: &[&str]) -> Result<()> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(program).args(args).current_dir(workspace::root()).status()?;
+    anyhow::ensure!(status.success(), "`cargo {}` ended with {status}", args.join(" "));
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command that people wait for measures real time")]
+fn now() -> Instant {
+    Instant::now()
+}
