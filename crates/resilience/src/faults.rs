@@ -1,18 +1,18 @@
 //! A failing network on demand, reproducible from a seed.
 
 use banyan_core::{Error, Result, Rng};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How often which fault is injected. As configuration, `delay` is written `delay_ms`.
 ///
 /// The probabilities are in `0..=1` and exclude each other, so their sum is at most 1. The default injects nothing.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultOptions {
     pub delay_probability: f64,
     /// How long a delayed message is held back.
-    #[serde(rename = "delay_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "delay_ms", with = "milliseconds")]
     pub delay: Duration,
     /// The request or its answer is lost: the caller learns nothing until its deadline.
     pub drop_probability: f64,
@@ -112,8 +112,17 @@ impl FaultInjector {
     }
 }
 
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
+mod milliseconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
 }
 
 #[cfg(test)]
@@ -181,5 +190,7 @@ mod tests {
             serde_json::from_str(r#"{"delay_probability": 0.5, "delay_ms": 7}"#).unwrap();
         assert_eq!((read.delay, read.seed), (Duration::from_millis(7), 0));
         assert!(serde_json::from_str::<FaultOptions>(r#"{"delay": 7}"#).is_err());
+        let written = serde_json::to_string(&options()).unwrap();
+        assert_eq!(serde_json::from_str::<FaultOptions>(&written).unwrap(), options());
     }
 }
