@@ -1,0 +1,95 @@
+//! The inbox: what was answered under which idempotency key, written in the same transaction as the effect.
+
+use crate::transaction::{Query, Tx};
+use crate::{Store, params};
+use banyan_core::{Context, Error, Identity, IdentityKind, Payload, Reason, Result};
+use sha2::{Digest, Sha256};
+
+/// The idempotency key was used before, with another request.
+pub const IDEMPOTENCY_KEY_REUSED: Reason = Reason::new("IDEMPOTENCY_KEY_REUSED");
+
+/// Entries that one transaction of [`Store::prune`] deletes at most.
+const PRUNE_MAX: u64 = 1_000;
+
+impl Store {
+    /// Runs `work` once per idempotency key: a repeat gets the recorded answer, without running `work`.
+    ///
+    /// The key of `cx` counts per `scope` (a stable name of the operation) and identity. The answer is recorded in
+    /// `work`'s own transaction, and kept for [`crate::StoreOptions::inbox_retention_ms`]; a failure is not recorded.
+    /// Without a key in `cx` this is [`Store::transact`].
+    ///
+    /// # Errors
+    /// `IDEMPOTENCY_KEY_REUSED` if the key came with another `request` before; otherwise as [`Store::transact`].
+    pub async fn once<T: Payload>(
+        &self,
+        cx: &Context,
+        scope: &'static str,
+        request: &impl Payload,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let Some(key) = cx.idempotency_key() else { return self.transact(cx, work).await };
+        let (key, subject) = (key.to_owned(), subject(cx.identity()));
+        let request = Sha256::digest(request.to_bytes()).to_vec();
+        self.transact(cx, move |tx| {
+            let known = tx.query_opt(
+                "SELECT request, response FROM banyan_inbox WHERE scope = $1 AND subject = $2 AND key = $3",
+                params![scope, &subject, &key],
+                |row| Ok((row.get::<Vec<u8>>("request")?, row.get::<Vec<u8>>("response")?)),
+            )?;
+            if let Some((known, response)) = known {
+                return if known == request { T::from_bytes(&response) } else { Err(reused()) };
+            }
+            let response = work(tx)?;
+            let at_ms = tx.now_ms();
+            tx.execute(
+                "INSERT INTO banyan_inbox (scope, subject, key, request, response, at_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+                params![scope, subject, key, request, response.to_bytes(), at_ms],
+            )?;
+            Ok(response)
+        })
+        .await
+    }
+
+    /// Forgets the answers that are older than [`crate::StoreOptions::inbox_retention_ms`]; returns how many.
+    ///
+    /// # Errors
+    /// As [`Store::transact`]; what was forgotten until then stays forgotten.
+    pub async fn prune(&self, cx: &Context) -> Result<u64> {
+        let options = &self.shared().options;
+        let before_ms = options.env.clock.unix_ms().saturating_sub(options.inbox_retention_ms);
+        let mut pruned = 0;
+        loop {
+            let deleted = self
+                .transact(cx, move |tx| {
+                    tx.execute(
+                        "DELETE FROM banyan_inbox WHERE (scope, subject, key) IN \
+                         (SELECT scope, subject, key FROM banyan_inbox WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
+                        params![before_ms, PRUNE_MAX],
+                    )
+                })
+                .await?;
+            pruned += deleted;
+            if deleted < PRUNE_MAX {
+                return Ok(pruned);
+            }
+        }
+    }
+}
+
+/// Returns whose key it is; a user and a service of the same name are two.
+fn subject(identity: &Identity) -> String {
+    let kind = match identity.kind() {
+        IdentityKind::Anonymous => "anonymous",
+        IdentityKind::User => "user",
+        IdentityKind::Service => "service",
+    };
+    format!("{kind}:{}", identity.subject())
+}
+
+fn reused() -> Error {
+    Error::failed_precondition(
+        IDEMPOTENCY_KEY_REUSED,
+        "the idempotency key was used before with another request",
+    )
+}

@@ -1,0 +1,135 @@
+//! Changes to a store's schema: ordered, applied once, and recognised when they changed afterwards.
+
+use crate::transaction::{Query, Tx};
+use crate::{Store, params};
+use banyan_core::{Context, Error, Identity, Reason, Result};
+use sha2::{Digest, Sha256};
+
+/// The migrations of the program and those applied to the file do not agree.
+pub const MIGRATION_DRIFT: Reason = Reason::new("MIGRATION_DRIFT");
+/// A migration could not be applied.
+pub const MIGRATION_FAILED: Reason = Reason::new("MIGRATION_FAILED");
+
+/// One step of a schema. Never changed once it was released: the next step corrects it.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Position in its namespace; versions ascend.
+    pub version: u32,
+    pub name: &'static str,
+    /// One or several statements, without transaction control.
+    pub sql: &'static str,
+}
+
+/// What was applied: version, name, checksum.
+type Applied = Vec<(u32, String, Vec<u8>)>;
+
+impl Store {
+    /// Applies those of `migrations` that were not applied yet, in order, all in one transaction.
+    ///
+    /// # Errors
+    /// `MIGRATION_DRIFT` if an applied one was changed, is missing, or would have to come after a later one;
+    /// `MIGRATION_FAILED` if one cannot be applied. Nothing was applied then.
+    pub async fn migrate(&self, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {
+        let options = &self.shared().options;
+        let cx = Context::new(&options.env, Identity::service(&options.service));
+        self.shared().submit(&cx, false, move |tx| apply(tx, namespace, migrations)).await
+    }
+}
+
+fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {
+    let applied = tx.query(
+        "SELECT version, name, checksum FROM banyan_migrations WHERE namespace = $1 ORDER BY version",
+        params![namespace],
+        |row| Ok((row.get("version")?, row.get("name")?, row.get("checksum")?)),
+    )?;
+    check(namespace, migrations, &applied)?;
+    for migration in &migrations[applied.len()..] {
+        let failed = |reason: &str| {
+            let Migration { version, name, .. } = migration;
+            Error::failed_precondition(
+                MIGRATION_FAILED,
+                format!("migration {namespace}/{version} {name:?}: {reason}"),
+            )
+        };
+        if migration.sql.to_ascii_lowercase().contains("deferrable") {
+            // It would be checked at the commit, which belongs to several transactions.
+            return Err(failed("a deferrable constraint cannot be attributed to one transaction"));
+        }
+        tx.session().script(migration.sql).map_err(|e| failed("it cannot be applied").with_source(e))?;
+        let at_ms = tx.now_ms();
+        tx.execute(
+            "INSERT INTO banyan_migrations (namespace, version, name, checksum, at_ms) VALUES ($1, $2, $3, $4, $5)",
+            params![namespace, migration.version, migration.name, checksum(migration), at_ms],
+        )?;
+    }
+    Ok(())
+}
+
+/// Checks that `applied` is where `migrations` begin.
+fn check(namespace: &str, migrations: &[Migration], applied: &Applied) -> Result<()> {
+    let drift = |message: String| Err(Error::failed_precondition(MIGRATION_DRIFT, message));
+    if let Some(pair) = migrations.windows(2).find(|pair| pair[0].version >= pair[1].version) {
+        return drift(format!(
+            "migration {namespace}/{} does not come after the one before",
+            pair[1].version
+        ));
+    }
+    for (index, (version, name, applied_checksum)) in applied.iter().enumerate() {
+        match migrations.get(index) {
+            Some(next) if next.version == *version && checksum(next) == *applied_checksum => {}
+            Some(next) if next.version == *version => {
+                return drift(format!(
+                    "migration {namespace}/{version} {name:?} was changed after it was applied"
+                ));
+            }
+            Some(next) if next.version < *version => {
+                let Migration { version: late, name: late_name, .. } = next;
+                return drift(format!(
+                    "migration {namespace}/{late} {late_name:?} was added after {version} {name:?} was applied"
+                ));
+            }
+            _ => {
+                return drift(format!(
+                    "migration {namespace}/{version} {name:?} was applied and is unknown to this program"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn checksum(migration: &Migration) -> Vec<u8> {
+    Sha256::digest(migration.sql).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (id TEXT)" };
+    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (id TEXT)" };
+    const THREE: Migration = Migration { version: 3, name: "three", sql: "CREATE TABLE three (id TEXT)" };
+
+    fn outcome(migrations: &[Migration], applied: &[Migration]) -> Result<()> {
+        let applied = applied.iter().map(|m| (m.version, m.name.to_owned(), checksum(m))).collect();
+        check("test", migrations, &applied)
+    }
+
+    #[test]
+    fn what_was_applied_must_be_where_the_program_begins() {
+        let changed = Migration { sql: "CREATE TABLE one (id TEXT, note TEXT)", ..ONE };
+        outcome(&[ONE, TWO], &[]).unwrap();
+        outcome(&[ONE, TWO], &[ONE]).unwrap();
+        outcome(&[ONE, TWO], &[ONE, TWO]).unwrap();
+        for (migrations, applied, said) in [
+            (&[changed, TWO][..], &[ONE, TWO][..], "was changed"),
+            (&[ONE], &[ONE, TWO], "unknown to this program"),
+            (&[ONE, TWO, THREE], &[ONE, THREE], "was added after"),
+            (&[TWO, ONE], &[], "does not come after"),
+            (&[ONE, ONE], &[], "does not come after"),
+        ] {
+            let error = outcome(migrations, applied).unwrap_err();
+            assert!(error.is(MIGRATION_DRIFT) && error.message().contains(said), "{error}");
+        }
+    }
+}

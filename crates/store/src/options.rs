@@ -1,0 +1,52 @@
+//! The settings of a store.
+
+use banyan_core::Env;
+use std::path::PathBuf;
+
+/// The settings of one service's store. Every bound has its unit in its name.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The service that owns the store: the source of its events and the name of its threads.
+    pub service: String,
+    /// The database file. Its folder is made if it is missing; `<path>.lock` beside it marks the store as in use.
+    pub path: PathBuf,
+    pub env: Env,
+    /// Transactions that may wait for the writer; one more is refused as overloaded.
+    pub write_queue_max: usize,
+    /// Transactions that share one commit, and so one fsync, at most.
+    pub batch_max: usize,
+    /// Threads that serve reads, each with a connection of its own.
+    pub readers: usize,
+    /// Reads that may wait for a reader; one more is refused as overloaded.
+    pub read_queue_max: usize,
+    /// Time one transaction or read may take, in milliseconds; past it, it is rolled back.
+    pub transaction_ms_max: u64,
+    /// Time to wait for a lock that another program holds on the file, in milliseconds.
+    pub busy_ms_max: u64,
+    /// Time after which sent outbox rows are removed without other work to ride on, in milliseconds.
+    pub outbox_mark_ms_max: u64,
+    /// Time for which the answer to an idempotency key is kept, in milliseconds.
+    pub inbox_retention_ms: u64,
+    /// Prepared statements that each connection keeps.
+    pub statements_max: usize,
+}
+
+impl StoreOptions {
+    /// Returns the settings that suit a service on one machine.
+    pub fn new(service: impl Into<String>, path: impl Into<PathBuf>, env: Env) -> Self {
+        Self {
+            service: service.into(),
+            path: path.into(),
+            env,
+            write_queue_max: 4096,
+            batch_max: 512,
+            readers: 2,
+            read_queue_max: 1024,
+            transaction_ms_max: 2_000,
+            busy_ms_max: 5_000,
+            outbox_mark_ms_max: 250,
+            inbox_retention_ms: 7 * 24 * 60 * 60 * 1_000,
+            statements_max: 128,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The mark that one process, and one store in it, owns a database file.
+
+use banyan_core::{Error, Reason, Result};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The database file is open in another store, here or in another process.
+pub const STORE_IN_USE: Reason = Reason::new("STORE_IN_USE");
+
+/// An exclusive lock on `<database>.lock`, released when dropped or when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the database at `path`.
+    ///
+    /// # Errors
+    /// `STORE_IN_USE` with the path and, as far as known, the process that has it.
+    pub(crate) fn acquire(path: &Path) -> Result<Self> {
+        let lock_path = PathBuf::from(format!("{}.lock", path.display()));
+        let attempt = || -> std::io::Result<Option<File>> {
+            let mut file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(e),
+            }
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())?;
+            Ok(Some(file))
+        };
+        match attempt() {
+            Ok(Some(file)) => Ok(Self { _file: file }),
+            Ok(None) => Err(in_use(path, &lock_path)),
+            Err(e) => Err(Error::internal(e).with_source(format!("cannot lock {}", lock_path.display()))),
+        }
+    }
+}
+
+fn in_use(path: &Path, lock_path: &Path) -> Error {
+    let mut holder = String::new();
+    let known = File::open(lock_path).and_then(|mut f| f.read_to_string(&mut holder)).is_ok();
+    let by = match known && !holder.is_empty() {
+        true => format!("process {holder}"),
+        false => "another process".to_owned(),
+    };
+    Error::failed_precondition(STORE_IN_USE, format!("the store {} is in use by {by}", path.display()))
+}
