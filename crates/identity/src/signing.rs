@@ -116,6 +116,25 @@ pub enum KeyRole {
     Previous,
 }
 
+impl KeyRole {
+    const NAMES: [(KeyRole, &'static str); 3] =
+        [(KeyRole::Next, "next"), (KeyRole::Current, "current"), (KeyRole::Previous, "previous")];
+
+    /// Returns the name to store.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].1
+    }
+
+    /// Reads what [`KeyRole::name`] returned.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::DataLoss`] if it is none of them.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let row = Self::NAMES.iter().find(|row| row.1 == name);
+        row.map(|row| row.0).ok_or_else(|| Error::data_loss(format!("there is no key role {name:?}")))
+    }
+}
+
 impl KeyRing {
     /// Makes a ring of two new keys. Times are seconds since the Unix epoch.
     ///
@@ -262,6 +281,11 @@ mod tests {
         assert_eq!(kids(&again, 2_050), kids(&ring, 2_050));
         assert_eq!(kids(&again, 2_100).len(), 2);
         assert!(again.is_due(50, 2_050) && !again.is_due(51, 2_050));
+
+        for record in &records {
+            assert_eq!(KeyRole::from_name(record.role.name()).unwrap(), record.role);
+        }
+        assert_eq!(KeyRole::from_name("primary").unwrap_err().code(), Code::DataLoss);
 
         records.retain(|record| record.role != KeyRole::Next);
         assert_eq!(KeyRing::from_records(&records, 100).unwrap_err().code(), Code::DataLoss);
