@@ -24,7 +24,7 @@ struct Cli {
 enum Command {
     /// Checks that this machine has what the build and the tests need, and says how to get what is missing
     Setup,
-    /// Writes the Rust of every contract (`gen/` folders)
+    /// Writes the Rust of every contract (`generated/` folders)
     Codegen(codegen::Args),
     /// Checks floors, file lengths, error pages, manifests and wording
     Tidy,

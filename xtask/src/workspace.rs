@@ -28,7 +28,7 @@ impl SourceFile {
 
     /// Tells whether a program wrote this file.
     pub(crate) fn is_generated(&self) -> bool {
-        self.path.split('/').any(|part| part == "gen")
+        self.path.split('/').any(|part| part == "generated")
     }
 }
 

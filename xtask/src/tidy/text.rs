@@ -79,7 +79,7 @@ mod tests {
     fn a_long_file_fails_unless_it_is_generated() {
         let long = "\n".repeat(FILE_LINES_MAX + 1);
         assert_eq!(problems("crates/x/src/lib.rs", &long).len(), 1);
-        assert!(problems("crates/x/src/gen/lib.rs", &long).is_empty());
+        assert!(problems("crates/x/src/generated/lib.rs", &long).is_empty());
         assert!(problems("crates/x/src/lib.rs", &"\n".repeat(FILE_LINES_MAX)).is_empty());
     }
 
