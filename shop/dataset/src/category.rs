@@ -92,7 +92,7 @@ pub fn category_of(name: &str) -> &'static str {
     let words: Vec<&str> = name.split(|letter: char| !letter.is_alphanumeric()).collect();
     let claims =
         |known: &&str| words.iter().any(|word| word == known || word.strip_suffix('S') == Some(known));
-    CATEGORIES.iter().find(|row| row.1.iter().any(|known| claims(known))).map_or(OTHERWISE, |row| row.0)
+    CATEGORIES.iter().find(|row| row.1.iter().any(claims)).map_or(OTHERWISE, |row| row.0)
 }
 
 #[cfg(test)]

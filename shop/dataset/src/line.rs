@@ -47,7 +47,7 @@ pub(crate) fn read(text: impl Read) -> Result<Lines, Error> {
     let mut lines = Lines { readable: Vec::new(), malformed: Vec::new() };
     let mut reader = ReaderBuilder::new().flexible(true).from_reader(&mut bounded);
     let found = reader.headers()?;
-    if found != &COLUMNS[..] {
+    if found != COLUMNS[..] {
         return Err(Error::Columns { found: found.iter().map(str::to_owned).collect() });
     }
     for (index, record) in reader.records().enumerate() {
@@ -136,7 +136,9 @@ fn placed_at(text: &str) -> Option<String> {
             && text.bytes().all(|byte| byte.is_ascii_digit())
             && text.parse::<u32>().is_ok_and(|number| (first..=last).contains(&number))
     };
-    let leap = year.parse().is_ok_and(|year: u32| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+    let leap = year.parse().is_ok_and(|year: u32| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    });
     let days = match month {
         "02" if leap => 29,
         "02" => 28,
