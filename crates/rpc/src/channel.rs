@@ -1,14 +1,25 @@
 //! The caller's side of a contract service, wherever it lives.
 
-use crate::directory::Slot;
+use crate::call::Call;
+use crate::directory::{Directory, Slot};
 use crate::message::{Message, Messages};
-use crate::{MethodInfo, Streaming, Target};
-use banyan_core::{Context, Error, Payload, Result};
+use crate::{Kind, MethodInfo, Streaming};
+use banyan_core::{Context, Payload, Result};
+use bytes::Bytes;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Calls the methods of one contract service. Cheap to clone.
+///
+/// A call ends at the deadline of its context; a unary call whose context has none gets
+/// [`crate::DirectoryOptions::timeout_default`]. Dropping the future of a call, or its response stream, drops the
+/// callee's work. A failed call is attempted again if its error allows that for this method, within the retry budget
+/// of the service; a call to a service that is moving waits for it.
 #[derive(Clone)]
-pub struct Channel(Arc<Slot>);
+pub struct Channel {
+    directory: Directory,
+    slot: Arc<Slot>,
+}
 
 /// A typed client of one contract service; generated, a thin layer over a [`Channel`].
 pub trait Client: Clone + Send + Sync + 'static {
@@ -19,8 +30,8 @@ pub trait Client: Clone + Send + Sync + 'static {
 }
 
 impl Channel {
-    pub(crate) fn new(slot: Arc<Slot>) -> Self {
-        Self(slot)
+    pub(crate) fn new(directory: Directory, slot: Arc<Slot>) -> Self {
+        Self { directory, slot }
     }
 
     /// Calls a method that takes one message and answers with one.
@@ -44,7 +55,7 @@ impl Channel {
         Ok(Streaming::typed(self.call(cx, method, request).await?.stream()?))
     }
 
-    /// Calls a method that takes a stream and answers with one message.
+    /// Calls a method that takes a stream and answers with one message. If the stream fails, so does the call.
     pub async fn client_streaming<Req: Payload + Clone, Res: Payload>(
         &self,
         cx: &Context,
@@ -54,7 +65,7 @@ impl Channel {
         self.call(cx, method, Messages::Stream(requests.erase())).await?.one()?.into_typed()
     }
 
-    /// Calls a method that takes a stream and answers with a stream.
+    /// Calls a method that takes a stream and answers with a stream. If the one fails, so does the other.
     pub async fn bidirectional<Req: Payload + Clone, Res: Payload + Clone>(
         &self,
         cx: &Context,
@@ -65,13 +76,59 @@ impl Channel {
         Ok(Streaming::typed(self.call(cx, method, requests).await?.stream()?))
     }
 
-    async fn call(&self, cx: &Context, method: &'static MethodInfo, request: Messages) -> Result<Messages> {
+    /// Calls a unary method with an encoded message, for callers that know it by its descriptor only.
+    pub async fn unary_bytes(
+        &self,
+        cx: &Context,
+        method: &'static MethodInfo,
+        request: Bytes,
+    ) -> Result<Bytes> {
+        let request = Messages::One(Message::Bytes(request));
+        Ok(self.call(cx, method, request).await?.one()?.into_bytes())
+    }
+
+    /// Calls a method of any kind with encoded messages; a side that is not a stream is a stream of one message.
+    pub async fn streaming_bytes(
+        &self,
+        cx: &Context,
+        method: &'static MethodInfo,
+        requests: Streaming<Bytes>,
+    ) -> Result<Streaming<Bytes>> {
+        let requests = Messages::from_bytes(method.kind, requests).await?;
+        Ok(self.call(cx, method, requests).await?.into_byte_stream())
+    }
+
+    pub(crate) async fn call(
+        &self,
+        cx: &Context,
+        method: &'static MethodInfo,
+        request: Messages,
+    ) -> Result<Messages> {
         cx.check()?;
-        let service = match &**self.0.target.load() {
-            Target::Local(service) => service.clone(),
-            Target::Unplaced => return Err(Error::moving(method.service)),
+        let inner = &self.directory.0;
+        let started_at = inner.env.clock.now();
+        let cx = match cx.deadline() {
+            None if method.kind == Kind::Unary => {
+                cx.with_deadline(started_at + inner.options.timeout_default)
+            }
+            _ => cx.clone(),
         };
-        let pass = service.enter()?;
-        service.execute(pass, &cx.child_span(), method.name, request).await
+        let cx = cx.child_span();
+        let span = tracing::info_span!(
+            "rpc.call",
+            method = method.path,
+            trace_id = %format_args!("{:032x}", cx.trace().trace_id),
+            span_id = %format_args!("{:016x}", cx.trace().span_id),
+        );
+        let call = Call { directory: &self.directory, slot: &self.slot, cx: &cx, method };
+        let outcome = call.run(request).instrument(span).await;
+        inner.metrics.record(method, inner.env.clock.now() - started_at, &outcome);
+        outcome
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
     }
 }

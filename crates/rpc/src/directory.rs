@@ -1,11 +1,16 @@
 //! Where each contract service lives, as this process sees it.
 
-use crate::{Channel, Service};
-use arc_swap::ArcSwap;
-use banyan_core::Env;
+use crate::connection::Peer;
+use crate::metrics::CallMetrics;
+use crate::remote::Remote;
+use crate::{Channel, DirectoryOptions, Endpoint, Service};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use banyan_core::{Env, Error, Result, Tasks};
+use banyan_resilience::{FaultInjector, RetryBudget};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
 /// Where a contract service lives.
@@ -15,44 +20,151 @@ pub enum Target {
     Unplaced,
     /// In this process.
     Local(Service),
+    /// Behind these endpoints, in turn; none is the same as [`Target::Unplaced`].
+    Remote(Vec<Endpoint>),
 }
 
 /// Maps each contract service to its [`Target`]. Cheap to clone; every clone is the same directory.
 #[derive(Clone)]
-pub struct Directory(Arc<Inner>);
+pub struct Directory(pub(crate) Arc<Inner>);
 
-struct Inner {
-    #[expect(dead_code, reason = "the clock of budgets")]
-    env: Env,
+pub(crate) struct Inner {
+    pub(crate) env: Env,
+    pub(crate) options: Arc<DirectoryOptions>,
+    pub(crate) metrics: CallMetrics,
+    pub(crate) faults: ArcSwapOption<FaultInjector>,
+    /// Counts the messages that faults dropped: every other one is executed and only its answer lost.
+    pub(crate) dropped: AtomicUsize,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
+    peers: Mutex<HashMap<Endpoint, Weak<Peer>>>,
+    tasks: Tasks,
 }
 
 /// The place of one contract service.
 pub(crate) struct Slot {
-    pub(crate) target: ArcSwap<Target>,
+    pub(crate) place: ArcSwap<Place>,
     pub(crate) changed: Notify,
+    pub(crate) budget: RetryBudget,
+    waiting: AtomicUsize,
+    waiting_max: usize,
 }
 
+/// A [`Target`] with what it takes to call it.
+pub(crate) enum Place {
+    Unplaced,
+    Local(Service),
+    Remote(Remote),
+}
+
+/// A call that waits for a place; dropping it lets another wait.
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+
 impl Directory {
+    /// Makes an empty directory with the default options.
     pub fn new(env: &Env) -> Self {
-        Self(Arc::new(Inner { env: env.clone(), slots: Mutex::default() }))
+        Self::with_options(env, DirectoryOptions::default())
     }
 
-    /// Returns a channel to the contract service `name`, wherever it is or will be.
+    pub fn with_options(env: &Env, options: DirectoryOptions) -> Self {
+        Self(Arc::new(Inner {
+            env: env.clone(),
+            options: Arc::new(options),
+            metrics: CallMetrics::default(),
+            faults: ArcSwapOption::empty(),
+            dropped: AtomicUsize::new(0),
+            slots: Mutex::default(),
+            peers: Mutex::default(),
+            tasks: Tasks::new(),
+        }))
+    }
+
+    /// Returns a channel to the contract service `name` (its full name), wherever it is or will be.
     pub fn channel(&self, name: &str) -> Channel {
-        Channel::new(self.slot(name))
+        Channel::new(self.clone(), self.slot(name))
     }
 
-    /// Places the contract service `name`. Calls that begin or wait from now on go there.
+    /// Returns the typed client of a contract service.
+    pub fn client<C: crate::Client>(&self) -> C {
+        C::new(self.channel(C::SERVICE))
+    }
+
+    /// Places the contract service `name`. Calls that begin, wait or are retried from now on go there.
     pub fn set(&self, name: &str, target: Target) {
+        let place = match target {
+            Target::Local(service) => Place::Local(service),
+            Target::Remote(endpoints) if !endpoints.is_empty() => {
+                let peers = endpoints.into_iter().map(|endpoint| self.peer(endpoint)).collect();
+                Place::Remote(Remote::new(peers, self.0.options.clone()))
+            }
+            Target::Unplaced | Target::Remote(_) => Place::Unplaced,
+        };
         let slot = self.slot(name);
-        slot.target.store(Arc::new(target));
+        slot.place.store(Arc::new(place));
         slot.changed.notify_waiters();
+    }
+
+    /// Makes every call, local or remote, suffer these faults from now on; `None` ends it.
+    pub fn set_faults(&self, faults: Option<FaultInjector>) {
+        self.0.faults.store(faults.map(Arc::new));
+    }
+
+    /// Closes the connections to all endpoints. Remote calls fail from now on.
+    pub fn close(&self) {
+        self.0.tasks.stop();
     }
 
     fn slot(&self, name: &str) -> Arc<Slot> {
         let mut slots = self.0.slots.lock();
-        let unplaced = || Slot { target: ArcSwap::from_pointee(Target::Unplaced), changed: Notify::new() };
+        let options = &self.0.options;
+        let unplaced = || Slot {
+            place: ArcSwap::from_pointee(Place::Unplaced),
+            changed: Notify::new(),
+            budget: RetryBudget::new(options.retry_budget.clone(), self.0.env.clock.clone()),
+            waiting: AtomicUsize::new(0),
+            waiting_max: options.waiting_calls_max,
+        };
         slots.entry(name.to_owned()).or_insert_with(|| Arc::new(unplaced())).clone()
+    }
+
+    /// Returns the connections to `endpoint`, shared by all services behind it.
+    fn peer(&self, endpoint: Endpoint) -> Arc<Peer> {
+        let mut peers = self.0.peers.lock();
+        peers.retain(|_, peer| peer.strong_count() > 0);
+        if let Some(peer) = peers.get(&endpoint).and_then(Weak::upgrade) {
+            return peer;
+        }
+        let clock = self.0.env.clock.clone();
+        let peer = Peer::new(endpoint.clone(), self.0.options.clone(), clock, self.0.tasks.clone());
+        let peer = Arc::new(peer);
+        peers.insert(endpoint, Arc::downgrade(&peer));
+        peer
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl Slot {
+    /// Notes a call that waits for a place.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when too many wait already.
+    pub(crate) fn queue(&self) -> Result<Waiting<'_>> {
+        let admit = |n| (n < self.waiting_max).then_some(n + 1);
+        match self.waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, admit) {
+            Ok(_) => Ok(Waiting(&self.waiting)),
+            Err(n) => {
+                Err(Error::overloaded(format!("{n} calls already wait for the service to get a place")))
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

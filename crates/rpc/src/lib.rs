@@ -4,16 +4,29 @@
 //! process, behind endpoints, or nowhere at the moment. A [`Channel`] calls a service wherever it lives, with the same
 //! errors, deadline, identity and retries; typed clients ([`Client`]) are thin and generated.
 
+mod bounded;
+mod call;
 mod channel;
+mod codec;
+mod connection;
 mod directory;
 mod gate;
 mod message;
+mod metadata;
 mod method;
+mod metrics;
+mod options;
+mod remote;
 mod service;
+mod status;
 mod streaming;
+mod upload;
 
+pub use call::SERVICE_UNPLACED;
 pub use channel::{Channel, Client};
 pub use directory::{Directory, Target};
 pub use method::{Idempotency, Kind, MethodInfo};
-pub use service::{Service, ServiceBuilder};
+pub use options::{DirectoryOptions, Endpoint, PeerSecret};
+pub use service::{MALFORMED_MESSAGE, Service, ServiceBuilder};
+pub use status::MESSAGE_TOO_LARGE;
 pub use streaming::{Sender, Streaming};

@@ -1,6 +1,8 @@
 //! Messages without their type: moved as values within a process, as bytes across the network.
 
-use banyan_core::{Error, Payload, Result};
+use crate::service::MALFORMED_MESSAGE;
+use crate::{Kind, Streaming};
+use banyan_core::{Code, Error, Payload, Result};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -91,6 +93,33 @@ impl Messages {
         match self {
             Self::Stream(stream) => Ok(stream),
             Self::One(_) => Err(Error::internal("expected a stream, found one message")),
+        }
+    }
+
+    /// Takes the request of a method of this kind from a stream of encoded messages.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`] unless there is exactly one message where one is expected.
+    pub(crate) async fn from_bytes(kind: Kind, mut requests: Streaming<Bytes>) -> Result<Self> {
+        if kind.streams_request() {
+            return Ok(Self::from_stream(requests.map(|item| item.map(Message::Bytes))));
+        }
+        let request = requests.message().await?;
+        // Read to the end, or the rest would have to be thrown away by resetting the stream.
+        match (request, requests.message().await?) {
+            (Some(request), None) => Ok(Self::One(Message::Bytes(request))),
+            _ => Err(Error::new(
+                Code::InvalidArgument,
+                MALFORMED_MESSAGE,
+                "expected exactly one request message",
+            )),
+        }
+    }
+
+    pub(crate) fn into_byte_stream(self) -> Streaming<Bytes> {
+        match self {
+            Self::One(message) => Streaming::new(futures::stream::once(async { Ok(message.into_bytes()) })),
+            Self::Stream(stream) => Streaming::new(stream.map(|item| item.map(Message::into_bytes))),
         }
     }
 

@@ -1,15 +1,16 @@
 //! The handlers of one contract service, and the gate before them.
 
+use crate::bounded::Bounded;
 use crate::gate::{Gate, Pass};
 use crate::message::{Message, MessageStream, Messages};
 use crate::{Kind, MethodInfo, Streaming};
 use banyan_core::{BoxFuture, Code, Context, Error, Payload, Reason, Result, Retry};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
+use std::task::Poll;
+use tracing::Instrument;
 
 /// How many calls a service works on at once, unless its builder says otherwise.
 const CALLS_MAX_DEFAULT: usize = 1024;
@@ -113,13 +114,19 @@ impl Service {
             return Err(Error::unimplemented(format!("{} has no method {name:?}", self.0.name)));
         };
         let cx = caller.child_span();
-        let work = AssertUnwindSafe(async { (method.handler)(cx.clone(), request).await }).catch_unwind();
-        let outcome = cx
-            .within(work.map(|outcome| outcome.unwrap_or_else(|panic| Err(panicked(method.info, &*panic)))))
-            .await;
+        let span = tracing::info_span!(
+            "rpc.handle",
+            method = method.info.path,
+            trace_id = %format_args!("{:032x}", cx.trace().trace_id),
+            span_id = %format_args!("{:016x}", cx.trace().span_id),
+        );
+        let handling = AssertUnwindSafe(async { (method.handler)(cx.clone(), request).await }).catch_unwind();
+        let caught =
+            handling.map(|outcome| outcome.unwrap_or_else(|panic| Err(panicked(method.info, &*panic))));
+        let outcome = cx.within(caught).instrument(span).await;
         match outcome.map_err(executed)? {
             Messages::Stream(stream) => {
-                Ok(Messages::from_stream(Answering::new(stream, pass, cx, method.info)))
+                Ok(Messages::from_stream(Bounded::new(guarded(stream, method.info), &cx, pass)))
             }
             one => Ok(one),
         }
@@ -257,45 +264,12 @@ fn panicked(method: &MethodInfo, panic: &(dyn std::any::Any + Send)) -> Error {
     Error::internal(format!("the handler of {} panicked: {text}", method.path))
 }
 
-/// A response stream: inside the gate until it is over, and over at the deadline.
-struct Answering {
-    /// `None` when it is over.
-    open: Option<(MessageStream, Pass)>,
-    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
-    method: &'static MethodInfo,
-}
-
-impl Answering {
-    fn new(stream: MessageStream, pass: Pass, cx: Context, method: &'static MethodInfo) -> Self {
-        let deadline = cx.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
-        Self { open: Some((stream, pass)), deadline, method }
-    }
-}
-
-impl Stream for Answering {
-    type Item = Result<Message>;
-
-    fn poll_next(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
-        let method = self.method;
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(poller).is_ready()
-        {
-            let was_open = self.open.take().is_some();
-            return Poll::Ready(was_open.then(|| Err(Error::deadline_exceeded())));
-        }
-        let Some((stream, _)) = &mut self.open else {
-            return Poll::Ready(None);
-        };
+/// Catches what `stream` panics with, and corrects what it claims.
+fn guarded(mut stream: MessageStream, method: &'static MethodInfo) -> MessageStream {
+    let guarded = futures::stream::poll_fn(move |poller| {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| stream.poll_next_unpin(poller)));
         let polled = polled.unwrap_or_else(|panic| Poll::Ready(Some(Err(panicked(method, &*panic)))));
-        match polled {
-            Poll::Ready(None) => self.open = None,
-            Poll::Ready(Some(Err(error))) => {
-                self.open = None;
-                return Poll::Ready(Some(Err(executed(error))));
-            }
-            _ => {}
-        }
-        polled
-    }
+        polled.map(|item| item.map(|item| item.map_err(executed)))
+    });
+    guarded.boxed()
 }
