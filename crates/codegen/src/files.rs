@@ -33,7 +33,7 @@ pub(crate) fn lay_out(options: &Options, packages: BTreeMap<String, Package>, de
     let mut code = format!(
         "{MARK}{}`. Do not edit.\n\n\
          #![cfg_attr(rustfmt, rustfmt_skip)]\n\
-         #![allow(clippy::all, deprecated, unreachable_pub, unused_imports, rustdoc::all)]\n\n\
+         #![allow(clippy::all, dead_code, deprecated, unreachable_pub, unused_imports, rustdoc::all)]\n\n\
          /// The encoded `FileDescriptorSet` of all contracts here and of what they import, with all options.\n\
          pub const DESCRIPTORS: &[u8] = include_bytes!({DESCRIPTORS:?});\n",
         options.command

@@ -4,7 +4,7 @@
 //! prost-build writes the messages, and this crate writes what a service and its callers need:
 //!
 //! - for each service a trait, a constructor of its handler table and a typed client;
-//! - [`Payload`](../banyan_core/trait.Payload.html) for every message, `Event` for those with the option
+//! - `Payload` for every message, `Event` for those with the option
 //!   `(banyan.v1.event)`, and a `Debug` that hides fields with `debug_redact`;
 //! - `descriptors.bin`, the descriptors of everything with all options, from which JSON, REST and reflection are
 //!   served at run time.
