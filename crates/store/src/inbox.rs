@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 /// The idempotency key was used before, with another request.
 pub const IDEMPOTENCY_KEY_REUSED: Reason = Reason::new("IDEMPOTENCY_KEY_REUSED");
 
+/// Length of an idempotency key.
+const KEY_BYTES_MAX: usize = 512;
 /// Entries that one transaction of [`Store::prune`] deletes at most.
 const PRUNE_MAX: u64 = 1_000;
 
@@ -28,6 +30,9 @@ impl Store {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let Some(key) = cx.idempotency_key() else { return self.transact(cx, work).await };
+        if key.len() > KEY_BYTES_MAX {
+            return Err(Error::invalid("idempotency_key", format!("must not exceed {KEY_BYTES_MAX} bytes")));
+        }
         let (key, subject) = (key.to_owned(), subject(cx.identity()));
         let request = Sha256::digest(request.to_bytes()).to_vec();
         self.transact(cx, move |tx| {

@@ -54,7 +54,7 @@ pub use options::StoreOptions;
 pub use outbox::Outbox;
 pub use sqlite::{
     CONSTRAINT_VIOLATED, GROUP_ROLLED_BACK, STORE_BUSY, STORE_COMMIT_FAILED, STORE_CORRUPT, STORE_FULL,
-    STORE_IN_USE, TRANSACTION_TIME_LIMIT,
+    STORE_IN_USE, STORE_NOT_OPENED, TRANSACTION_TIME_LIMIT,
 };
 pub use store::Store;
 pub use transaction::{Query, Read, Tx};

@@ -85,7 +85,7 @@ impl Outbox {
         let cx = Context::new(env, Identity::service(&self.store.shared().options.service));
         // Taken before the snapshot: a mark that is gone by then has been committed, so the snapshot lacks its row.
         let marked = self.state.marked.lock().clone();
-        let read_max = limit.saturating_add(marked.len());
+        let read_max = limit.saturating_add(marked.len()).min(i64::MAX as usize);
         let mut found =
             self.store.read(&cx, move |read| read.query(PENDING, params![read_max], envelope)).await?;
         found.retain(|(id, _)| !marked.contains(id));

@@ -50,7 +50,8 @@ impl Store {
     ///
     /// `work` runs on the store's writer thread: it should compute little and cannot wait for anything. It commits
     /// together with others (one fsync), and what it returns decides over its own changes only. If this future is
-    /// dropped before `work` has returned, `work` is not run or its changes are rolled back.
+    /// dropped before `work` has returned, `work` is not run or its changes are rolled back. The answer is waited for also
+    /// past the deadline of `cx`, so that it is the truth; a caller that must not wait drops the future.
     ///
     /// # Errors
     /// What `work` returns; [`banyan_core::Code::ResourceExhausted`] if too many transactions wait;
@@ -100,6 +101,11 @@ impl Store {
     /// Returns the number of durable commits so far: groups of transactions, one fsync each.
     pub fn commits(&self) -> u64 {
         self.0.commits.load(Ordering::Relaxed)
+    }
+
+    /// Returns the name of the service that owns the store.
+    pub fn service(&self) -> &str {
+        &self.0.options.service
     }
 
     /// Returns where the database file is.

@@ -55,11 +55,12 @@ pub struct Tx<'a> {
     cx: &'a Context,
     service: &'a str,
     published: u64,
+    on_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(session: &'a mut Session, cx: &'a Context, service: &'a str) -> Self {
-        Self { session, cx, service, published: 0 }
+        Self { session, cx, service, published: 0, on_commit: Vec::new() }
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {
@@ -68,6 +69,16 @@ impl<'a> Tx<'a> {
 
     pub(crate) fn published(&self) -> u64 {
         self.published
+    }
+
+    pub(crate) fn take_on_commit(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
+        std::mem::take(&mut self.on_commit)
+    }
+
+    /// Runs `notify` once the transaction is durable, and never if it is not: to wake what waits for the change. It runs
+    /// on the writer thread, so it only notifies, and it does not panic.
+    pub fn on_commit(&mut self, notify: impl FnOnce() + Send + 'static) {
+        self.on_commit.push(Box::new(notify));
     }
 
     /// Runs a statement that returns no rows; returns the number of rows changed.

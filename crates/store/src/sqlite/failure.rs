@@ -3,6 +3,7 @@
 use banyan_core::{Blame, Code, Error, Reason, Retry};
 use rusqlite::{Error as Sqlite, ErrorCode, ffi};
 use std::fmt;
+use std::path::Path;
 
 /// A rule of the schema (CHECK, NOT NULL, FOREIGN KEY) refused the change.
 pub const CONSTRAINT_VIOLATED: Reason = Reason::new("CONSTRAINT_VIOLATED");
@@ -12,6 +13,25 @@ pub const STORE_CORRUPT: Reason = Reason::new("STORE_CORRUPT");
 pub const STORE_FULL: Reason = Reason::new("STORE_FULL");
 /// Another program holds a lock on the database file.
 pub const STORE_BUSY: Reason = Reason::new("STORE_BUSY");
+
+/// The database file cannot be opened: no permission, a folder in its place, no such device.
+pub const STORE_NOT_OPENED: Reason = Reason::new("STORE_NOT_OPENED");
+
+/// Says which file could not be opened because of `cause`.
+pub(crate) fn not_opened(path: &Path, cause: Error) -> Error {
+    let path = path.display();
+    match cause.code() {
+        Code::DataLoss => {
+            let message = format!("the store {path} is damaged or is not a database");
+            Error::new(Code::DataLoss, STORE_CORRUPT, message).with_source(cause)
+        }
+        Code::Internal => {
+            let message = format!("the store {path} cannot be opened");
+            Error::failed_precondition(STORE_NOT_OPENED, message).with_source(cause)
+        }
+        _ => cause,
+    }
+}
 
 /// An error of SQLite with what was attempted; for the log.
 #[derive(Debug)]

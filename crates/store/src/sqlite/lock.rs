@@ -20,7 +20,7 @@ impl Lock {
     /// # Errors
     /// `STORE_IN_USE` with the path and, as far as known, the process that has it.
     pub(crate) fn acquire(path: &Path) -> Result<Self> {
-        let lock_path = PathBuf::from(format!("{}.lock", path.display()));
+        let lock_path = lock_path(path);
         let attempt = || -> std::io::Result<Option<File>> {
             let mut file =
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path)?;
@@ -37,9 +37,19 @@ impl Lock {
         match attempt() {
             Ok(Some(file)) => Ok(Self { _file: file }),
             Ok(None) => Err(in_use(path, &lock_path)),
-            Err(e) => Err(Error::internal(e).with_source(format!("cannot lock {}", lock_path.display()))),
+            Err(e) => Err(Error::internal(e)),
         }
     }
+}
+
+/// Returns the same file for every way to name the database: relative, absolute, or through a symbolic link.
+fn lock_path(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default();
+    let real = path.canonicalize().or_else(|_| folder.canonicalize().map(|folder| folder.join(name)));
+    let mut lock_path = real.unwrap_or_else(|_| path.to_owned()).into_os_string();
+    lock_path.push(".lock");
+    lock_path.into()
 }
 
 fn in_use(path: &Path, lock_path: &Path) -> Error {

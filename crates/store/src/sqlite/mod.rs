@@ -7,7 +7,7 @@ mod session;
 mod statement;
 mod writer;
 
-pub use failure::{CONSTRAINT_VIOLATED, STORE_BUSY, STORE_CORRUPT, STORE_FULL};
+pub use failure::{CONSTRAINT_VIOLATED, STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_NOT_OPENED};
 pub use lock::STORE_IN_USE;
 pub(crate) use readers::ReadJob;
 pub(crate) use session::Session;

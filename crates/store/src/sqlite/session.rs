@@ -45,16 +45,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(path: &Path, access: Access, options: &crate::StoreOptions) -> Result<Self> {
-        let connection = connect(path, access, options).map_err(|e| {
-            let error = translate(&format!("opening {}", path.display()), e);
-            match error.code() {
-                Code::DataLoss => {
-                    let message = format!("{} is damaged or not a database", path.display());
-                    Error::new(Code::DataLoss, super::STORE_CORRUPT, message).with_source(error)
-                }
-                _ => error,
-            }
-        })?;
+        let connection = connect(path, access, options).map_err(|e| translate("opening the file", e))?;
         let clock = options.env.clock.clone();
         let (origin, limit_ns) = (clock.now(), Arc::new(AtomicU64::new(u64::MAX)));
         let session = Self {
@@ -104,6 +95,12 @@ impl Session {
         delete().map(|rows| rows as u64).map_err(|e| translate(sql, e))
     }
 
+    /// Makes every commit fail from now on.
+    #[cfg(test)]
+    pub(crate) fn fail_commits(&self) {
+        self.connection.commit_hook(Some(|| true)).expect("the connection is our own");
+    }
+
     /// Tells whether the transaction is gone, which SQLite does by itself after some errors.
     pub(crate) fn lost_transaction(&self) -> bool {
         self.connection.is_autocommit()
@@ -134,7 +131,7 @@ impl Session {
         let in_time = self.check_limit();
         self.limit_ns.store(u64::MAX, Ordering::Relaxed);
         match self.failed.take() {
-            Some(error) => Err(error),
+            Some(error) => outcome.and(Err(error)),
             None => outcome.and(in_time).map(|()| self.wrote),
         }
     }
@@ -280,4 +277,23 @@ fn bind(
         }
     }
     Ok(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::Env;
+
+    #[test]
+    fn a_commit_is_synced_and_references_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = crate::StoreOptions::new("test", folder.path().join("test.db"), Env::default());
+        let session = Session::open(&options.path, Access::Write, &options).unwrap();
+        let setting = |name: &str| {
+            session.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap()
+        };
+        const FULL: i64 = 2;
+        assert_eq!(setting("synchronous"), FULL);
+        assert_eq!(setting("foreign_keys"), 1);
+    }
 }

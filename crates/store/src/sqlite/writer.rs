@@ -2,6 +2,7 @@
 //! with one fsync. Only then does it answer.
 
 use super::SCHEMA;
+use super::failure::not_opened;
 use super::lock::Lock;
 use super::session::{Access, Session};
 use crate::StoreOptions;
@@ -84,22 +85,26 @@ struct Group {
     /// The jobs that ran, with the error that takes the place of their own answer.
     ran: Vec<(WriteJob, Option<Error>)>,
     published: u64,
+    on_commit: Vec<Box<dyn FnOnce() + Send>>,
     wrote: bool,
+    /// Whether there is only one: it needs no savepoint, the whole transaction is its own.
+    alone: bool,
 }
 
 impl Writer {
     fn open(options: StoreOptions, queue: Receiver<Message>, commits: Arc<AtomicU64>) -> Result<Self> {
-        let path = &options.path;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| {
-                Error::internal(e).with_source(format!("cannot make the folder of {}", path.display()))
-            })?;
-        }
-        let lock = Lock::acquire(path)?;
-        let mut session = Session::open(path, Access::Write, &options)?;
-        session.script(SCHEMA)?;
-        let rows = session.count_outbox()?;
-        Ok(Self { session, options, queue, outbox: Arc::new(OutboxState::new(rows)), commits, lock })
+        let open_file = || -> Result<_> {
+            if let Some(folder) = options.path.parent() {
+                std::fs::create_dir_all(folder).map_err(Error::internal)?;
+            }
+            let lock = Lock::acquire(&options.path)?;
+            let mut session = Session::open(&options.path, Access::Write, &options)?;
+            session.script(SCHEMA)?;
+            let rows = session.count_outbox()?;
+            Ok((lock, session, Arc::new(OutboxState::new(rows))))
+        };
+        let (lock, session, outbox) = open_file().map_err(|e| not_opened(&options.path, e))?;
+        Ok(Self { session, options, queue, outbox, commits, lock })
     }
 
     fn run(&mut self) {
@@ -135,15 +140,15 @@ impl Writer {
                 Message::Marks => {}
             }
         }
-        let mut jobs = jobs.into_iter().peekable();
-        // Once, and once more for each time that the engine itself rolled everything back.
-        while jobs.peek().is_some() {
+        let mut jobs = jobs.into_iter();
+        // Once, and once more for each time that everything was rolled back.
+        while jobs.len() > 0 {
             self.commit_group(&mut jobs);
         }
     }
 
-    fn commit_group(&mut self, jobs: &mut impl Iterator<Item = WriteJob>) {
-        let mut group = Group::default();
+    fn commit_group(&mut self, jobs: &mut std::vec::IntoIter<WriteJob>) {
+        let mut group = Group { alone: jobs.len() == 1, ..Group::default() };
         if let Err(error) = self.session.control("BEGIN IMMEDIATE") {
             return jobs.for_each(|job| job.answer(Some(error.clone())));
         }
@@ -165,12 +170,14 @@ impl Writer {
     /// Runs `job` in a savepoint, and releases it or rolls it back.
     fn run_job(&mut self, job: &mut WriteJob, group: &mut Group) -> Result<()> {
         job.cx().check()?;
-        self.session.control("SAVEPOINT banyan")?;
+        if !group.alone {
+            self.session.control("SAVEPOINT banyan")?;
+        }
         self.session.start(job.limited());
         let cx = job.cx().clone();
         let mut tx = Tx::new(&mut self.session, &cx, &self.options.service);
         let outcome = job.run(&mut tx);
-        let published = tx.published();
+        let (published, on_commit) = (tx.published(), tx.take_on_commit());
         let outcome = self.session.finish(outcome).and_then(|wrote| match job.abandoned() {
             true => Err(Error::cancelled("the caller stopped waiting")),
             false => Ok(wrote),
@@ -180,22 +187,30 @@ impl Writer {
         }
         match outcome {
             Ok(wrote) => {
-                self.session.control("RELEASE banyan")?;
+                if !group.alone
+                    && let Err(error) = self.session.control("RELEASE banyan")
+                {
+                    self.abort();
+                    return Err(error);
+                }
                 group.published += published;
+                group.on_commit.extend(on_commit);
                 group.wrote |= wrote;
                 Ok(())
             }
             Err(error) => {
-                let undone = self
-                    .session
-                    .control("ROLLBACK TO banyan")
-                    .and_then(|()| self.session.control("RELEASE banyan"));
-                if undone.is_err() {
+                if group.alone || self.undo().is_err() {
                     self.abort();
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Rolls back to the savepoint, and removes it.
+    fn undo(&self) -> Result<()> {
+        self.session.control("ROLLBACK TO banyan")?;
+        self.session.control("RELEASE banyan")
     }
 
     fn commit(&mut self, group: Group) {
@@ -222,6 +237,7 @@ impl Writer {
         }
         self.outbox.deleted(&marks, deleted);
         self.outbox.committed(group.published);
+        group.on_commit.into_iter().for_each(|notify| notify());
         for (job, error) in group.ran {
             job.answer(error);
         }
@@ -280,4 +296,66 @@ impl Group {
 fn rolled_back() -> Error {
     let message = "the change was rolled back together with another one; it was not executed";
     Error::new(Code::Aborted, GROUP_ROLLED_BACK, message).with_blame(Blame::Service).with_retry(Retry::Safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Work;
+    use crate::params;
+    use banyan_core::{Context, Env};
+
+    /// An open writer whose queue the test fills by hand.
+    fn writer(folder: &tempfile::TempDir) -> (Writer, SyncSender<Message>) {
+        let (sender, queue) = sync_channel(16);
+        let options = StoreOptions::new("test", folder.path().join("test.db"), Env::default());
+        (Writer::open(options, queue, Arc::default()).unwrap(), sender)
+    }
+
+    fn insert(version: i64) -> (WriteJob, oneshot::Receiver<Result<u64>>) {
+        let (job, answer) = Work::new(&Context::background(), true, move |tx: &mut Tx<'_>| {
+            tx.execute("INSERT INTO banyan_migrations VALUES ('test', $1, '', x'', 0)", params![version])
+        });
+        (Box::new(job), answer)
+    }
+
+    #[test]
+    fn a_failed_commit_fails_everybody_who_shared_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, sender) = writer(&folder);
+        let (jobs, answers): (Vec<_>, Vec<_>) = (0..3).map(insert).unzip();
+        // One more whose own answer would have been an error.
+        let (taken, its_answer) = insert(0);
+        writer.session.fail_commits();
+        let mut jobs = jobs.into_iter();
+        let first = jobs.next().unwrap();
+        for job in jobs.chain([taken]) {
+            sender.try_send(Message::Job(job)).map_err(drop).unwrap();
+        }
+        writer.commit_groups(first);
+        for mut answer in answers.into_iter().chain([its_answer]) {
+            let error = answer.try_recv().unwrap().unwrap_err();
+            assert!(error.is(STORE_COMMIT_FAILED) && error.retry() == Retry::IfIdempotent, "{error}");
+        }
+        assert_eq!(writer.commits.load(Ordering::Relaxed), 0);
+        assert!(writer.session.lost_transaction(), "nothing is left open");
+    }
+
+    #[test]
+    fn a_transaction_that_ends_early_does_not_pretend_that_its_neighbours_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, sender) = writer(&folder);
+        let (first, mut first_answer) = insert(1);
+        let (ending, mut ending_answer) =
+            Work::new(&Context::background(), true, |tx: &mut Tx<'_>| tx.session().control("ROLLBACK"));
+        let (last, mut last_answer) = insert(2);
+        sender.try_send(Message::Job(Box::new(ending))).map_err(drop).unwrap();
+        sender.try_send(Message::Job(last)).map_err(drop).unwrap();
+        writer.commit_groups(first);
+        let error = first_answer.try_recv().unwrap().unwrap_err();
+        assert!(error.is(GROUP_ROLLED_BACK) && error.retry() == Retry::Safe, "{error}");
+        assert_eq!(ending_answer.try_recv().unwrap().unwrap_err().code(), Code::Internal);
+        assert_eq!(last_answer.try_recv().unwrap().unwrap(), 1);
+        assert_eq!(writer.commits.load(Ordering::Relaxed), 1);
+    }
 }

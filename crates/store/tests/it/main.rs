@@ -1,5 +1,11 @@
 //! What every engine of the store promises, tested through its public interface.
 
+mod crash;
+mod limits;
+mod once;
+mod opening;
+mod outbox;
+mod sqlite;
 mod transactions;
 
 use banyan_core::{Context, Env, Identity, Result};
