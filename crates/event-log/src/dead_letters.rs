@@ -1,0 +1,211 @@
+//! Events that a consumer group could not handle: kept with their error, to be looked at, redriven or dropped.
+//!
+//! The dead letters of group `g` are events of topic `g.dead-letters`. To redrive one is to publish it to `g.redrive`,
+//! which only the consumers of `g` read: no other group sees the event a second time. What was redriven or dropped is
+//! marked by a second event in the dead letter topic; nothing is rewritten.
+
+use crate::api::{EventLog, Position, ReadFrom};
+use crate::fields::{
+    Fields, STRING_BYTES_MAX, put_string, put_u32, put_u64, put_whole_envelope, read_whole_envelope,
+};
+use banyan_core::{Code, Env, Envelope, Error, Result};
+use bytes::Bytes;
+use std::collections::HashSet;
+
+/// The event type of a dead letter.
+pub const DEAD_LETTER_TYPE: &str = "banyan.v1.DeadLetter";
+/// The event type that marks a dead letter as redriven or dropped.
+pub const DEAD_LETTER_RESOLVED_TYPE: &str = "banyan.v1.DeadLetterResolved";
+
+/// Longest error message that is kept, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4_096;
+const PAGE_RECORDS: usize = 256;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// An event that a group could not handle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    pub group: String,
+    /// Where the event is in its own topic.
+    pub position: Position,
+    /// The last error.
+    pub code: Code,
+    pub reason: String,
+    pub message: String,
+    /// How often it was tried, since it was last redriven.
+    pub attempts: u32,
+    /// When the last attempt failed, in milliseconds since the Unix epoch.
+    pub failed_ms: u64,
+    /// The event itself.
+    pub envelope: Envelope,
+}
+
+/// A dead letter and where it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its place in the dead letter topic: how it is named to [`redrive`] and [`drop`].
+    pub position: Position,
+    pub letter: DeadLetter,
+}
+
+/// Returns the topic of a group's dead letters.
+pub fn dead_letter_topic(group: &str) -> String {
+    format!("{group}.dead-letters")
+}
+
+/// Returns the topic over which a group gets its dead letters again.
+pub fn redrive_topic(group: &str) -> String {
+    format!("{group}.redrive")
+}
+
+/// Lists a group's unresolved dead letters, oldest first within a partition, at most `letters_max`.
+///
+/// # Errors
+/// What reading the log fails with. A group without dead letters has an empty list.
+pub async fn list(log: &dyn EventLog, group: &str, letters_max: usize) -> Result<Vec<Entry>> {
+    let topic = dead_letter_topic(group);
+    let topics = log.topics().await?;
+    let Some(info) = topics.into_iter().find(|t| t.topic == topic) else { return Ok(Vec::new()) };
+    let (mut entries, mut resolved) = (Vec::new(), HashSet::new());
+    for partition in info.partitions {
+        let mut offset = partition.start_offset;
+        while offset < partition.end_offset {
+            let from = ReadFrom {
+                topic: topic.clone(),
+                partition: partition.partition,
+                offset,
+                records_max: PAGE_RECORDS,
+                bytes_max: PAGE_BYTES,
+            };
+            let page = log.read(from).await?;
+            offset = page.next_offset.max(offset + 1);
+            for record in page.records {
+                if record.envelope.event_type == DEAD_LETTER_RESOLVED_TYPE {
+                    resolved.insert(resolved_position(&record.envelope)?);
+                } else {
+                    let letter = DeadLetter::from_envelope(&record.envelope)?;
+                    entries.push(Entry { position: record.position, letter });
+                }
+            }
+        }
+    }
+    entries.retain(|entry| !resolved.contains(&entry.position));
+    entries.truncate(letters_max);
+    Ok(entries)
+}
+
+/// Delivers dead letters to their group again; durable when it returns. A crash half-way may redrive one twice.
+///
+/// # Errors
+/// What publishing fails with.
+pub async fn redrive(log: &dyn EventLog, env: &Env, entries: &[Entry]) -> Result<()> {
+    for entry in entries {
+        let again = entry.letter.to_envelope(env.new_id(), &redrive_topic(&entry.letter.group));
+        log.publish(vec![again, resolution(env, entry)]).await?;
+    }
+    Ok(())
+}
+
+/// Marks dead letters as done without handling them; durable when it returns.
+///
+/// # Errors
+/// What publishing fails with.
+pub async fn drop(log: &dyn EventLog, env: &Env, entries: &[Entry]) -> Result<()> {
+    for entry in entries {
+        log.publish(vec![resolution(env, entry)]).await?;
+    }
+    Ok(())
+}
+
+impl DeadLetter {
+    /// Wraps the dead letter into an event of `topic`, with the key, trace and correlation of the original.
+    pub fn to_envelope(&self, id: String, topic: &str) -> Envelope {
+        Envelope {
+            id,
+            event_type: DEAD_LETTER_TYPE.to_owned(),
+            source: self.group.clone(),
+            topic: topic.to_owned(),
+            time_ms: self.failed_ms,
+            payload: self.encode(),
+            reply_to: String::new(),
+            ..self.envelope.clone()
+        }
+    }
+
+    /// Reads the dead letter out of an event.
+    ///
+    /// # Errors
+    /// [`Code::DataLoss`] if it is none.
+    pub fn from_envelope(envelope: &Envelope) -> Result<Self> {
+        if envelope.event_type != DEAD_LETTER_TYPE {
+            return Err(Error::data_loss(format!("expected a dead letter, found {}", envelope.event_type)));
+        }
+        Self::decode(&envelope.payload)
+    }
+
+    /// Encodes the dead letter; see `docs/specs/event-log-format.md`.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        put_string(&mut out, &self.group);
+        put_position(&mut out, &self.position);
+        put_u32(&mut out, self.code as u32);
+        put_string(&mut out, cut(&self.reason, MESSAGE_BYTES_MAX));
+        put_string(&mut out, cut(&self.message, MESSAGE_BYTES_MAX));
+        put_u32(&mut out, self.attempts);
+        put_u64(&mut out, self.failed_ms);
+        put_whole_envelope(&mut out, &self.envelope);
+        out.into()
+    }
+
+    /// Reads what [`DeadLetter::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Code::DataLoss`] if the bytes are no dead letter.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut fields = Fields(bytes);
+        let mut read = || {
+            Some(Self {
+                group: fields.string()?,
+                position: read_position(&mut fields)?,
+                code: Code::from_wire(i32::try_from(fields.u32()?).ok()?),
+                reason: fields.string()?,
+                message: fields.string()?,
+                attempts: fields.u32()?,
+                failed_ms: fields.u64()?,
+                envelope: read_whole_envelope(&mut fields)?,
+            })
+        };
+        read().ok_or_else(|| Error::data_loss("a dead letter cannot be decoded"))
+    }
+}
+
+/// Returns the longest prefix of at most `bytes_max` bytes that ends at a character.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max.min(STRING_BYTES_MAX))]
+}
+
+fn resolution(env: &Env, entry: &Entry) -> Envelope {
+    let mut payload = Vec::new();
+    put_position(&mut payload, &entry.position);
+    Envelope {
+        event_type: DEAD_LETTER_RESOLVED_TYPE.to_owned(),
+        payload: payload.into(),
+        time_ms: env.clock.unix_ms(),
+        ..entry.letter.to_envelope(env.new_id(), &entry.position.topic)
+    }
+}
+
+fn resolved_position(envelope: &Envelope) -> Result<Position> {
+    let position = read_position(&mut Fields(&envelope.payload));
+    position.ok_or_else(|| Error::data_loss("a resolution of a dead letter cannot be decoded"))
+}
+
+fn put_position(out: &mut Vec<u8>, position: &Position) {
+    put_string(out, &position.topic);
+    put_u32(out, position.partition);
+    put_u64(out, position.offset);
+}
+
+fn read_position(fields: &mut Fields<'_>) -> Option<Position> {
+    Some(Position { topic: fields.string()?, partition: fields.u32()?, offset: fields.u64()? })
+}
