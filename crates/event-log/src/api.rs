@@ -143,10 +143,10 @@ pub struct SubscriptionSpec {
 
 impl SubscriptionSpec {
     /// Makes the specification of a durable group that starts with the oldest event.
-    pub fn new(group: &str, topics: &[&str], member: &str) -> Self {
+    pub fn new(group: &str, topics: impl IntoIterator<Item = impl Into<String>>, member: &str) -> Self {
         Self {
             group: group.to_owned(),
-            topics: topics.iter().map(|&t| t.to_owned()).collect(),
+            topics: topics.into_iter().map(Into::into).collect(),
             member: member.to_owned(),
             start: StartAt::Start,
             durable: true,

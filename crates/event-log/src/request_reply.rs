@@ -79,7 +79,7 @@ impl Requester {
         let spec = SubscriptionSpec {
             start: StartAt::End,
             durable: false,
-            ..SubscriptionSpec::new(&format!("{reply_topic}.{instance}"), &[&reply_topic], &instance)
+            ..SubscriptionSpec::new(&format!("{reply_topic}.{instance}"), [&reply_topic], &instance)
         };
         let subscription = log.subscribe(spec.clone()).await?;
         let waiting = Mutex::new(Waiting::default());

@@ -75,10 +75,10 @@ pub struct ConsumerOptions {
 }
 
 impl ConsumerOptions {
-    pub fn new(group: &str, topics: &[&str]) -> Self {
+    pub fn new(group: &str, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             group: group.to_owned(),
-            topics: topics.iter().map(|&t| t.to_owned()).collect(),
+            topics: topics.into_iter().map(Into::into).collect(),
             member: String::new(),
             mode: Mode::PerKey,
             start: StartAt::Start,

@@ -18,7 +18,7 @@ mod writer;
 pub use recovery::{Damage, Recovery};
 
 use crate::api::{
-    EventLog, GroupInfo, Page, Position, ReadFrom, Retention, SeekTo, Subscription, SubscriptionSpec,
+    EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, Subscription, SubscriptionSpec,
     TopicConfig, TopicInfo,
 };
 use crate::fields::{STRING_BYTES_MAX, strings};
@@ -49,10 +49,11 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct EmbeddedOptions {
     /// The log's own folder; created if it does not exist.
     pub path: PathBuf,
+    pub env: Env,
     /// Partitions of a topic that is created without a number.
-    pub partitions: u32,
-    /// Retention of a topic that is created without one.
-    pub retention: Retention,
+    pub partitions_default: u32,
+    /// Age at which events are forgotten, in milliseconds, of a topic that is created without a retention.
+    pub retention_ms_default: u64,
     /// Size at which a segment file is full; at most 1 GiB.
     pub segment_bytes_max: u64,
     /// Size of all segment files at which the oldest events are forgotten, whatever their retention.
@@ -74,11 +75,12 @@ pub struct EmbeddedOptions {
 }
 
 impl EmbeddedOptions {
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub fn new(path: impl Into<PathBuf>, env: Env) -> Self {
         Self {
             path: path.into(),
-            partitions: 8,
-            retention: Retention { age_ms_max: Some(7 * 24 * 3_600_000), partition_bytes_max: None },
+            env,
+            partitions_default: 8,
+            retention_ms_default: 7 * 24 * 3_600_000,
             segment_bytes_max: 32 << 20,
             log_bytes_max: 4 << 30,
             records_max: 10_000_000,
@@ -109,7 +111,6 @@ struct Inner {
 /// What the callers, the subscriptions and the writer share. Locks are taken in the order groups, index.
 struct Shared {
     options: EmbeddedOptions,
-    env: Env,
     index: Mutex<Index>,
     groups: Mutex<Groups>,
     queue: Queue<Command>,
@@ -123,13 +124,13 @@ impl EmbeddedLog {
     /// # Errors
     /// [`Code::FailedPrecondition`] with [`LOG_IN_USE`] if another process (or another part of this one) has it open;
     /// [`Code::Unavailable`] if the folder cannot be read or written.
-    pub async fn open(options: EmbeddedOptions, env: Env) -> Result<Self> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(options, env))
+    pub async fn open(options: EmbeddedOptions) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::open_blocking(options))
             .await
             .map_err(Error::internal)?
     }
 
-    fn open_blocking(options: EmbeddedOptions, env: Env) -> Result<Self> {
+    fn open_blocking(options: EmbeddedOptions) -> Result<Self> {
         let unusable = |error: std::io::Error| {
             let message = format!("the event log in {} cannot be opened", options.path.display());
             Error::unavailable(message).with_source(error)
@@ -145,7 +146,6 @@ impl EmbeddedLog {
             failed: OnceLock::new(),
             syncs: AtomicU64::new(0),
             options: options.clone(),
-            env,
         });
         let place = (recovered.last_segment, recovered.sequence, recovered.time_ms);
         let writer = Writer::start(Arc::clone(&shared), place).map_err(unusable)?;
@@ -175,7 +175,7 @@ impl EmbeddedLog {
     /// # Errors
     /// [`Code::Unavailable`] if the log is closed or cannot write.
     pub async fn apply_retention(&self) -> Result<usize> {
-        let now_ms = self.inner.shared.env.clock.unix_ms();
+        let now_ms = self.inner.shared.options.env.clock.unix_ms();
         self.inner.shared.ask(|reply| Command::Retain { now_ms, reply }).await
     }
 
@@ -257,7 +257,7 @@ impl EventLog for EmbeddedLog {
                 return Err(Error::invalid("events", format!("must be at most {events_max}")));
             }
             events.iter().enumerate().try_for_each(|(at, event)| shared.check_event(at, event))?;
-            let now_ms = shared.env.clock.unix_ms();
+            let now_ms = shared.options.env.clock.unix_ms();
             shared.ask(|reply| Command::Publish { events, now_ms, reply }).await
         })
     }
@@ -270,7 +270,7 @@ impl EventLog for EmbeddedLog {
             let config =
                 |topic: &String| TopicConfig { topic: topic.clone(), partitions: None, retention: None };
             let configs = spec.topics.iter().map(config).collect();
-            let now_ms = shared.env.clock.unix_ms();
+            let now_ms = shared.options.env.clock.unix_ms();
             shared.ask(|reply| Command::Configure { configs, now_ms, reply }).await?;
             let subscription = subscription::EmbeddedSubscription::join(Arc::clone(shared), spec);
             Ok(Box::new(subscription) as Box<dyn Subscription>)
@@ -307,7 +307,7 @@ impl EventLog for EmbeddedLog {
         Box::pin(async move {
             let shared = &self.inner.shared;
             shared.check()?;
-            let now = shared.env.clock.now();
+            let now = shared.options.env.clock.now();
             let mut groups = shared.groups.lock();
             Ok(groups.infos(now, &*shared.index.lock()))
         })
@@ -319,7 +319,7 @@ impl EventLog for EmbeddedLog {
             if config.partitions.is_some_and(|n| n == 0 || n > 1024) {
                 return Err(Error::invalid("partitions", "must be 1 to 1024"));
             }
-            let now_ms = self.inner.shared.env.clock.unix_ms();
+            let now_ms = self.inner.shared.options.env.clock.unix_ms();
             let configs = vec![config];
             self.inner.shared.ask(|reply| Command::Configure { configs, now_ms, reply }).await
         })

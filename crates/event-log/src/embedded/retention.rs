@@ -11,7 +11,7 @@ use std::sync::Arc;
 impl Writer {
     /// Applies the retention of all topics; returns how many segment files were deleted.
     pub(super) fn retain(&mut self, now_ms: u64) -> io::Result<usize> {
-        self.retained_at = self.shared.env.clock.now();
+        self.retained_at = self.shared.options.env.clock.now();
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::default();
         let unneeded: Vec<u32> = {

@@ -29,7 +29,7 @@ impl EmbeddedSubscription {
     /// Joins the group. The topics must exist.
     pub(super) fn join(shared: Arc<Shared>, spec: SubscriptionSpec) -> Self {
         let wake = Arc::new(Notify::new());
-        let now = shared.env.clock.now();
+        let now = shared.options.env.clock.now();
         let token = {
             let mut groups = shared.groups.lock();
             groups.join(&spec, Arc::clone(&wake), now, &*shared.index.lock())
@@ -67,7 +67,7 @@ impl EmbeddedSubscription {
 
     /// Follows the group's changes; returns whether the member must be told of them first.
     fn settle(&mut self) -> Result<bool> {
-        let now = self.shared.env.clock.now();
+        let now = self.shared.options.env.clock.now();
         let mut groups = self.shared.groups.lock();
         let version = groups.touch(&self.spec.group, self.token, now)?;
         if version == self.version {
@@ -122,7 +122,7 @@ impl EmbeddedSubscription {
         self.shared.check()?;
         let is_it = |o: &&Owned| (&*o.partition.0, o.partition.1) == (topic, partition);
         let owned = self.owned.iter().find(is_it).ok_or_else(|| fenced(&self.spec.group))?;
-        let now = self.shared.env.clock.now();
+        let now = self.shared.options.env.clock.now();
         let mut groups = self.shared.groups.lock();
         groups.touch(&self.spec.group, self.token, now)?;
         if groups.commit(&self.spec.group, self.token, owned, next_offset)? {
@@ -150,7 +150,7 @@ impl Subscription for EmbeddedSubscription {
     fn heartbeat(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.shared.check()?;
-            let now = self.shared.env.clock.now();
+            let now = self.shared.options.env.clock.now();
             self.shared.groups.lock().touch(&self.spec.group, self.token, now).map(drop)
         })
     }

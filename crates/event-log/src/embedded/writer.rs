@@ -81,7 +81,7 @@ impl Writer {
     /// Prepares to append after what was recovered: the last segment, the next sequence, the last time.
     pub(super) fn start(shared: Arc<Shared>, place: (Option<u32>, u64, u64)) -> io::Result<Self> {
         let (last_segment, sequence, time_ms) = place;
-        let time_ms = time_ms.max(shared.env.clock.unix_ms());
+        let time_ms = time_ms.max(shared.options.env.clock.unix_ms());
         let mut index = shared.index.lock();
         let segment = match last_segment {
             Some(id) => id,
@@ -97,7 +97,7 @@ impl Writer {
         }
         let (file, position, base_time_ms) = (Arc::clone(&active.file), active.bytes, active.base_time_ms);
         drop(index);
-        let retained_at = shared.env.clock.now();
+        let retained_at = shared.options.env.clock.now();
         let synced = sequence;
         let unproven = false;
         let mut writer = Self {
@@ -129,7 +129,7 @@ impl Writer {
                 Taken::Closed => break,
             }
             if self.retained_at.elapsed() >= interval {
-                let now_ms = self.shared.env.clock.unix_ms();
+                let now_ms = self.shared.options.env.clock.unix_ms();
                 self.retain_and_log(now_ms);
             }
         }
@@ -247,8 +247,9 @@ impl Writer {
         partitions: Option<u32>,
         retention: Option<Retention>,
     ) {
-        let partitions = partitions.unwrap_or(self.shared.options.partitions);
-        let retention = retention.unwrap_or(self.shared.options.retention);
+        let partitions = partitions.unwrap_or(self.shared.options.partitions_default);
+        let age_ms_max = Some(self.shared.options.retention_ms_default);
+        let retention = retention.unwrap_or(Retention { age_ms_max, partition_bytes_max: None });
         let id = index.add_topic(name, partitions, retention);
         batch.created.push(id);
         batch.durable = true;
