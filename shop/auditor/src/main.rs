@@ -1,0 +1,43 @@
+//! `shop-auditor`: audits a shop's data folder against the card processor, and says whether the books balance.
+
+#![expect(clippy::print_stdout, reason = "a command line program speaks on stdout")]
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use shop_auditor::Options;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Audits a shop: its stores against each other and against the card processor's ledger
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// The shop's data folder
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// Where the card processor listens, for example http://127.0.0.1:4242
+    #[arg(long)]
+    processor: String,
+    /// A secret key of the card processor
+    #[arg(long, default_value = "sk_test_auditor")]
+    key: String,
+    /// How long the shop may take to come to rest, in seconds
+    #[arg(long, default_value_t = 0)]
+    wait_s: u64,
+    /// Prints the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let options = Options { data: cli.data, processor_url: cli.processor, processor_key: cli.key };
+    let report = shop_auditor::audit_at_rest(&options, Duration::from_secs(cli.wait_s))?;
+    if cli.json {
+        println!("{}", serde_json::to_string_pretty(&report).context("write the report as JSON")?);
+    } else {
+        println!("{report}");
+    }
+    Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
