@@ -75,8 +75,10 @@ impl<'a> Tx<'a> {
         std::mem::take(&mut self.on_commit)
     }
 
-    /// Runs `notify` once the transaction is durable, and never if it is not: to wake what waits for the change. It runs
-    /// on the writer thread, so it only notifies, and it does not panic.
+    /// Runs `notify` once the transaction is durable, and never if it is not: to wake what waits for the change.
+    ///
+    /// It runs on the store's writer thread before the callers of the commit are answered, so it should only notify. A
+    /// crash between commit and notification loses the notification: what is woken must also look by itself.
     pub fn on_commit(&mut self, notify: impl FnOnce() + Send + 'static) {
         self.on_commit.push(Box::new(notify));
     }

@@ -11,6 +11,7 @@ use crate::outbox::OutboxState;
 use crate::transaction::Tx;
 use banyan_core::{Blame, Code, Error, Reason, Result, Retry};
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -85,6 +86,7 @@ struct Group {
     /// The jobs that ran, with the error that takes the place of their own answer.
     ran: Vec<(WriteJob, Option<Error>)>,
     published: u64,
+    /// What to notify once the changes are durable.
     on_commit: Vec<Box<dyn FnOnce() + Send>>,
     wrote: bool,
     /// Whether there is only one: it needs no savepoint, the whole transaction is its own.
@@ -237,7 +239,11 @@ impl Writer {
         }
         self.outbox.deleted(&marks, deleted);
         self.outbox.committed(group.published);
-        group.on_commit.into_iter().for_each(|notify| notify());
+        for notify in group.on_commit {
+            if catch_unwind(AssertUnwindSafe(notify)).is_err() {
+                tracing::error!(service = self.options.service, "a notification of a commit panicked");
+            }
+        }
         for (job, error) in group.ran {
             job.answer(error);
         }

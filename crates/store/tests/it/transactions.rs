@@ -231,3 +231,27 @@ async fn values_come_back_as_they_went_in() {
         fixture.store.read(&fixture.cx, |read| read.query("SELECT $1", params![u64::MAX], |_| Ok(())));
     assert_eq!(large.await.unwrap_err().code(), Code::OutOfRange);
 }
+
+#[tokio::test]
+async fn a_commit_notifies_and_a_rollback_does_not() {
+    let fixture = Fixture::new().await;
+    let (notified, ran) = (Arc::new(AtomicUsize::new(0)), |n: &Arc<AtomicUsize>| n.load(Ordering::SeqCst));
+    let notify = |fails: bool| {
+        let (notified, inside) = (notified.clone(), notified.clone());
+        fixture.store.transact(&fixture.cx, move |tx| {
+            let before = inside.load(Ordering::SeqCst);
+            tx.on_commit(move || {
+                notified.fetch_add(1, Ordering::SeqCst);
+            });
+            tx.on_commit(|| panic!("a bad listener"));
+            assert_eq!(inside.load(Ordering::SeqCst), before, "not before the commit");
+            if fails { Err(Error::internal("rolls back")) } else { Ok(()) }
+        })
+    };
+    notify(true).await.unwrap_err();
+    assert_eq!(ran(&notified), 0);
+    notify(false).await.unwrap();
+    assert_eq!(ran(&notified), 1);
+    notify(false).await.unwrap();
+    assert_eq!(ran(&notified), 2, "a bad listener does not stop the writer");
+}
