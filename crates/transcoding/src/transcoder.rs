@@ -1,0 +1,158 @@
+//! The transcoder: what ties routes, queries, JSON and messages together.
+
+use crate::binding::{Binding, Body, FieldPath};
+use crate::method::Method;
+use crate::routes::{Match, RouteMatch, Routes};
+use crate::{json, query, text};
+use banyan_core::{Error, Result};
+use bytes::Bytes;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
+use std::sync::Arc;
+
+/// Speaks HTTP/JSON for the services it exposes. Built once and shared; everything it needs per request is prepared.
+#[derive(Debug)]
+pub struct Transcoder {
+    pub(crate) pool: DescriptorPool,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) bindings: Vec<Arc<Binding>>,
+    routes: Routes,
+}
+
+impl Transcoder {
+    /// Builds a transcoder for the `services` (full names) that the `descriptors` (encoded `FileDescriptorSet`s, each
+    /// with its imports) define. A file may occur in several sets.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a set that cannot be read or contradicts another, an unknown service, an HTTP rule that does
+    /// not fit its method (names the method and the option), two rules for the same requests (names both methods).
+    pub fn new(descriptors: &[&[u8]], services: &[&str]) -> Result<Self> {
+        let mut pool = DescriptorPool::new();
+        for (index, set) in descriptors.iter().enumerate() {
+            pool.decode_file_descriptor_set(*set).map_err(|error| {
+                Error::invalid(format!("descriptors[{index}]"), error.to_string()).with_source(error)
+            })?;
+        }
+        let mut transcoder =
+            Self { pool, methods: Vec::new(), bindings: Vec::new(), routes: Routes::default() };
+        for service in services {
+            transcoder.expose(service)?;
+        }
+        Ok(transcoder)
+    }
+
+    fn expose(&mut self, name: &str) -> Result<()> {
+        let service = self
+            .pool
+            .get_service_by_name(name)
+            .ok_or_else(|| Error::invalid("services", format!("there is no service {name}")))?;
+        for descriptor in service.methods() {
+            let method = Method::new(&descriptor);
+            for binding in Binding::read_all(&method)? {
+                let binding = Arc::new(binding);
+                self.routes.add(binding.clone()).map_err(|other| {
+                    let option = format!("{} (google.api.http)", method.full_name());
+                    let (http_method, path) = (&binding.http_method, &binding.path);
+                    let taken = format!("{} ({})", other.method.full_name(), other.path);
+                    Error::invalid(option, format!("{http_method} {path:?} is taken by {taken}"))
+                })?;
+                self.bindings.push(binding);
+            }
+            self.methods.push(method);
+        }
+        Ok(())
+    }
+
+    /// Returns every exposed method, also those without an HTTP rule.
+    pub fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.iter()
+    }
+
+    /// Finds the method for an HTTP method (in upper case) and a percent-encoded path without query.
+    pub fn route(&self, http_method: &str, path: &str) -> RouteMatch {
+        self.routes.find(http_method, path)
+    }
+
+    /// Reads a request: JSON body, path and query (percent-encoded, without its question mark) into one message.
+    ///
+    /// # Errors
+    /// `InvalidArgument` that names the field's path; `body` if the body is not JSON at all.
+    pub fn decode_request(&self, matched: &Match, query: Option<&str>, body: &[u8]) -> Result<Bytes> {
+        let binding = &matched.binding;
+        let input = &binding.method.input;
+        let mut message = match &binding.body {
+            Body::Nothing if !body.is_empty() => {
+                return Err(Error::invalid("body", "this request has no body"));
+            }
+            _ if body.is_empty() => DynamicMessage::new(input.clone()),
+            Body::Nothing | Body::Whole => json::decode(input, body)?,
+            Body::Field(field) => json::decode_field(field, body)?,
+        };
+        for (field, value) in binding.variables.iter().zip(&matched.values) {
+            bind(&mut message, field, value.as_deref()).map_err(|why| query::invalid(&field.text, why))?;
+        }
+        if let Some(query) = query {
+            query::read(binding, query, &mut message)?;
+        }
+        Ok(json::to_protobuf(&message))
+    }
+
+    /// Writes a response of `method` as JSON, or the part of it that its `response_body` names.
+    ///
+    /// # Errors
+    /// `Internal` if `protobuf` is not such a response or has no canonical JSON form.
+    pub fn encode_response(&self, method: &Method, protobuf: &[u8]) -> Result<Bytes> {
+        let mut message = DynamicMessage::decode(method.output.clone(), protobuf).map_err(Error::internal)?;
+        let json = match &method.response_body {
+            None => json::encode(&message),
+            Some(field) => json::encode_field(&mut message, field),
+        };
+        json.map(Bytes::from).map_err(Error::internal)
+    }
+
+    /// Writes any message of the contracts as JSON.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown name, `DataLoss` if `protobuf` is not such a message.
+    pub fn encode_message(&self, name: &str, protobuf: &[u8]) -> Result<String> {
+        let damaged = |error: String| Error::data_loss(format!("this is not a {name}: {error}"));
+        let message = DynamicMessage::decode(self.message(name)?, protobuf)
+            .map_err(|error| damaged(error.to_string()))?;
+        serde_json::to_string(&message).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// Reads any message of the contracts from JSON.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown name, and as [`Transcoder::decode_request`].
+    pub fn decode_message(&self, name: &str, json: &str) -> Result<Bytes> {
+        json::decode(&self.message(name)?, json.as_bytes()).map(|message| json::to_protobuf(&message))
+    }
+
+    fn message(&self, name: &str) -> Result<MessageDescriptor> {
+        let message = self.pool.get_message_by_name(name);
+        message.ok_or_else(|| query::invalid("message", format!("there is no message {name}")))
+    }
+}
+
+/// Sets the field that a path variable is bound to. The body may repeat the value but not contradict it.
+fn bind(message: &mut DynamicMessage, path: &FieldPath, value: Option<&str>) -> Result<(), String> {
+    let [.., last] = path.fields.as_slice() else {
+        return Ok(());
+    };
+    let value = text::parse(last, value.ok_or(query::NOT_DECODED)?)?;
+    match present(message, &path.fields) {
+        Some(given) if *given == value => Ok(()),
+        Some(_) => Err("differs between path and body".to_owned()),
+        None => query::set(message, &path.fields, value),
+    }
+}
+
+/// Returns the value of a field inside of messages, if it is set.
+fn present<'m>(message: &'m DynamicMessage, fields: &[prost_reflect::FieldDescriptor]) -> Option<&'m Value> {
+    let (field, inner) = fields.split_first()?;
+    let (_, value) = message.fields().find(|(set, _)| set == field)?;
+    match value {
+        Value::Message(within) if !inner.is_empty() => present(within, inner),
+        value => Some(value),
+    }
+}

@@ -1,0 +1,8 @@
+//! The transcoder against contracts that are compiled here.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod contracts;
+mod decode;
+mod encode;
+mod routing;
