@@ -1,0 +1,111 @@
+//! Signals: durable messages to one saga, delivered before or while it waits for them.
+
+use crate::State;
+use crate::engine::Engine;
+use crate::journal::{self, Admission, Entry, EntryKind, Write};
+use crate::reasons::SAGA_FINISHED;
+use banyan_core::{Context, Error, Result};
+use banyan_store::{Query, Tx, params};
+use std::sync::Arc;
+
+/// What a saga waits for.
+#[derive(Clone)]
+pub(crate) struct Wait {
+    pub(crate) op: u32,
+    pub(crate) name: String,
+    pub(crate) due_ms: u64,
+    /// Whether the journal knows of the wait.
+    pub(crate) announced: bool,
+}
+
+/// What became of a [`Wait`]; `seq` is the last entry of the journal then.
+pub(crate) enum Taken {
+    Received {
+        payload: Vec<u8>,
+        seq: u64,
+    },
+    TimedOut {
+        seq: u64,
+    },
+    /// The table says until when; a signal makes the saga due.
+    Waiting,
+    Refused(Admission),
+}
+
+impl Engine {
+    /// Takes a delivered signal, or notes that the saga waits for it, in one transaction: none is missed.
+    pub(crate) async fn take_signal(self: &Arc<Self>, cx: &Context, write: Write, wait: Wait) -> Taken {
+        let draft = Arc::new((write, wait));
+        self.until_done(cx, "take a signal", || {
+            let draft = Arc::clone(&draft);
+            move |tx: &mut Tx<'_>| take(tx, draft.0.clone(), &draft.1)
+        })
+        .await
+    }
+}
+
+fn take(tx: &mut Tx<'_>, mut write: Write, wait: &Wait) -> Result<Taken> {
+    match write.admit(tx)? {
+        Admission::Write => {}
+        refused => return Ok(Taken::Refused(refused)),
+    }
+    let now = tx.now_ms();
+    let found = tx.query_opt(
+        "SELECT seq, payload FROM banyan_saga_signals
+         WHERE saga_id = $1 AND name = $2 AND consumed_at IS NULL ORDER BY seq LIMIT 1",
+        params![write.id.as_str(), wait.name.as_str()],
+        |row| Ok((row.get::<u64>("seq")?, row.get::<Vec<u8>>("payload")?)),
+    )?;
+    let entry = |kind| Entry::of(wait.op, kind, &wait.name);
+    let taken = if let Some((seq, payload)) = found {
+        tx.execute(
+            "UPDATE banyan_saga_signals SET consumed_at = $3 WHERE saga_id = $1 AND seq = $2",
+            params![write.id.as_str(), seq, now],
+        )?;
+        write.entries.push(entry(EntryKind::SignalReceived).with_payload(payload.clone()));
+        Taken::Received { payload, seq: write.last_seq() }
+    } else if now >= wait.due_ms {
+        write.entries.push(entry(EntryKind::SignalTimedOut));
+        Taken::TimedOut { seq: write.last_seq() }
+    } else {
+        if !wait.announced {
+            write.entries.push(entry(EntryKind::SignalAwaited).due(wait.due_ms));
+        }
+        write.change.next_run_at = Some(wait.due_ms);
+        write.change.awaits = Some(wait.name.clone());
+        Taken::Waiting
+    };
+    write.apply(tx)?;
+    Ok(taken)
+}
+
+/// Delivers a signal; a key that was seen before delivers nothing.
+pub(crate) fn deliver(tx: &mut Tx<'_>, id: &str, name: &str, payload: &[u8], waiting_max: u32) -> Result<()> {
+    let row = journal::row(tx, id)?;
+    if row.state.is_end() {
+        return Err(finished(id, row.state));
+    }
+    let (waiting, last_seq) = tx.query_one(
+        "SELECT COUNT(*) - COUNT(consumed_at) AS waiting, COALESCE(MAX(seq), 0) AS last_seq
+         FROM banyan_saga_signals WHERE saga_id = $1",
+        params![id],
+        |row| Ok((row.get::<u32>("waiting")?, row.get::<u64>("last_seq")?)),
+    )?;
+    if waiting >= waiting_max {
+        return Err(Error::overloaded(format!("saga {id:?} has {waiting} signals it has not consumed")));
+    }
+    let (now, key) = (tx.now_ms(), tx.cx().idempotency_key().map(str::to_owned));
+    let delivered = tx.execute(
+        "INSERT INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (saga_id, idempotency_key) DO NOTHING",
+        params![id, last_seq + 1, name, payload, key, now],
+    )?;
+    if delivered == 1 && row.state == State::Running && row.awaits.as_deref() == Some(name) {
+        tx.execute("UPDATE banyan_sagas SET next_run_at = $2 WHERE id = $1", params![id, now])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn finished(id: &str, state: State) -> Error {
+    Error::failed_precondition(SAGA_FINISHED, format!("saga {id:?} has ended: it is {state}"))
+}
