@@ -1,0 +1,96 @@
+//! The tables of the service, and every statement on them.
+
+use crate::domain::{Account, Email, Profile};
+use banyan::prelude::*;
+use banyan_identity::{KeyRecord, KeyRing, KeyRole, Secret};
+
+/// How the store came to look as it does. Released steps are never changed.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "accounts and signing keys",
+    sql: "
+        CREATE TABLE users (
+            user_id       TEXT    PRIMARY KEY,
+            email         TEXT    NOT NULL UNIQUE,
+            name          TEXT    NOT NULL,
+            country       TEXT    NOT NULL,
+            is_admin      INTEGER NOT NULL,
+            password_hash TEXT    NOT NULL,
+            created_at_ms BIGINT  NOT NULL
+        );
+        CREATE TABLE signing_keys (
+            kid    TEXT   PRIMARY KEY,
+            pkcs8  BLOB   NOT NULL,
+            role   TEXT   NOT NULL,
+            time_s BIGINT NOT NULL
+        );
+    ",
+}];
+
+/// Adds an account; `false` if its e-mail address has one.
+pub(crate) fn insert_account(tx: &mut Tx<'_>, account: &Account, password_hash: &str) -> Result<bool> {
+    let Account { user_id, profile, is_admin, created_at_ms } = account;
+    let rows = tx.execute(
+        "INSERT INTO users (user_id, email, name, country, is_admin, password_hash, created_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (email) DO NOTHING",
+        params![
+            user_id,
+            profile.email.as_str(),
+            &profile.name,
+            &profile.country,
+            *is_admin,
+            password_hash,
+            *created_at_ms
+        ],
+    )?;
+    Ok(rows == 1)
+}
+
+pub(crate) fn account_by_id(query: &mut impl Query, user_id: &str) -> Result<Option<Account>> {
+    query.query_opt("SELECT * FROM users WHERE user_id = $1", params![user_id], read_account)
+}
+
+/// Returns the account of an e-mail address, with the hash of its password.
+pub(crate) fn account_by_email(query: &mut impl Query, email: &Email) -> Result<Option<(Account, String)>> {
+    query.query_opt("SELECT * FROM users WHERE email = $1", params![email.as_str()], |row| {
+        Ok((read_account(row)?, row.get("password_hash")?))
+    })
+}
+
+fn read_account(row: &Row<'_>) -> Result<Account> {
+    Ok(Account {
+        user_id: row.get("user_id")?,
+        profile: Profile {
+            email: Email::stored(row.get("email")?),
+            name: row.get("name")?,
+            country: row.get("country")?,
+        },
+        is_admin: row.get("is_admin")?,
+        created_at_ms: row.get("created_at_ms")?,
+    })
+}
+
+/// Returns the signing keys; `None` before the first were made.
+pub(crate) fn key_ring(query: &mut impl Query, overlap_s: u64) -> Result<Option<KeyRing>> {
+    let records = query.query("SELECT * FROM signing_keys", params![], |row| {
+        Ok(KeyRecord {
+            kid: row.get("kid")?,
+            pkcs8: Secret::new(row.get("pkcs8")?),
+            role: KeyRole::from_name(&row.get::<String>("role")?)?,
+            time_s: row.get("time_s")?,
+        })
+    })?;
+    if records.is_empty() { Ok(None) } else { KeyRing::from_records(&records, overlap_s).map(Some) }
+}
+
+/// Replaces the signing keys.
+pub(crate) fn put_key_ring(tx: &mut Tx<'_>, ring: &KeyRing) -> Result<()> {
+    tx.execute("DELETE FROM signing_keys", params![])?;
+    for record in ring.to_records() {
+        tx.execute(
+            "INSERT INTO signing_keys (kid, pkcs8, role, time_s) VALUES ($1, $2, $3, $4)",
+            params![record.kid, record.pkcs8.expose().as_slice(), record.role.name(), record.time_s],
+        )?;
+    }
+    Ok(())
+}
