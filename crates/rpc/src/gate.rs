@@ -53,6 +53,10 @@ impl Gate {
         self.0.changed.notify_waiters();
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) & CLOSED == 0
+    }
+
     pub(crate) async fn opened(&self) {
         self.wait(|state| state & CLOSED == 0).await;
     }

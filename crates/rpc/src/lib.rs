@@ -16,7 +16,9 @@ mod metadata;
 mod method;
 mod metrics;
 mod options;
+mod proto;
 mod remote;
+mod server;
 mod service;
 mod status;
 mod streaming;
@@ -27,6 +29,10 @@ pub use channel::{Channel, Client};
 pub use directory::{Directory, Target};
 pub use method::{Idempotency, Kind, MethodInfo};
 pub use options::{DirectoryOptions, Endpoint, PeerSecret};
+pub use server::{
+    Edge, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, Server, ServerBuilder, ServerOptions, UNSUPPORTED_MEDIA_TYPE,
+    problem,
+};
 pub use service::{MALFORMED_MESSAGE, Service, ServiceBuilder};
 pub use status::MESSAGE_TOO_LARGE;
 pub use streaming::{Sender, Streaming};

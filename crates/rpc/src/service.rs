@@ -82,6 +82,10 @@ impl Service {
         self.0.gate.in_flight()
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.gate.is_open()
+    }
+
     /// Waits until the gate is open.
     pub(crate) async fn opened(&self) {
         self.0.gate.opened().await;

@@ -1,0 +1,151 @@
+//! Everything a server answers: gRPC, JSON by contract, the OpenAPI document, foreign routes.
+
+use crate::server::table::Table;
+use crate::server::{Inner, grpc, problem};
+use crate::{MethodInfo, metadata};
+use axum::body::Body;
+use banyan_core::{Code, Context, Error, Identity, Reason, Result};
+use banyan_transcoding::RouteMatch;
+use futures::FutureExt;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use std::panic::AssertUnwindSafe;
+use tower::ServiceExt;
+
+/// No contract and no router has the path.
+pub const ROUTE_NOT_FOUND: Reason = Reason::new("ROUTE_NOT_FOUND");
+/// The path exists, but not with this HTTP method.
+pub const METHOD_NOT_ALLOWED: Reason = Reason::new("METHOD_NOT_ALLOWED");
+
+impl Inner {
+    /// Answers one request.
+    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        if is_grpc(request.headers()) {
+            let request = match Box::pin(self.grpc(request)).await {
+                Ok(response) => return response.map(Body::new),
+                Err(request) => request,
+            };
+            let path = request.uri().path().to_owned();
+            let cx = self.context(request.headers(), true);
+            return match cx {
+                Ok(cx) => {
+                    self.foreign(cx, request).await.unwrap_or_else(|| grpc::unknown(&path).map(Body::new))
+                }
+                Err(error) => grpc::refuse(&error).map(Body::new),
+            };
+        }
+        match self.context(request.headers(), true) {
+            Ok(cx) => {
+                let cx = self.bound(cx);
+                let response = Box::pin(self.http(&cx, request)).await;
+                finish(response.unwrap_or_else(|error| problem(&error, cx.correlation_id())), &cx)
+            }
+            Err(error) => {
+                let cx = Context::new(&self.env, Identity::anonymous());
+                finish(problem(&error, cx.correlation_id()), &cx)
+            }
+        }
+    }
+
+    /// Reads the context of a request.
+    ///
+    /// # Errors
+    /// Those of [`metadata::read`]; a stranger is refused only if the server is internal and the path `guarded`.
+    pub(crate) fn context(&self, headers: &HeaderMap, guarded: bool) -> Result<Context> {
+        let options = &self.options;
+        metadata::read(headers, &self.env, options.peer_secret.as_ref(), guarded && options.internal)
+    }
+
+    /// Gives a call that has no deadline the default one.
+    pub(crate) fn bound(&self, cx: Context) -> Context {
+        if cx.deadline().is_some() { cx } else { cx.with_timeout(self.options.timeout_default) }
+    }
+
+    /// Asks the edge, if there is one.
+    pub(crate) async fn authorize(
+        &self,
+        table: &Table,
+        method: &MethodInfo,
+        headers: &HeaderMap,
+        cx: Context,
+    ) -> Result<Context> {
+        let Some(edge) = &self.edge else {
+            return Ok(cx);
+        };
+        let json = table.json()?;
+        match json.methods.get(method.path) {
+            Some(described) => edge.authorize(described, headers, cx).await,
+            None => Err(Error::permission_denied("the method is not described, so nothing permits it")),
+        }
+    }
+
+    async fn http(&self, cx: &Context, request: Request<Incoming>) -> Result<Response<Body>> {
+        let table = self.tables.current();
+        let json = table.json()?;
+        // HTTP itself leaves the body out of the answer to HEAD.
+        let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+        let allowed = match json.transcoder.route(method.as_str(), request.uri().path()) {
+            RouteMatch::Found(matched) => return self.transcode(cx, &table, &json, &matched, request).await,
+            RouteMatch::MethodNotAllowed { allowed } => Some(allowed),
+            RouteMatch::NotFound => None,
+        };
+        let path = request.uri().path().to_owned();
+        if let Some(response) = self.foreign(cx.clone(), request).await {
+            return Ok(response);
+        }
+        match allowed {
+            Some(allowed) => Ok(not_allowed(cx, &method, &path, &allowed.join(", "))),
+            None => {
+                Err(Error::new(Code::NotFound, ROUTE_NOT_FOUND, format!("nothing serves {method} {path}")))
+            }
+        }
+    }
+
+    /// Asks the merged routers; `None` if they have no such route.
+    async fn foreign(&self, cx: Context, mut request: Request<Incoming>) -> Option<Response<Body>> {
+        let router = self.router.clone()?;
+        let correlation_id = cx.correlation_id().to_owned();
+        request.extensions_mut().insert(cx);
+        let answering = AssertUnwindSafe(router.oneshot(request.map(Body::new))).catch_unwind();
+        let response = match answering.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => {
+                tracing::error!(correlation_id, "a handler of a merged router panicked");
+                return Some(problem(
+                    &Error::internal("a handler of a merged router panicked"),
+                    &correlation_id,
+                ));
+            }
+        };
+        // What a router without a route answers by itself is bare; a handler's own 404 has something to say.
+        let bare =
+            response.status() == StatusCode::NOT_FOUND && response.body().size_hint().exact() == Some(0);
+        (!bare).then_some(response)
+    }
+}
+
+fn not_allowed(cx: &Context, method: &Method, path: &str, allowed: &str) -> Response<Body> {
+    let message = format!("{path} has no {method}, only {allowed}");
+    let error = Error::new(Code::Unimplemented, METHOD_NOT_ALLOWED, message);
+    let mut response = problem(&error, cx.correlation_id());
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// Tells the client by which id its request is found in logs and traces.
+fn finish(mut response: Response<Body>, cx: &Context) -> Response<Body> {
+    if let Ok(id) = HeaderValue::from_str(cx.correlation_id()) {
+        response.headers_mut().insert(metadata::CORRELATION_ID, id);
+    }
+    response
+}
+
+/// Tells gRPC from gRPC-Web and everything else (`application/grpc`, `application/grpc+proto`, …).
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let rest = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}

@@ -1,0 +1,174 @@
+//! One port for everything a process serves: gRPC with health and reflection, JSON, and foreign routes.
+//!
+//! A request goes to the [`Edge`] for permission, if there is one, and then to the service, which is a handler table
+//! in this process or a [`Channel`] to wherever it lives. Services come and go while the server runs.
+
+mod accept;
+mod contract;
+mod edge;
+mod grpc;
+mod health;
+mod http;
+mod json;
+mod options;
+mod problem;
+mod reflection;
+mod table;
+
+pub use edge::Edge;
+pub use http::{METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND};
+pub use json::UNSUPPORTED_MEDIA_TYPE;
+pub use options::ServerOptions;
+pub use problem::problem;
+
+use crate::server::table::{Backend, Mount, Tables};
+use crate::{Channel, Service};
+use axum::Router;
+use banyan_core::{Env, Error, Result, Tasks};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Serves contract services and foreign routes on one port. Cheap to clone; every clone is the same server.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+    /// Accepts and serves; stops gracefully.
+    tasks: Tasks,
+    /// Stops when waiting is over, and takes what is still connected with it.
+    abort: Tasks,
+}
+
+/// Collects what a [`Server`] serves beside contract services; made by [`Server::builder`].
+pub struct ServerBuilder {
+    env: Env,
+    options: ServerOptions,
+    router: Option<Router>,
+    edge: Option<Arc<dyn Edge>>,
+}
+
+/// What every connection of a server shares.
+pub(crate) struct Inner {
+    env: Env,
+    options: ServerOptions,
+    tables: Arc<Tables>,
+    /// Health and reflection, by name.
+    builtin: HashMap<&'static str, Service>,
+    router: Option<Router>,
+    edge: Option<Arc<dyn Edge>>,
+}
+
+impl Server {
+    pub fn builder(env: &Env, options: ServerOptions) -> ServerBuilder {
+        ServerBuilder { env: env.clone(), options, router: None, edge: None }
+    }
+
+    /// Serves `service` from now on, in the place of one with the same name.
+    pub fn add(&self, service: Service) {
+        let methods = service.methods().map(|info| (info.name.to_owned(), info)).collect();
+        let descriptors = Bytes::from_static(service.descriptors());
+        let name = service.name();
+        self.inner.tables.add(name, Mount::new(methods, descriptors, Backend::Local(service)));
+    }
+
+    /// Passes calls to the contract service `name` on to `channel` from now on: what a gateway does.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`] if the `FileDescriptorSet` does not describe the service.
+    pub fn expose(&self, name: &str, descriptors: impl Into<Bytes>, channel: Channel) -> Result<()> {
+        let descriptors = descriptors.into();
+        let methods = contract::methods(&descriptors, name)?;
+        self.inner.tables.add(name, Mount::new(methods, descriptors, Backend::Channel(channel)));
+        Ok(())
+    }
+
+    /// Serves the contract service `name` no longer: later calls are told that it moved. Those in flight go on.
+    pub fn remove(&self, name: &str) {
+        self.inner.tables.remove(name);
+    }
+
+    /// Returns the address the server listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more connections and requests, waits for those in flight, at most `limit`, and closes.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::DeadlineExceeded`] if some had not ended and were cut off.
+    pub async fn drain(&self, limit: Duration) -> Result<()> {
+        self.inner.tables.drain();
+        let drained = self.tasks.drain(limit).await;
+        self.abort.stop();
+        drained.map_err(|unfinished| {
+            Error::deadline_exceeded().with_source(format!("{} connections were cut off", unfinished.0))
+        })
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// Also serves the routes of an axum router: for paths that no contract has.
+    ///
+    /// Its handlers find the call's [`banyan_core::Context`] in the extensions of the request.
+    ///
+    /// # Panics
+    /// If two routers have the same path, or both have a fallback.
+    pub fn merge(mut self, router: Router) -> Self {
+        self.router = Some(self.router.map_or_else(|| router.clone(), |merged| merged.merge(router.clone())));
+        self
+    }
+
+    /// Also serves tonic services that were written without Banyan.
+    pub fn merge_tonic_routes(self, routes: tonic::service::Routes) -> Self {
+        self.merge(routes.into_axum_router().reset_fallback())
+    }
+
+    /// Asks `edge` before every call to a contract service.
+    pub fn edge(mut self, edge: Arc<dyn Edge>) -> Self {
+        self.edge = Some(edge);
+        self
+    }
+
+    /// Listens on 127.0.0.1 and begins to serve.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::Unavailable`] if the port is taken.
+    pub async fn bind(self) -> Result<Server> {
+        let port = self.options.port;
+        let listening = async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = listening.await.map_err(|error: std::io::Error| {
+            Error::unavailable(format!("cannot listen on 127.0.0.1:{port}: {error}")).with_source(error)
+        })?;
+        let tables = Arc::new(Tables::new());
+        let builtin = health::service(&tables).into_iter().chain(reflection::services(&tables));
+        let builtin = builtin.map(|service| (service.name(), service)).collect();
+        let inner = Inner {
+            env: self.env,
+            options: self.options,
+            tables,
+            builtin,
+            router: self.router,
+            edge: self.edge,
+        };
+        let (tasks, abort) = (Tasks::new(), Tasks::new());
+        let server = Server { inner: Arc::new(inner), address, tasks, abort };
+        let accepting =
+            accept::run(listener, server.inner.clone(), server.tasks.clone(), server.abort.clone());
+        server.tasks.spawn("rpc accept", accepting);
+        Ok(server)
+    }
+}
