@@ -103,7 +103,8 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::invalid("config", format!("cannot read {}: {e}", path.display())))?;
-        Self::parse(&text).map_err(|e| Error::invalid("config", format!("{}: {}", path.display(), e.message())))
+        Self::parse(&text)
+            .map_err(|e| Error::invalid("config", format!("{}: {}", path.display(), e.message())))
     }
 
     /// Reads the text of a `banyan.toml`.
@@ -135,7 +136,10 @@ impl Config {
             for service in members {
                 known(&key, service)?;
                 if let Some(other) = placed.insert(service.clone(), process.clone()) {
-                    return Err(Error::invalid(key, format!("{service} is already placed in process {other}")));
+                    return Err(Error::invalid(
+                        key,
+                        format!("{service} is already placed in process {other}"),
+                    ));
                 }
             }
         }
@@ -143,7 +147,10 @@ impl Config {
             Apart::List(list) => list.clone(),
             Apart::Word(word) if word == "all" => services.iter().map(|s| (*s).to_owned()).collect(),
             Apart::Word(word) => {
-                return Err(Error::invalid("placement.apart", format!("expected a list or \"all\", found {word:?}")));
+                return Err(Error::invalid(
+                    "placement.apart",
+                    format!("expected a list or \"all\", found {word:?}"),
+                ));
             }
         };
         for service in apart {
@@ -174,7 +181,8 @@ impl Config {
 
 /// Tells whether `name` may name a process: 1 to 40 of `a-z`, `0-9` and `-`.
 fn valid_process_name(name: &str) -> bool {
-    (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    (1..=40).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 #[cfg(test)]

@@ -79,7 +79,11 @@ impl Instance {
             tracing::warn!(service = self.name, "calls were still running when the drain limit was over");
         }
         if let Err(unfinished) = self.tasks.drain(limit).await {
-            tracing::warn!(service = self.name, tasks = unfinished.0, "background work outlasted the drain limit");
+            tracing::warn!(
+                service = self.name,
+                tasks = unfinished.0,
+                "background work outlasted the drain limit"
+            );
         }
         match &self.store {
             Some(store) => store.close().await,

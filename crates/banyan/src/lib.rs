@@ -39,7 +39,9 @@ pub use banyan_store as store;
 /// The names that nearly every service uses.
 pub mod prelude {
     pub use crate::{Host, ServiceDef, Subscriber};
-    pub use banyan_core::{Backoff, Code, Context, Env, Error, Event, Identity, IdentityKind, Payload, Reason, Result};
+    pub use banyan_core::{
+        Backoff, Code, Context, Env, Error, Event, Identity, IdentityKind, Payload, Reason, Result,
+    };
     pub use banyan_rpc::{Client, Streaming};
     pub use banyan_saga::{Outcome, Saga, Sagas, Workflow};
     pub use banyan_store::{Migration, Query, Row, Store, Tx, Value, params};

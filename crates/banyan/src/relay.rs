@@ -13,7 +13,13 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// Moves events from `outbox` to `log` until `tasks` stop. An event leaves the outbox after the log has it durably, so
 /// that a crash in between publishes it twice, and never not at all; consumers recognise it by its id.
-pub(crate) async fn relay(service: &'static str, outbox: Outbox, log: Arc<dyn EventLog>, env: Env, tasks: Tasks) {
+pub(crate) async fn relay(
+    service: &'static str,
+    outbox: Outbox,
+    log: Arc<dyn EventLog>,
+    env: Env,
+    tasks: Tasks,
+) {
     let backoff = Backoff { attempts_max: u32::MAX, ..Backoff::default() };
     let mut failures = 0u32;
     while !tasks.is_stopping() {
@@ -29,7 +35,12 @@ pub(crate) async fn relay(service: &'static str, outbox: Outbox, log: Arc<dyn Ev
             Ok(_) => failures = 0,
             Err(error) => {
                 failures = failures.saturating_add(1);
-                tracing::warn!(service, failures, ?error, "the outbox could not be relayed; it is tried again");
+                tracing::warn!(
+                    service,
+                    failures,
+                    ?error,
+                    "the outbox could not be relayed; it is tried again"
+                );
                 tokio::select! {
                     () = tokio::time::sleep(backoff.delay(failures, &env.rng)) => {}
                     () = tasks.stopping() => {}
@@ -46,6 +57,6 @@ async fn relay_batch(outbox: &Outbox, log: &dyn EventLog) -> Result<usize> {
     }
     let (ids, events): (Vec<i64>, Vec<_>) = pending.into_iter().unzip();
     log.publish(events).await?;
-    outbox.sent(&ids).await?;
+    outbox.sent(&ids);
     Ok(ids.len())
 }

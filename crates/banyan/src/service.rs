@@ -19,7 +19,11 @@ impl ServiceDef {
     /// Defines the service `name` (its store, consumer group and settings carry that name), which serves `contracts`
     /// (full names of contract services). `start` wires it each time it starts in some process; what it declares to
     /// the [`Host`] begins to run when it returns.
-    pub fn new<F, Fut>(name: &'static str, contracts: impl IntoIterator<Item = &'static str>, start: F) -> Self
+    pub fn new<F, Fut>(
+        name: &'static str,
+        contracts: impl IntoIterator<Item = &'static str>,
+        start: F,
+    ) -> Self
     where
         F: Fn(Host) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,

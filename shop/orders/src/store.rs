@@ -1,0 +1,115 @@
+//! The orders store: one row an order.
+
+use crate::domain::{Fulfilment, OrderRecord};
+use banyan::prelude::*;
+use shop_contracts::orders::v1::{OrderPlaced, OrderState};
+
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "orders",
+    sql: "CREATE TABLE orders (
+            order_id TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            flow INTEGER NOT NULL,
+            total_minor BIGINT NOT NULL,
+            country TEXT NOT NULL,
+            placed BLOB NOT NULL,
+            created_ms BIGINT NOT NULL,
+            updated_ms BIGINT NOT NULL,
+            confirmed_ms BIGINT NOT NULL,
+            cancel_reason TEXT NOT NULL,
+            payment_id TEXT NOT NULL,
+            shipment_id TEXT NOT NULL,
+            tracking TEXT NOT NULL
+          );
+          CREATE INDEX orders_by_user ON orders (user_id, order_id);",
+}];
+
+/// Adds a new order.
+pub(crate) fn insert(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
+    let placed = &order.placed;
+    tx.execute(
+        "INSERT INTO orders (order_id, user_id, state, flow, total_minor, country, placed, created_ms, updated_ms,
+                             confirmed_ms, cancel_reason, payment_id, shipment_id, tracking)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, '', '', '', '')",
+        &params![
+            placed.order_id.as_str(),
+            placed.user_id.as_str(),
+            i32::from(order.state),
+            placed.flow,
+            placed.total.as_ref().map_or(0, |t| t.minor_units),
+            order.country(),
+            placed.to_bytes().to_vec(),
+            order.created_ms,
+            order.updated_ms,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes what can change of an order.
+pub(crate) fn update(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
+    tx.execute(
+        "UPDATE orders SET state = $2, updated_ms = $3, confirmed_ms = $4, cancel_reason = $5, payment_id = $6,
+                           shipment_id = $7, tracking = $8
+         WHERE order_id = $1",
+        &params![
+            order.placed.order_id.as_str(),
+            i32::from(order.state),
+            order.updated_ms,
+            order.confirmed_ms,
+            order.cancel_reason.as_str(),
+            order.fulfilment.payment_id.as_str(),
+            order.fulfilment.shipment_id.as_str(),
+            order.fulfilment.tracking.as_str(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Returns an order, whoever's it is.
+///
+/// # Errors
+/// [`Code::NotFound`].
+pub(crate) fn get(q: &mut impl Query, order_id: &str) -> Result<OrderRecord> {
+    q.query_opt(BY_ID, &params![order_id], read)?.ok_or_else(|| Error::not_found("order", order_id))
+}
+
+const BY_ID: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
+     FROM orders WHERE order_id = $1";
+
+const OF_USER: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
+     FROM orders WHERE user_id = $1 AND order_id < $2 ORDER BY order_id DESC LIMIT $3";
+
+/// Returns at most `limit` orders of a user that are older than the order `before` (empty: the newest), newest first.
+pub(crate) fn of_user(
+    q: &mut impl Query,
+    user_id: &str,
+    before: &str,
+    limit: i32,
+) -> Result<Vec<OrderRecord>> {
+    // Ids sort by time and begin with a hexadecimal digit, so that every id is below "g".
+    let before = if before.is_empty() { "g" } else { before };
+    q.query(OF_USER, &params![user_id, before, limit], read)
+}
+
+fn read(row: &Row<'_>) -> Result<OrderRecord> {
+    let placed = OrderPlaced::from_bytes(&row.get::<Vec<u8>>("placed")?)?;
+    let state: i32 = row.get("state")?;
+    Ok(OrderRecord {
+        state: OrderState::try_from(state).map_err(|_| {
+            Error::data_loss(format!("order {} has the unknown state {state}", placed.order_id))
+        })?,
+        placed,
+        created_ms: row.get("created_ms")?,
+        updated_ms: row.get("updated_ms")?,
+        confirmed_ms: row.get("confirmed_ms")?,
+        cancel_reason: row.get("cancel_reason")?,
+        fulfilment: Fulfilment {
+            payment_id: row.get("payment_id")?,
+            shipment_id: row.get("shipment_id")?,
+            tracking: row.get("tracking")?,
+        },
+    })
+}
