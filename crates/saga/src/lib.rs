@@ -46,6 +46,8 @@
 //! `docs/decisions/0003-saga-replay.md` has the reasons.
 
 mod compensate;
+#[cfg(test)]
+mod crash;
 mod drive;
 mod engine;
 mod guard;

@@ -29,38 +29,31 @@ impl Engine {
         if free == 0 {
             return Ok(self.options.poll);
         }
-        // The active ones may come first; one more than fits tells when the next is due.
-        let limit = active.len() + free + 1;
-        let cx = self.cx();
-        let due = self.store.read(&cx, move |db: &mut Read<'_>| {
-            db.query(
-                "SELECT id, next_run_at FROM banyan_sagas WHERE next_run_at IS NOT NULL
-                 ORDER BY next_run_at LIMIT $1",
-                params![limit],
-                |row| Ok((row.get::<String>("id")?, row.get::<u64>("next_run_at")?)),
-            )
+        // The active ones may come first.
+        let limit = active.len() + free;
+        let (cx, now) = (self.cx(), self.env.clock.unix_ms());
+        let found = self.store.read(&cx, move |db: &mut Read<'_>| {
+            let due = db.query(
+                "SELECT id FROM banyan_sagas WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT $2",
+                params![now, limit],
+                |row| row.get::<String>("id"),
+            )?;
+            let next = db.query_one(
+                "SELECT MIN(next_run_at) AS next FROM banyan_sagas WHERE next_run_at > $1",
+                params![now],
+                |row| row.get::<Option<u64>>("next"),
+            )?;
+            Ok((due, next))
         });
-        let due = due.await?;
-        let now = self.env.clock.unix_ms();
-        let mut started = 0;
-        for (id, at) in due {
-            if started == free {
-                // The end of an active one wakes the search.
-                return Ok(self.options.poll);
-            }
-            if active.contains(&id) {
-                continue;
-            }
-            if at > now {
-                return Ok(Duration::from_millis(at - now));
-            }
+        let (due, next) = found.await?;
+        // The end of an active one wakes the search for those that do not fit.
+        for id in due.into_iter().filter(|id| !active.contains(id)).take(free) {
             if let Some(claim) = self.claim(&id) {
-                started += 1;
                 let span = tracing::info_span!("saga", id);
                 let drive = tracing::Instrument::instrument(Arc::clone(self).drive(claim), span);
                 tasks.spawn_until_stopped("saga", drive);
             }
         }
-        Ok(self.options.poll)
+        Ok(next.map_or(self.options.poll, |at| Duration::from_millis(at - now)))
     }
 }

@@ -1,5 +1,7 @@
 //! Sagas on a real store.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod changed_code;
 mod compensation;
 mod forward;
