@@ -37,8 +37,8 @@ pub struct Options {
 pub enum Error {
     #[error("cannot read the store {}: {source}", path.display())]
     Store { path: PathBuf, source: rusqlite::Error },
-    #[error("the store {} has an order {order_id} that cannot be decoded", path.display())]
-    Order { path: PathBuf, order_id: String },
+    #[error("the store {} makes no sense at {id}: {problem}", path.display())]
+    Row { path: PathBuf, id: String, problem: String },
     #[error("cannot read the card processor's {what}: {source}")]
     Processor { what: &'static str, source: Box<ureq::Error> },
     #[error("the card processor's {what} is not what its API says")]
