@@ -22,6 +22,7 @@
 mod binding;
 mod json;
 mod method;
+mod openapi;
 mod percent;
 mod query;
 mod routes;

@@ -17,6 +17,19 @@ pub(crate) fn decode_query(raw: &str) -> Option<Cow<'_, str>> {
     if raw.contains('+') { decode_except(&raw.replace('+', " "), None).map(Cow::Owned) } else { decode(raw) }
 }
 
+/// Encodes one path segment of a template for a document.
+pub(crate) fn encode(segment: &str) -> String {
+    let mut encoded = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=@".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 fn decode_except(raw: &str, kept: Option<u8>) -> Option<String> {
     let bytes = raw.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -49,6 +62,7 @@ mod tests {
     fn escapes_are_decoded_strictly() {
         assert_eq!(decode("a%2Fb%20%c3%a4").as_deref(), Some("a/b ä"));
         assert_eq!(decode_but_slash("a%2fb%20c").as_deref(), Some("a%2fb c"));
+        assert_eq!(encode("a/b ä"), "a%2Fb%20%C3%A4");
         assert_eq!(decode_query("a+b%2B").as_deref(), Some("a b+"));
         for malformed in ["%", "%2", "%zz", "%+1", "%ff"] {
             assert_eq!(decode(malformed), None, "{malformed}");

@@ -69,12 +69,12 @@ fn resolve(binding: &Binding, name: &str) -> Result<Vec<FieldDescriptor>, String
         fields.push(field);
     }
     match &binding.body {
-        Body::Whole => return Err("belongs into the body".to_owned()),
-        Body::Field(body) if fields[0] == *body => return Err("belongs into the body".to_owned()),
+        Body::Whole => Err("belongs into the body".to_owned()),
+        Body::Field(body) if fields[0] == *body => Err("belongs into the body".to_owned()),
         _ if binding.variables.iter().any(|bound| bound.fields == fields) => {
-            return Err("is given in the path".to_owned());
+            Err("is given in the path".to_owned())
         }
-        _ if message.is_some() => return Err("is a message: name its fields".to_owned()),
+        _ if message.is_some() => Err("is a message: name its fields".to_owned()),
         _ => Ok(fields),
     }
 }

@@ -5,4 +5,5 @@
 mod contracts;
 mod decode;
 mod encode;
+mod openapi;
 mod routing;
