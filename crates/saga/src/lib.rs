@@ -5,20 +5,44 @@
 //! again from the top, steps that are done return what they returned before, and the first one that is not done is
 //! really run. When the function fails, everything that was started is undone, last first.
 //!
-//! ```ignore
+//! ```
+//! # use banyan_core::{Context, Payload, Result};
+//! # use banyan_saga::{Saga, Workflow};
+//! # use banyan_store::{Tx, params};
+//! # #[derive(Clone)] pub struct Text(String);
+//! # impl Payload for Text {
+//! #     fn to_bytes(&self) -> bytes::Bytes { self.0.clone().into() }
+//! #     fn from_bytes(b: &[u8]) -> Result<Self> { Ok(Text(String::from_utf8_lossy(b).into())) }
+//! # }
+//! # type TransferRequest = Text;
+//! # type Receipt = Text;
+//! # #[derive(Clone)] pub struct Bank;
+//! # impl Bank {
+//! #     async fn withdraw(&self, _: &Context, r: &TransferRequest) -> Result<Receipt> { Ok(r.clone()) }
+//! #     async fn give_back(&self, _: &Context, _: &TransferRequest) -> Result<()> { Ok(()) }
+//! #     async fn deposit(&self, _: &Context, _: &Receipt) -> Result<()> { Ok(()) }
+//! # }
+//! # pub struct Transfer { source: Bank, target: Bank }
 //! impl Workflow for Transfer {
 //!     const NAME: &'static str = "transfer";
 //!     type Input = TransferRequest;
 //!
-//!     async fn run(&self, saga: &mut Saga, input: TransferRequest) -> Result<()> {
-//!         let (source, from) = (self.source.clone(), input.clone());
-//!         let hold: Hold = saga
+//!     async fn run(&self, saga: &mut Saga, request: TransferRequest) -> Result<()> {
+//!         let undo = (self.source.clone(), request.clone());
+//!         let receipt = saga
 //!             .step("withdraw")
-//!             .undo(move |cx| source.clone().give_back(cx, from.clone()))
-//!             .run(|cx| self.source.withdraw(cx, input.clone()))
+//!             .undo(move |cx| {
+//!                 let (source, request) = undo.clone();
+//!                 async move { source.give_back(&cx, &request).await }
+//!             })
+//!             .run(async |cx| self.source.withdraw(&cx, &request).await)
 //!             .await?;
-//!         saga.step("deposit").run(|cx| self.target.deposit(cx, hold.clone())).await?;
-//!         saga.finish("note", move |tx| note_transfer(tx, &input)).await
+//!         saga.step("deposit").run(async |cx| self.target.deposit(&cx, &receipt).await).await?;
+//!         let id = saga.id().to_owned();
+//!         saga.finish("note", move |tx| {
+//!             tx.execute("INSERT INTO transfers (id) VALUES ($1)", params![id.as_str()]).map(drop)
+//!         })
+//!         .await
 //!     }
 //! }
 //! ```
