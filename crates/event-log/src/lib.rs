@@ -9,6 +9,8 @@
 //! its [`banyan_core::Context`].
 
 mod api;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod consumer;
 pub mod dead_letters;
 mod embedded;

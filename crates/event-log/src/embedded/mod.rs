@@ -18,8 +18,8 @@ mod writer;
 pub use recovery::{Damage, Recovery};
 
 use crate::api::{
-    EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, Subscription, SubscriptionSpec,
-    TopicConfig, TopicInfo,
+    EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, Subscription, SubscriptionSpec, TopicConfig,
+    TopicInfo,
 };
 use crate::fields::{STRING_BYTES_MAX, strings};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Reason, Result};
@@ -125,9 +125,7 @@ impl EmbeddedLog {
     /// [`Code::FailedPrecondition`] with [`LOG_IN_USE`] if another process (or another part of this one) has it open;
     /// [`Code::Unavailable`] if the folder cannot be read or written.
     pub async fn open(options: EmbeddedOptions) -> Result<Self> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(options))
-            .await
-            .map_err(Error::internal)?
+        tokio::task::spawn_blocking(move || Self::open_blocking(options)).await.map_err(Error::internal)?
     }
 
     fn open_blocking(options: EmbeddedOptions) -> Result<Self> {

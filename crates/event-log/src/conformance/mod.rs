@@ -1,0 +1,162 @@
+//! What every provider of [`EventLog`] must do, as functions that panic when it does not.
+//!
+//! A provider's test binary calls [`crate::event_log_conformance!`] with an async function that opens it. Every
+//! function uses topics and groups of its own, so they may share one log and run side by side.
+
+mod consuming;
+mod delivery;
+mod requests;
+
+pub use consuming::{
+    a_dead_letter_is_kept_and_redriven_to_its_group_only, a_queue_shares_events_among_workers,
+    a_stopping_consumer_finishes_what_runs, an_outage_makes_no_dead_letters,
+    handlers_run_in_the_context_of_the_event, order_per_key_survives_retries,
+};
+pub use delivery::{
+    a_new_group_may_start_at_the_end, a_seek_fences_what_was_fetched_before, a_silent_member_is_fenced,
+    groups_are_independent, members_share_partitions_and_rebalance, publishing_keeps_order_within_a_key,
+    replay_from_an_offset_and_a_time, topics_are_configured_once, what_is_not_committed_is_delivered_again,
+};
+pub use requests::{a_late_reply_is_dropped_and_counted, a_request_gets_its_reply_or_its_error};
+
+use crate::api::{Delivery, EventLog, Subscription};
+use banyan_core::{Context, Env, Envelope, Event, Identity, Payload, Result, Tasks};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long anything that is expected may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes a test of every conformance function; `$open` is an `async fn() -> (Arc<dyn EventLog>, impl Sized)` whose
+/// second value is kept until the test ends.
+#[macro_export]
+macro_rules! event_log_conformance {
+    ($open:path) => {
+        $crate::event_log_conformance! { $open:
+            publishing_keeps_order_within_a_key
+            topics_are_configured_once
+            what_is_not_committed_is_delivered_again
+            groups_are_independent
+            a_new_group_may_start_at_the_end
+            replay_from_an_offset_and_a_time
+            a_seek_fences_what_was_fetched_before
+            a_silent_member_is_fenced
+            members_share_partitions_and_rebalance
+            order_per_key_survives_retries
+            handlers_run_in_the_context_of_the_event
+            a_queue_shares_events_among_workers
+            a_dead_letter_is_kept_and_redriven_to_its_group_only
+            an_outage_makes_no_dead_letters
+            a_stopping_consumer_finishes_what_runs
+            a_request_gets_its_reply_or_its_error
+            a_late_reply_is_dropped_and_counted
+        }
+    };
+    ($open:path: $($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let (log, _kept) = $open().await;
+                $crate::conformance::$name(log).await;
+            }
+        )*
+    };
+}
+
+/// One function's own corner of a log.
+struct Corner {
+    log: Arc<dyn EventLog>,
+    env: Env,
+    /// A topic and a group of this name are used by nobody else.
+    name: String,
+    tasks: Tasks,
+}
+
+impl Corner {
+    fn new(log: Arc<dyn EventLog>) -> Self {
+        let env = Env::default();
+        let name = format!("conformance-{}", env.new_id());
+        Self { log, env, name, tasks: Tasks::new() }
+    }
+
+    fn cx(&self) -> Context {
+        Context::new(&self.env, Identity::service("conformance"))
+    }
+
+    fn event(&self, key: &str, number: u64) -> Envelope {
+        let mut envelope = Envelope::new(&self.cx(), "conformance", &Number { key: key.to_owned(), number });
+        envelope.topic.clone_from(&self.name);
+        envelope
+    }
+
+    /// Publishes `count` events, spread over `keys` keys in turn; the numbers of all are `0..count`.
+    async fn publish(&self, keys: u64, count: u64) {
+        let events = (0..count).map(|number| self.event(&format!("key-{}", number % keys), number));
+        let positions = self.log.publish(events.collect()).await.expect("publishing works");
+        assert_eq!(positions.len() as u64, count);
+    }
+}
+
+/// The event of the suite.
+#[derive(Debug)]
+struct Number {
+    key: String,
+    number: u64,
+}
+
+impl Payload for Number {
+    fn to_bytes(&self) -> Bytes {
+        Bytes::from(format!("{} {}", self.number, self.key))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).expect("the suite writes text");
+        let (number, key) = text.split_once(' ').expect("the suite writes two words");
+        Ok(Self { key: key.to_owned(), number: number.parse().expect("the suite writes a number") })
+    }
+}
+
+impl Event for Number {
+    const TYPE: &'static str = "banyan.conformance.Number";
+    const TOPIC: &'static str = "conformance";
+
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// Returns the number that a delivery carries.
+fn number_of(delivery: &Delivery) -> u64 {
+    delivery.envelope.decode::<Number>().expect("the suite publishes numbers").number
+}
+
+/// Waits for something that must happen.
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: it did not happen within {PATIENCE:?}"))
+}
+
+/// Asserts that something does not happen for a while.
+async fn not_now<T>(what: &str, work: impl Future<Output = T>) {
+    assert!(timeout(Duration::from_millis(150), work).await.is_err(), "{what}: it must not happen");
+}
+
+/// Receives until there are `count` deliveries, passing over announcements of a rebalance.
+async fn receive(subscription: &mut dyn Subscription, count: usize) -> Vec<Delivery> {
+    let mut received = Vec::new();
+    while received.len() < count {
+        let next = soon("the next deliveries", subscription.next(count - received.len())).await;
+        received.extend(next.expect("receiving works"));
+    }
+    received
+}
+
+/// Commits all deliveries, each partition up to its last one.
+async fn commit(subscription: &mut dyn Subscription, deliveries: &[Delivery]) {
+    for delivery in deliveries {
+        let position = &delivery.position;
+        let committed = subscription.commit(&position.topic, position.partition, position.offset + 1).await;
+        committed.expect("an owner may commit");
+    }
+}

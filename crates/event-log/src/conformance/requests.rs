@@ -1,0 +1,86 @@
+//! Conformance of request and reply.
+
+use super::{Corner, Number, soon};
+use crate::api::EventLog;
+use crate::consumer::{Consumer, ConsumerOptions};
+use crate::request_reply::{Replier, ReplyHandler, Requester, RequesterOptions, reply_fn};
+use banyan_core::{Code, Context, Envelope, Error, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+impl Corner {
+    async fn requester(&self) -> Requester {
+        let options = RequesterOptions::new(&format!("{}.asking", self.name));
+        let started = Requester::start(Arc::clone(&self.log), options, self.env.clone(), &self.tasks).await;
+        started.expect("a requester can be started")
+    }
+
+    fn reply(&self, handler: Arc<dyn ReplyHandler>) {
+        let replier = Replier::new(Arc::clone(&self.log), &self.name, handler);
+        let options = ConsumerOptions::new(&format!("{}.answering", self.name), [&self.name]);
+        Consumer::new(Arc::clone(&self.log), options, self.env.clone()).run(Arc::new(replier), &self.tasks);
+    }
+
+    fn question(&self, number: u64) -> Envelope {
+        self.event(&format!("key-{number}"), number)
+    }
+}
+
+/// Many requests at once from two instances: each gets its own reply, or the error the replier failed with.
+pub async fn a_request_gets_its_reply_or_its_error(log: Arc<dyn EventLog>) {
+    let corner = Corner::new(log);
+    corner.reply(reply_fn(|_: Context, question: Number| async move {
+        match question.number {
+            7 => Err(Error::not_found("number", "7")),
+            number => Ok(Number { key: "reply".into(), number: number * 2 }),
+        }
+    }));
+    let (one, two) = (corner.requester().await, corner.requester().await);
+    let cx = corner.cx().with_timeout(Duration::from_secs(20));
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let requester = if number % 2 == 0 { one.clone() } else { two.clone() };
+        let (cx, question) = (cx.clone(), corner.question(number));
+        asking.spawn(async move { (number, requester.request_envelope(&cx, question).await) });
+    }
+    while let Some(asked) = soon("a reply", asking.join_next()).await {
+        let (number, reply) = asked.expect("asking does not panic");
+        if number == 7 {
+            let error = reply.expect_err("the replier fails");
+            assert_eq!((error.code(), error.message()), (Code::NotFound, "there is no number \"7\""));
+        } else {
+            let reply: Result<Number> = reply.and_then(|bytes| banyan_core::Payload::from_bytes(&bytes));
+            assert_eq!(reply.expect("the replier answers").number, number * 2);
+        }
+    }
+    assert_eq!((one.late_replies(), two.late_replies()), (0, 0));
+    corner.tasks.drain(Duration::from_secs(20)).await.expect("everything stops");
+}
+
+/// Without a reply in time the deadline is what the requester sees; the reply that comes later is counted.
+pub async fn a_late_reply_is_dropped_and_counted(log: Arc<dyn EventLog>) {
+    let corner = Corner::new(log);
+    let release = Arc::new(Notify::new());
+    let released = Arc::clone(&release);
+    corner.reply(reply_fn(move |_: Context, question: Number| {
+        let released = Arc::clone(&released);
+        async move {
+            released.notified().await;
+            Ok(question)
+        }
+    }));
+    let requester = corner.requester().await;
+    let cx = corner.cx().with_timeout(Duration::from_millis(50));
+    let error =
+        requester.request_envelope(&cx, corner.question(1)).await.expect_err("nobody answers in time");
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    release.notify_one();
+    soon("the late reply is counted", async {
+        while requester.late_replies() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    corner.tasks.drain(Duration::from_secs(20)).await.expect("everything stops");
+}
