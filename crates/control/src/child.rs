@@ -4,7 +4,7 @@ use crate::contract as api;
 use crate::links::RootLink;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::remote_log::RemoteLog;
-use banyan::rpc::{Client, Directory, Server, ServerOptions, Target};
+use crate::root;
 use banyan::{Process, ProcessParts, System};
 use banyan_core::{Context, Env, Identity, Result};
 use std::sync::Arc;
@@ -19,33 +19,45 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// If the process was not started by a root, or cannot serve.
 pub async fn run(system: System, env: Env) -> Result<()> {
     let (bootstrap, link) = RootLink::open().await?;
-    let directory = crate::root::directory(&env, &bootstrap.config, &bootstrap.peer_secret);
-    let root = Target::Remote(vec![directory.endpoint(&bootstrap.root_url)?]);
-    let log_client = api::LogServiceClient::new(directory.direct(api::LogServiceClient::SERVICE, root.clone()));
-    let log = RemoteLog::new(log_client, &bootstrap.process, env.clone());
-
-    let server = Server::bind(ServerOptions::internal(&env, 0, &bootstrap.peer_secret, system.descriptors())).await?;
-    let parts = ProcessParts {
+    let secret = bootstrap.peer_secret.as_str();
+    let directory = root::directory(&env, &bootstrap.config, secret)?;
+    let log = RemoteLog::new(
+        root::client_at(&env, secret, &bootstrap.root_address)?,
+        &bootstrap.process,
+        env.clone(),
+    );
+    let control = root::client_at(&env, secret, &bootstrap.root_address)?;
+    let server = root::internal_server(&env, secret).await?;
+    let process = Process::new(ProcessParts {
         system,
         config: Arc::new(bootstrap.config),
         env: env.clone(),
         directory: directory.clone(),
-        log: Arc::new(log),
-    };
-    let process = Process::new(parts);
+        log: Arc::new(log.clone()),
+    });
     let agent = ProcessAgent::new(process.clone(), server.clone());
     server.add(api::process_service(Arc::new(ProcessApi(agent))));
 
-    register(&directory, root, &env, &bootstrap.process, server.url()).await?;
+    register(&control, &env, &bootstrap.process, server.address().to_string()).await?;
     link.closed().await;
+    let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
-    server.shutdown(Duration::from_millis(process.config().limits.drain_ms_max)).await;
+    log.close(limit).await;
+    if let Err(error) = server.drain(limit).await {
+        tracing::warn!(?error, "calls from other processes were cut off");
+    }
+    directory.close();
     Ok(())
 }
 
-async fn register(directory: &Directory, root: Target, env: &Env, process: &str, url: String) -> Result<()> {
-    let control = api::ControlServiceClient::new(directory.direct(api::ControlServiceClient::SERVICE, root));
+async fn register(
+    control: &api::ControlServiceClient,
+    env: &Env,
+    process: &str,
+    address: String,
+) -> Result<()> {
     let cx = Context::new(env, Identity::service(process)).with_timeout(REGISTER_TIMEOUT);
-    let request = api::RegisterProcessRequest { process: process.to_owned(), url, pid: std::process::id() };
+    let request =
+        api::RegisterProcessRequest { process: process.to_owned(), address, pid: std::process::id() };
     control.register_process(&cx, request).await.map(drop)
 }

@@ -26,7 +26,11 @@ impl api::ControlService for ControlApi {
         Ok(api::SystemStatus { name: self.system.to_owned(), processes, services })
     }
 
-    async fn move_service(&self, _: &Context, req: api::MoveServiceRequest) -> Result<api::MoveServiceResponse> {
+    async fn move_service(
+        &self,
+        _: &Context,
+        req: api::MoveServiceRequest,
+    ) -> Result<api::MoveServiceResponse> {
         let paused = self.supervisor.move_service(&req.service, &req.process).await?;
         Ok(api::MoveServiceResponse { paused_ms: paused.as_millis() as u64 })
     }
@@ -52,7 +56,11 @@ impl api::ControlService for ControlApi {
         self.supervisor.client_of(&req.service).await?.retry_local_saga(cx, req).await
     }
 
-    async fn cancel_saga(&self, cx: &Context, req: api::CancelSagaRequest) -> Result<api::CancelSagaResponse> {
+    async fn cancel_saga(
+        &self,
+        cx: &Context,
+        req: api::CancelSagaRequest,
+    ) -> Result<api::CancelSagaResponse> {
         self.supervisor.client_of(&req.service).await?.cancel_local_saga(cx, req).await
     }
 }

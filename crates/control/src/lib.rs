@@ -9,8 +9,11 @@
 
 pub mod child;
 mod control_service;
+mod generated;
 mod links;
 mod log_service;
+mod log_session;
+mod log_wire;
 mod process_service;
 mod remote_log;
 pub mod root;
@@ -18,11 +21,7 @@ mod run_file;
 mod saga_admin;
 mod supervisor;
 
-/// Generated from `crates/control/proto`.
-pub mod contract {
-    #![allow(unreachable_pub, clippy::all, reason = "generated")]
-    include!("gen/mod.rs");
-}
-
+/// The contract between the processes, generated from `crates/control/proto`.
+pub use generated::banyan::control::v1 as contract;
 pub use remote_log::RemoteLog;
 pub use run_file::{RunFile, RunFileGuard};

@@ -14,7 +14,7 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Bootstrap {
     pub(crate) process: String,
-    pub(crate) root_url: String,
+    pub(crate) root_address: String,
     pub(crate) peer_secret: String,
     pub(crate) config: Config,
 }

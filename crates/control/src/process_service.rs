@@ -41,20 +41,15 @@ impl ProcessAgent {
             if local.iter().any(|s| s.name() == entry.contract) {
                 continue;
             }
-            let target = match entry.urls.as_slice() {
+            let target = match entry.addresses.as_slice() {
                 [] => Target::Unplaced,
-                urls => {
-                    let endpoints = urls.iter().map(|url| self.endpoint(url)).collect::<Result<_>>()?;
-                    Target::Remote(endpoints)
+                addresses => {
+                    Target::Remote(addresses.iter().map(|a| Endpoint::new(a)).collect::<Result<_>>()?)
                 }
             };
             self.process.directory().set(&entry.contract, target);
         }
         Ok(())
-    }
-
-    fn endpoint(&self, url: &str) -> Result<Endpoint> {
-        self.process.directory().endpoint(url)
     }
 }
 
@@ -62,12 +57,20 @@ impl ProcessAgent {
 pub(crate) struct ProcessApi(pub(crate) Arc<ProcessAgent>);
 
 impl api::ProcessService for ProcessApi {
-    async fn start_service(&self, _: &Context, req: api::StartServiceRequest) -> Result<api::StartServiceResponse> {
+    async fn start_service(
+        &self,
+        _: &Context,
+        req: api::StartServiceRequest,
+    ) -> Result<api::StartServiceResponse> {
         self.0.start(&req.service).await?;
         Ok(api::StartServiceResponse {})
     }
 
-    async fn stop_service(&self, _: &Context, req: api::StopServiceRequest) -> Result<api::StopServiceResponse> {
+    async fn stop_service(
+        &self,
+        _: &Context,
+        req: api::StopServiceRequest,
+    ) -> Result<api::StopServiceResponse> {
         self.0.process.stop(&req.service).await?;
         Ok(api::StopServiceResponse {})
     }
@@ -81,7 +84,11 @@ impl api::ProcessService for ProcessApi {
         Ok(api::UpdatePlacementResponse {})
     }
 
-    async fn list_local_sagas(&self, cx: &Context, req: api::ListSagasRequest) -> Result<api::ListSagasResponse> {
+    async fn list_local_sagas(
+        &self,
+        cx: &Context,
+        req: api::ListSagasRequest,
+    ) -> Result<api::ListSagasResponse> {
         saga_admin::list(cx, &self.0.process.sagas().await, &req).await
     }
 
@@ -90,12 +97,20 @@ impl api::ProcessService for ProcessApi {
         saga_admin::get(cx, &req.service, &sagas, &req.id).await
     }
 
-    async fn retry_local_saga(&self, cx: &Context, req: api::RetrySagaRequest) -> Result<api::RetrySagaResponse> {
+    async fn retry_local_saga(
+        &self,
+        cx: &Context,
+        req: api::RetrySagaRequest,
+    ) -> Result<api::RetrySagaResponse> {
         self.sagas(&req.service).await?.retry(cx, &req.id).await?;
         Ok(api::RetrySagaResponse {})
     }
 
-    async fn cancel_local_saga(&self, cx: &Context, req: api::CancelSagaRequest) -> Result<api::CancelSagaResponse> {
+    async fn cancel_local_saga(
+        &self,
+        cx: &Context,
+        req: api::CancelSagaRequest,
+    ) -> Result<api::CancelSagaResponse> {
         self.sagas(&req.service).await?.cancel(cx, &req.id, &req.reason).await?;
         Ok(api::CancelSagaResponse {})
     }

@@ -1,17 +1,18 @@
 //! The event log as seen from a process that does not host it.
 
 use crate::contract as api;
-use banyan_core::{BoxFuture, Context, Env, Envelope, Error, Identity, Result, Tasks};
+use crate::log_wire::assignment_from_wire;
+use banyan_core::{BoxFuture, Context, Env, Envelope, Identity, Result, Tasks};
 use banyan_event_log::{
-    Delivery, EventLog, GroupInfo, GroupPartition, Page, PartitionRange, Position, ReadFrom, SeekTo, StartAt,
-    Subscription, SubscriptionSpec, TopicConfig, TopicInfo,
+    Delivery, EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, StartAt, Subscription, SubscriptionSpec,
+    TopicConfig, TopicInfo,
 };
 use std::time::Duration;
 
 /// How long one call waits for records before it asks again.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long a call to the log may take beyond that.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a call to the log may take, that wait included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// An [`EventLog`] that another process of the system hosts.
 #[derive(Clone)]
@@ -29,6 +30,12 @@ impl RemoteLog {
         Self { client, process: process.to_owned(), env, tasks: Tasks::new() }
     }
 
+    /// Leaves all groups; waits for that at most `limit`.
+    pub async fn close(&self, limit: Duration) {
+        // What could not be said in time, the group finds out by itself.
+        let _ = self.tasks.drain(limit).await;
+    }
+
     fn context(&self) -> Context {
         Context::new(&self.env, Identity::service("log")).with_timeout(CALL_TIMEOUT)
     }
@@ -39,8 +46,7 @@ impl EventLog for RemoteLog {
         Box::pin(async move {
             let events = events.into_iter().map(Into::into).collect();
             let answer = self.client.publish(&self.context(), api::PublishRequest { events }).await?;
-            let position = |p: api::Position| Position { topic: p.topic, partition: p.partition, offset: p.offset };
-            Ok(answer.positions.into_iter().map(position).collect())
+            Ok(answer.positions.into_iter().map(Into::into).collect())
         })
     }
 
@@ -52,10 +58,15 @@ impl EventLog for RemoteLog {
                 member: format!("{}/{}", self.process, spec.member),
                 from_end: matches!(spec.start, StartAt::End),
                 session_timeout_ms: spec.session_timeout.as_millis() as u64,
+                durable: spec.durable,
             };
             let answer = self.client.subscribe(&self.context(), request).await?;
-            let subscription: Box<dyn Subscription> =
-                Box::new(RemoteSubscription { log: self.clone(), id: answer.subscription });
+            let subscription: Box<dyn Subscription> = Box::new(RemoteSubscription {
+                log: self.clone(),
+                id: answer.subscription,
+                sequence: 0,
+                assignment: Vec::new(),
+            });
             Ok(subscription)
         })
     }
@@ -63,29 +74,31 @@ impl EventLog for RemoteLog {
     fn read(&self, from: ReadFrom) -> BoxFuture<'_, Result<Page>> {
         Box::pin(async move {
             let request = api::ReadRequest {
-                topic: from.topic.clone(),
+                topic: from.topic,
                 partition: from.partition,
                 offset: from.offset,
                 records_max: from.records_max as u32,
                 bytes_max: from.bytes_max as u64,
             };
             let answer = self.client.read(&self.context(), request).await?;
-            let records = answer.records.into_iter().map(delivery).collect::<Result<_>>()?;
-            Ok(Page { records, next_offset: answer.next_offset, end_offset: answer.end_offset })
+            let records = answer.records.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+            let (next_offset, start_offset, end_offset) =
+                (answer.next_offset, answer.start_offset, answer.end_offset);
+            Ok(Page { records, next_offset, start_offset, end_offset })
         })
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
         Box::pin(async move {
             let answer = self.client.list_topics(&self.context(), api::ListTopicsRequest {}).await?;
-            Ok(answer.topics.into_iter().map(topic_from_wire).collect())
+            Ok(answer.topics.into_iter().map(Into::into).collect())
         })
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>>> {
         Box::pin(async move {
             let answer = self.client.list_groups(&self.context(), api::ListGroupsRequest {}).await?;
-            Ok(answer.groups.into_iter().map(group_from_wire).collect())
+            Ok(answer.groups.into_iter().map(Into::into).collect())
         })
     }
 
@@ -94,8 +107,7 @@ impl EventLog for RemoteLog {
             let request = api::ConfigureTopicRequest {
                 topic: config.topic,
                 partitions: config.partitions,
-                retention_ms: config.retention_ms,
-                retention_bytes: config.retention_bytes,
+                retention: config.retention.map(Into::into),
             };
             self.client.configure_topic(&self.context(), request).await.map(drop)
         })
@@ -107,7 +119,9 @@ impl EventLog for RemoteLog {
             let to = match to {
                 SeekTo::Start => To::Start(true),
                 SeekTo::End => To::End(true),
-                SeekTo::Offset { partition, offset } => To::Offset(api::PartitionOffset { partition, offset }),
+                SeekTo::Offset { partition, offset } => {
+                    To::Offset(api::PartitionOffset { partition, offset })
+                }
                 SeekTo::Time(ms) => To::TimeMs(ms),
             };
             let request = api::SeekRequest { group: group.to_owned(), topic: topic.to_owned(), to: Some(to) };
@@ -119,6 +133,9 @@ impl EventLog for RemoteLog {
 struct RemoteSubscription {
     log: RemoteLog,
     id: String,
+    /// Number of the last batch that was returned.
+    sequence: u64,
+    assignment: Vec<(String, u32)>,
 }
 
 impl Drop for RemoteSubscription {
@@ -138,17 +155,30 @@ impl Drop for RemoteSubscription {
 impl Subscription for RemoteSubscription {
     fn next(&mut self, records_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
         Box::pin(async move {
-            let request = api::NextRequest {
-                subscription: self.id.clone(),
-                records_max: records_max as u32,
-                wait_ms: WAIT.as_millis() as u64,
-            };
-            let answer = self.log.client.next(&self.log.context().with_timeout(WAIT + CALL_TIMEOUT), request).await?;
-            answer.records.into_iter().map(delivery).collect()
+            loop {
+                let request = api::NextRequest {
+                    subscription: self.id.clone(),
+                    records_max: records_max as u32,
+                    wait_ms: WAIT.as_millis() as u64,
+                    sequence: self.sequence + 1,
+                };
+                let answer = self.log.client.next(&self.log.context(), request).await?;
+                // A call dropped before this point is repeated with its number, and gets the same batch.
+                if !answer.timed_out {
+                    self.sequence += 1;
+                    self.assignment = assignment_from_wire(answer.assignment);
+                    return answer.records.into_iter().map(TryInto::try_into).collect();
+                }
+            }
         })
     }
 
-    fn commit<'a>(&'a mut self, topic: &'a str, partition: u32, next_offset: u64) -> BoxFuture<'a, Result<()>> {
+    fn commit<'a>(
+        &'a mut self,
+        topic: &'a str,
+        partition: u32,
+        next_offset: u64,
+    ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let request = api::CommitRequest {
                 subscription: self.id.clone(),
@@ -159,38 +189,15 @@ impl Subscription for RemoteSubscription {
             self.log.client.commit(&self.log.context(), request).await.map(drop)
         })
     }
-}
 
-fn delivery(record: api::Record) -> Result<Delivery> {
-    let envelope: Envelope = record.event.ok_or_else(|| Error::data_loss("a record came without its event"))?.into();
-    Ok(Delivery { topic: envelope.topic.clone(), partition: record.partition, offset: record.offset, envelope })
-}
-
-fn topic_from_wire(topic: api::Topic) -> TopicInfo {
-    let range = |p: api::PartitionRange| PartitionRange {
-        partition: p.partition,
-        start_offset: p.start_offset,
-        end_offset: p.end_offset,
-    };
-    TopicInfo {
-        topic: topic.topic,
-        retention_ms: topic.retention_ms,
-        retention_bytes: topic.retention_bytes,
-        partitions: topic.partitions.into_iter().map(range).collect(),
+    fn heartbeat(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let request = api::HeartbeatRequest { subscription: self.id.clone() };
+            self.log.client.heartbeat(&self.log.context(), request).await.map(drop)
+        })
     }
-}
 
-fn group_from_wire(group: api::Group) -> GroupInfo {
-    let partition = |p: api::GroupPartition| GroupPartition {
-        topic: p.topic,
-        partition: p.partition,
-        committed_offset: p.committed_offset,
-        end_offset: p.end_offset,
-        error: Some(p.error).filter(|e| !e.is_empty()),
-    };
-    GroupInfo {
-        group: group.group,
-        members: group.members,
-        partitions: group.partitions.into_iter().map(partition).collect(),
+    fn assignment(&self) -> Vec<(String, u32)> {
+        self.assignment.clone()
     }
 }

@@ -7,16 +7,14 @@ use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::run_file::{RunFile, RunFileGuard};
 use crate::supervisor::{Parts, Supervisor};
 use banyan::event_log::{EmbeddedLog, EmbeddedOptions};
-use banyan::rpc::{Directory, DirectoryOptions, Server, ServerOptions};
+use banyan::rpc::{Client, Directory, DirectoryOptions, Endpoint, PeerSecret, Server, ServerOptions, Target};
 use banyan::{Config, Process, ProcessParts, System};
 use banyan_core::{Env, Error, Result, Tasks};
+use banyan_resilience::FaultInjector;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often subscriptions of clients that have gone are looked for.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// A running root process.
 pub struct Root {
@@ -39,8 +37,8 @@ impl Root {
         let peer_secret = new_secret()?;
         make_private(&config.data)?;
         let log = Arc::new(EmbeddedLog::open(log_options(&config, &env)).await?);
-        let directory = directory(&env, &config, &peer_secret);
-        let server = Server::bind(ServerOptions::internal(&env, 0, &peer_secret, system.descriptors())).await?;
+        let directory = directory(&env, &config, &peer_secret)?;
+        let server = internal_server(&env, &peer_secret).await?;
         let config = Arc::new(config);
         let process = Process::new(ProcessParts {
             system: system.clone(),
@@ -50,29 +48,22 @@ impl Root {
             log: log.clone(),
         });
         let agent = ProcessAgent::new(process.clone(), server.clone());
-        let log_server = Arc::new(LogServer::new(env.clone(), log.clone()));
         let tasks = Tasks::new();
+        let log_server = Arc::new(LogServer::new(env.clone(), log.clone(), tasks.clone()));
         let supervisor = Supervisor::new(Parts {
             env: env.clone(),
             system: system.clone(),
             config,
             agent: agent.clone(),
             log: log_server.clone(),
-            url: server.url(),
+            address: server.address().to_string(),
             peer_secret: peer_secret.clone(),
-            directory,
             tasks: tasks.clone(),
         })?;
         let control = ControlApi { system: system.name(), supervisor: supervisor.clone() };
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
-        server.add(api::log_service(log_server.clone()));
+        server.add(api::log_service(log_server));
         server.add(api::control_service(Arc::new(control)));
-        tasks.spawn_until_stopped("close idle subscriptions", async move {
-            loop {
-                tokio::time::sleep(SWEEP).await;
-                log_server.close_idle();
-            }
-        });
         let root = Self { process, server, supervisor, log, peer_secret, tasks, run_file: None };
         if let Err(error) = root.supervisor.start().await {
             root.stop().await;
@@ -95,7 +86,7 @@ impl Root {
             system: self.process.system().name().to_owned(),
             pid: std::process::id(),
             url: url.to_owned(),
-            control_url: self.server.url(),
+            control_address: self.server.address().to_string(),
             peer_secret: self.peer_secret.clone(),
         };
         self.run_file = Some(file.write(&self.process.config().data)?);
@@ -106,26 +97,53 @@ impl Root {
     pub async fn stop(mut self) {
         let limit = Duration::from_millis(self.process.config().limits.drain_ms_max);
         self.run_file = None;
-        self.process.directory().shut_down();
         self.supervisor.stop().await;
         let (drained, ()) = tokio::join!(self.tasks.drain(limit * 3), self.process.stop_all());
         if let Err(unfinished) = drained {
             tracing::warn!(tasks = unfinished.0, "the supervisor's tasks outlasted the drain limit");
         }
-        self.server.shutdown(limit).await;
-        if let Err(error) = self.log.close().await {
-            tracing::error!(?error, "the event log did not close cleanly");
+        if let Err(error) = self.server.drain(limit).await {
+            tracing::warn!(?error, "calls between processes were cut off");
         }
+        self.process.directory().close();
+        self.log.close().await;
     }
 }
 
 /// Makes the directory of a process: the channels' policies and, if configured, their faults.
-pub(crate) fn directory(env: &Env, config: &Config, peer_secret: &str) -> Directory {
-    Directory::new(DirectoryOptions {
-        peer_secret: Some(peer_secret.to_owned()),
-        faults: config.faults.clone(),
-        ..DirectoryOptions::new(env.clone())
-    })
+pub(crate) fn directory(env: &Env, config: &Config, peer_secret: &str) -> Result<Directory> {
+    let options =
+        DirectoryOptions { peer_secret: Some(PeerSecret::new(peer_secret)?), ..DirectoryOptions::default() };
+    let directory = Directory::with_options(env, options);
+    if let Some(faults) = &config.faults {
+        directory.set_faults(Some(FaultInjector::new(faults.clone())?));
+    }
+    Ok(directory)
+}
+
+/// Serves the processes of the system, and nobody else, on a free port.
+pub(crate) async fn internal_server(env: &Env, peer_secret: &str) -> Result<Server> {
+    let peer_secret = Some(PeerSecret::new(peer_secret)?);
+    Server::builder(env, ServerOptions { peer_secret, internal: true, ..ServerOptions::default() })
+        .bind()
+        .await
+}
+
+/// Makes the client of a contract that one certain process serves, at `address` (`host:port`). It suffers no injected
+/// faults.
+///
+/// # Errors
+/// If the address is none.
+pub fn client_at<C: Client>(env: &Env, peer_secret: &str, address: &str) -> Result<C> {
+    client_of(env, peer_secret, Target::Remote(vec![Endpoint::new(address)?]))
+}
+
+pub(crate) fn client_of<C: Client>(env: &Env, peer_secret: &str, target: Target) -> Result<C> {
+    let options =
+        DirectoryOptions { peer_secret: Some(PeerSecret::new(peer_secret)?), ..DirectoryOptions::default() };
+    let directory = Directory::with_options(env, options);
+    directory.set(C::SERVICE, target);
+    Ok(directory.client())
 }
 
 fn log_options(config: &Config, env: &Env) -> EmbeddedOptions {
@@ -138,14 +156,17 @@ fn log_options(config: &Config, env: &Env) -> EmbeddedOptions {
 
 /// Makes the data folder, for its user alone.
 fn make_private(data: &Path) -> Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|e| {
-        Error::invalid("data", format!("cannot make the folder {}: {e}", data.display()))
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|e| Error::invalid("data", format!("cannot make the folder {}: {e}", data.display())))
 }
 
 /// Makes the secret by which the system's processes know each other: 256 bits from the operating system.
 fn new_secret() -> Result<String> {
     let mut bytes = [0u8; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gives no randomness"))?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Error::internal("the operating system gives no randomness"))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -14,15 +14,18 @@ pub struct RunFile {
     pub pid: u32,
     /// The gateway's address.
     pub url: String,
-    /// Where the root process serves its control contract.
-    pub control_url: String,
+    /// Where the root process serves its control contract, `host:port`.
+    pub control_address: String,
     /// Proves a caller to belong to the system.
     pub peer_secret: String,
 }
 
 impl std::fmt::Debug for RunFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunFile").field("system", &self.system).field("control_url", &self.control_url).finish_non_exhaustive()
+        f.debug_struct("RunFile")
+            .field("system", &self.system)
+            .field("control_address", &self.control_address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,12 +56,14 @@ impl RunFile {
     /// If the folder cannot be written.
     pub fn write(&self, data: &Path) -> Result<RunFileGuard> {
         let path = Self::path(data);
-        let fail = |e: std::io::Error| Error::internal(e).with_source(format!("cannot write {}", path.display()));
+        let fail =
+            |e: std::io::Error| Error::internal(e).with_source(format!("cannot write {}", path.display()));
         fs::create_dir_all(data.join("run")).map_err(fail)?;
         let temporary = path.with_extension("tmp");
         // A file left behind by a crash would keep its mode; make it anew.
         let _ = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
         let text = serde_json::to_string_pretty(self).map_err(Error::internal)?;
         file.write_all(text.as_bytes()).map_err(fail)?;
         fs::rename(&temporary, &path).map_err(fail)?;

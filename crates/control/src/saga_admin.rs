@@ -16,7 +16,8 @@ pub(crate) async fn list(
 ) -> Result<api::ListSagasResponse> {
     let page = if req.page_size == 0 { PAGE_DEFAULT } else { req.page_size.min(PAGE_MAX) };
     let mut sagas = Vec::new();
-    for (service, engine) in engines.iter().filter(|(name, _)| req.service.is_empty() || *name == req.service) {
+    for (service, engine) in engines.iter().filter(|(name, _)| req.service.is_empty() || *name == req.service)
+    {
         let filter = SagaFilter::new(&req.state, page)?;
         sagas.extend(engine.list(cx, filter).await?.into_iter().map(|s| summary(service, s)));
     }

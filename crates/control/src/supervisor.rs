@@ -4,7 +4,8 @@ use crate::contract as api;
 use crate::links::Bootstrap;
 use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
-use banyan::rpc::{Client, Directory, Target};
+use crate::root::{client_at, client_of};
+use banyan::rpc::Target;
 use banyan::{Config, ROOT_PROCESS, System};
 use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Tasks};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,10 +32,8 @@ pub(crate) struct Parts {
     pub(crate) agent: Arc<ProcessAgent>,
     pub(crate) log: Arc<LogServer>,
     /// Where this process serves its contracts.
-    pub(crate) url: String,
+    pub(crate) address: String,
     pub(crate) peer_secret: String,
-    /// Makes the clients that speak to single processes.
-    pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
 }
 
@@ -60,7 +59,7 @@ struct State {
 
 struct ProcessState {
     pid: u32,
-    url: String,
+    address: String,
     client: Option<api::ProcessServiceClient>,
     registered: Arc<Notify>,
     restarts: u32,
@@ -73,7 +72,7 @@ impl ProcessState {
     fn new() -> Self {
         Self {
             pid: 0,
-            url: String::new(),
+            address: String::new(),
             client: None,
             registered: Arc::new(Notify::new()),
             restarts: 0,
@@ -99,8 +98,8 @@ impl Supervisor {
         let placement = parts.config.place(&names)?;
         let own = ProcessState {
             pid: std::process::id(),
-            url: parts.url.clone(),
-            client: Some(own_client(&parts)),
+            address: parts.address.clone(),
+            client: Some(own_client(&parts)?),
             ..ProcessState::new()
         };
         let state = State {
@@ -109,7 +108,8 @@ impl Supervisor {
             ready: BTreeSet::new(),
             in_motion: BTreeSet::new(),
         };
-        let supervisor = Self { parts, state: Mutex::new(state), version: watch::Sender::new(0), moving: Mutex::new(()) };
+        let supervisor =
+            Self { parts, state: Mutex::new(state), version: watch::Sender::new(0), moving: Mutex::new(()) };
         Ok(Arc::new(supervisor))
     }
 
@@ -122,7 +122,11 @@ impl Supervisor {
         for process in wanted {
             let this = Arc::clone(self);
             starting.spawn(async move {
-                if process == ROOT_PROCESS { this.start_services(&process).await } else { this.ensure_process(&process).await }
+                if process == ROOT_PROCESS {
+                    this.start_services(&process).await
+                } else {
+                    this.ensure_process(&process).await
+                }
             });
         }
         while let Some(started) = starting.join_next().await {
@@ -143,7 +147,7 @@ impl Supervisor {
 
     /// Takes note of a child that is ready, and has it start its services.
     pub(crate) async fn register(self: &Arc<Self>, req: &api::RegisterProcessRequest) -> Result<()> {
-        let client = self.client(&req.url)?;
+        let client = client_at(&self.parts.env, &self.parts.peer_secret, &req.address)?;
         {
             let mut state = self.state.lock().await;
             let process = state
@@ -151,7 +155,7 @@ impl Supervisor {
                 .get_mut(&req.process)
                 .filter(|p| p.pid == req.pid)
                 .ok_or_else(|| Error::not_found("child process", &req.process))?;
-            process.url.clone_from(&req.url);
+            process.address.clone_from(&req.address);
             process.client = Some(client);
         }
         self.changed();
@@ -238,7 +242,9 @@ impl Supervisor {
     async fn start_services(self: &Arc<Self>, process: &str) -> Result<()> {
         let services: Vec<String> = {
             let state = self.state.lock().await;
-            let belongs = |(s, p): (&String, &String)| (p == process && !state.in_motion.contains(s)).then(|| s.clone());
+            let belongs = |(s, p): (&String, &String)| {
+                (p == process && !state.in_motion.contains(s)).then(|| s.clone())
+            };
             state.placement.iter().filter_map(belongs).collect()
         };
         let mut starting = tokio::task::JoinSet::new();
@@ -282,11 +288,16 @@ impl Supervisor {
             let notified = registered.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if self.state.lock().await.processes.get(name).is_some_and(|p| p.client.is_some()) && self.all_ready(name).await {
+            if self.state.lock().await.processes.get(name).is_some_and(|p| p.client.is_some())
+                && self.all_ready(name).await
+            {
                 return Ok(());
             }
             if tokio::time::timeout_at(deadline, notified).await.is_err() {
-                return Err(Error::unavailable(format!("process {name} was not ready within {} s", START_MAX.as_secs())));
+                return Err(Error::unavailable(format!(
+                    "process {name} was not ready within {} s",
+                    START_MAX.as_secs()
+                )));
             }
         }
     }
@@ -323,7 +334,11 @@ impl Supervisor {
                 Err(error) => tracing::error!(process = name, ?error, "the process cannot be started"),
             }
             quick_deaths = if began.elapsed() > STABLE_AFTER { 0 } else { quick_deaths + 1 };
-            let delay = if quick_deaths <= 1 { Duration::ZERO } else { backoff.delay(quick_deaths, &self.parts.env.rng) };
+            let delay = if quick_deaths <= 1 {
+                Duration::ZERO
+            } else {
+                backoff.delay(quick_deaths, &self.parts.env.rng)
+            };
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = self.parts.tasks.stopping() => return,
@@ -344,7 +359,12 @@ impl Supervisor {
         process.client = None;
         process.link = None;
         process.restarts += 1;
-        tracing::warn!(process = name, status, restarts = process.restarts, "the process died; it is started anew");
+        tracing::warn!(
+            process = name,
+            status,
+            restarts = process.restarts,
+            "the process died; it is started anew"
+        );
         for (service, _) in state.placement.iter().filter(|(_, p)| *p == name) {
             state.ready.remove(service);
         }
@@ -371,7 +391,7 @@ impl Supervisor {
         drop(guard);
         let bootstrap = Bootstrap {
             process: name.to_owned(),
-            root_url: self.parts.url.clone(),
+            root_address: self.parts.address.clone(),
             peer_secret: self.parts.peer_secret.clone(),
             config: self.parts.config.as_ref().clone(),
         };
@@ -406,7 +426,11 @@ impl Supervisor {
             version.mark_unchanged();
             let delivered = self.push().await;
             let retry = async {
-                if delivered { std::future::pending::<()>().await } else { tokio::time::sleep(Duration::from_millis(100)).await }
+                if delivered {
+                    std::future::pending::<()>().await
+                } else {
+                    tokio::time::sleep(Duration::from_millis(100)).await
+                }
             };
             tokio::select! {
                 changed = version.changed() => if changed.is_err() { return },
@@ -442,11 +466,12 @@ impl Supervisor {
         for service in self.parts.system.services() {
             let process = &state.placement[service.name()];
             let serving = state.ready.contains(service.name());
-            let url = state.processes.get(process).filter(|p| serving && p.client.is_some()).map(|p| p.url.clone());
+            let running = state.processes.get(process).filter(|p| serving && p.client.is_some());
+            let address = running.map(|p| p.address.clone());
             for contract in service.contracts() {
                 contracts.push(api::ContractPlacement {
                     contract: (*contract).to_owned(),
-                    urls: url.clone().into_iter().collect(),
+                    addresses: address.clone().into_iter().collect(),
                 });
             }
         }
@@ -459,7 +484,7 @@ impl Supervisor {
         let process = |(name, p): (&String, &ProcessState)| api::ProcessStatus {
             process: name.clone(),
             pid: p.pid,
-            url: p.url.clone(),
+            address: p.address.clone(),
             state: p.name().to_owned(),
             restarts: p.restarts,
         };
@@ -470,7 +495,14 @@ impl Supervisor {
                 service: s.name().to_owned(),
                 processes: vec![state.placement[s.name()].clone()],
                 contracts: s.contracts().iter().map(|c| (*c).to_owned()).collect(),
-                state: if moving { "MOVING" } else if ready { "READY" } else { "STARTING" }.to_owned(),
+                state: if moving {
+                    "MOVING"
+                } else if ready {
+                    "READY"
+                } else {
+                    "STARTING"
+                }
+                .to_owned(),
             }
         };
         let processes = state.processes.iter().map(process).collect();
@@ -498,19 +530,13 @@ impl Supervisor {
         client.ok_or_else(|| Error::unavailable(format!("process {process} is not running")))
     }
 
-    fn client(&self, url: &str) -> Result<api::ProcessServiceClient> {
-        let target = Target::Remote(vec![self.parts.directory.endpoint(url)?]);
-        Ok(api::ProcessServiceClient::new(self.parts.directory.direct(api::ProcessServiceClient::SERVICE, target)))
-    }
-
     fn context(&self, timeout: Duration) -> Context {
         Context::new(&self.parts.env, Identity::service("control")).with_timeout(timeout)
     }
 }
 
 /// The root speaks to itself as it does to its children.
-fn own_client(parts: &Parts) -> api::ProcessServiceClient {
+fn own_client(parts: &Parts) -> Result<api::ProcessServiceClient> {
     let service = api::process_service(Arc::new(ProcessApi(parts.agent.clone())));
-    let target = Target::Local(service);
-    api::ProcessServiceClient::new(parts.directory.direct(api::ProcessServiceClient::SERVICE, target))
+    client_of(&parts.env, &parts.peer_secret, Target::Local(service))
 }

@@ -1,0 +1,10 @@
+//! The commands, one file each.
+
+pub(crate) mod dead_letters;
+pub(crate) mod move_service;
+pub(crate) mod process;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod sagas;
+pub(crate) mod status;
+pub(crate) mod topics;

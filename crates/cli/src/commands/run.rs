@@ -1,0 +1,76 @@
+//! `run`: the system starts, serves, and drains when it is told to end.
+
+use crate::args::{Globals, RunArgs};
+use crate::output::Output;
+use crate::program::Program;
+use anyhow::{Context, Result};
+use banyan_control::root::Root;
+use banyan_core::Env;
+use banyan_gateway::{Gateway, GatewayParts};
+use serde_json::json;
+use std::io::IsTerminal;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error, as the arguments and `RUST_LOG` say.
+pub(crate) fn log(globals: &Globals) {
+    let default = match globals.verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colours =
+        std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A second call, in a test, keeps the first one's settings.
+    let _ = if globals.log_json { builder.json().try_init() } else { builder.try_init() };
+}
+
+pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let output = Output::new(globals.json)?;
+    let mut config = args.config(&globals)?;
+    let env = Env::default();
+    let began = env.clock.now();
+    let _beside = match &program.prepare {
+        Some(prepare) => Some(prepare(&mut config).await?),
+        None => None,
+    };
+    let (port, system) = (config.port, program.system.clone());
+    let mut root = Root::start(program.system, config, env.clone()).await?;
+    let parts = GatewayParts {
+        env: env.clone(),
+        system: system.clone(),
+        directory: root.process().directory().clone(),
+        options: program.gateway,
+    };
+    let gateway = match Gateway::start(parts, port).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            root.stop().await;
+            return Err(error)
+                .with_context(|| format!("the gateway cannot use port {port}; choose one with --port"));
+        }
+    };
+    root.announce(&gateway.url())?;
+    let ready_ms = began.elapsed().as_millis() as u64;
+    output.value(
+        &json!({"system": system.name(), "url": gateway.url(), "ready_ms": ready_ms}),
+        &format!("{} is ready at {} ({ready_ms} ms); Ctrl-C stops it", system.name(), gateway.url()),
+    )?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    let drained = async {
+        gateway.stop().await;
+        root.stop().await;
+    };
+    tokio::select! {
+        () = drained => Ok(()),
+        _ = interrupt.recv() => anyhow::bail!("interrupted again: stopped without draining"),
+    }
+}

@@ -1,0 +1,156 @@
+//! `topics`: what the event log holds.
+
+use crate::args::Globals;
+use crate::output::{Output, table, time};
+use crate::remote::Remote;
+use anyhow::Result;
+use banyan::System;
+use banyan_event_log::{EventLog, GroupInfo, ReadFrom, Record, TopicInfo};
+use banyan_transcoding::Transcoder;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+/// Bytes of records that one look takes at most.
+const PEEK_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Args)]
+pub(crate) struct TopicsArgs {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List topics and the consumer groups that read them, with their lag.
+    List,
+    /// Show events of a topic.
+    Peek {
+        topic: String,
+        /// Only this partition; all of them otherwise.
+        #[arg(long)]
+        partition: Option<u32>,
+        /// First offset to show; otherwise the newest events are shown.
+        #[arg(long, requires = "partition")]
+        offset: Option<u64>,
+        /// How many events at most, for each partition.
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+    },
+}
+
+pub(crate) async fn run(system: &System, args: TopicsArgs, globals: Globals) -> Result<()> {
+    let remote = Remote::find(&globals.data()?)?;
+    let output = Output::new(globals.json)?;
+    let log = remote.log()?;
+    match args.verb.unwrap_or(Verb::List) {
+        Verb::List => {
+            let (topics, groups) = (log.topics().await?, log.groups().await?);
+            output.value(&list_json(&topics, &groups), &list_text(&topics, &groups))
+        }
+        Verb::Peek { topic, partition, offset, limit } => {
+            let known = log.topics().await?;
+            let Some(info) = known.iter().find(|t| t.topic == topic) else {
+                let names: Vec<_> = known.iter().map(|t| t.topic.as_str()).collect();
+                anyhow::bail!("there is no topic {topic:?}; there are {}", names.join(", "));
+            };
+            let mut records = Vec::new();
+            for p in info.partitions.iter().filter(|p| partition.is_none_or(|wanted| wanted == p.partition)) {
+                let newest = p.end_offset.saturating_sub(limit as u64).max(p.start_offset);
+                let from = ReadFrom {
+                    topic: topic.clone(),
+                    partition: p.partition,
+                    offset: offset.unwrap_or(newest),
+                    records_max: limit,
+                    bytes_max: PEEK_BYTES_MAX,
+                };
+                records.extend(log.read(from).await?.records);
+            }
+            records.sort_by_key(|r| r.appended_ms);
+            let messages = Transcoder::new(system.descriptors(), &[])?;
+            for record in &records {
+                let value = record_json(&messages, record);
+                output.value(&value, &record_text(record, &value["data"]))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list_json(topics: &[TopicInfo], groups: &[GroupInfo]) -> Value {
+    let topics: Vec<_> = topics
+        .iter()
+        .map(|t| {
+            let partitions: Vec<_> = t
+                .partitions
+                .iter()
+                .map(|p| json!({"partition": p.partition, "start": p.start_offset, "end": p.end_offset, "bytes": p.bytes}))
+                .collect();
+            json!({"topic": t.topic, "partitions": partitions})
+        })
+        .collect();
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|g| {
+            let stopped: Vec<_> = g
+                .partitions
+                .iter()
+                .filter_map(|p| {
+                    p.stopped
+                        .as_ref()
+                        .map(|why| json!({"topic": p.topic, "partition": p.partition, "why": why}))
+                })
+                .collect();
+            let members: Vec<_> = g.members.iter().map(|m| &m.member).collect();
+            json!({"group": g.group, "members": members, "lag": g.lag(), "stopped": stopped})
+        })
+        .collect();
+    json!({"topics": topics, "groups": groups})
+}
+
+fn list_text(topics: &[TopicInfo], groups: &[GroupInfo]) -> String {
+    let rows: Vec<_> = topics
+        .iter()
+        .map(|t| {
+            let kept: u64 = t.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
+            let bytes: u64 = t.partitions.iter().map(|p| p.bytes).sum();
+            vec![t.topic.clone(), t.partitions.len().to_string(), kept.to_string(), bytes.to_string()]
+        })
+        .collect();
+    let readers: Vec<_> = groups
+        .iter()
+        .map(|g| {
+            let stopped = g.partitions.iter().filter_map(|p| p.stopped.clone()).next().unwrap_or_default();
+            vec![g.group.clone(), g.members.len().to_string(), g.lag().to_string(), stopped]
+        })
+        .collect();
+    format!(
+        "{}\n\n{}",
+        table(&["TOPIC", "PARTITIONS", "EVENTS", "BYTES"], &rows),
+        table(&["GROUP", "MEMBERS", "LAG", "STOPPED"], &readers)
+    )
+}
+
+/// Shows a record as a CloudEvent in JSON; a payload that no contract describes is left out.
+fn record_json(messages: &Transcoder, record: &Record) -> Value {
+    let e = &record.envelope;
+    let data = messages.encode_message(&e.event_type, &e.payload).ok();
+    let data = data.and_then(|json| serde_json::from_str::<Value>(&json).ok()).unwrap_or(Value::Null);
+    json!({
+        "specversion": "1.0", "id": e.id, "type": e.event_type, "source": e.source, "time": time(e.time_ms),
+        "topic": e.topic, "key": e.key, "partition": record.position.partition, "offset": record.position.offset,
+        "correlationid": e.correlation_id, "traceparent": e.traceparent, "data": data,
+    })
+}
+
+fn record_text(record: &Record, data: &Value) -> String {
+    let e = &record.envelope;
+    let at = &record.position;
+    format!(
+        "{} {}/{} {} key={} {data}",
+        time(record.appended_ms),
+        at.partition,
+        at.offset,
+        e.event_type,
+        e.key
+    )
+}

@@ -1,0 +1,22 @@
+//! The command line of a system.
+//!
+//! A system's program is this command line with the system's services linked in:
+//!
+//! ```ignore
+//! fn main() -> std::process::ExitCode {
+//!     banyan_cli::Program::new(shop::system()).main()
+//! }
+//! ```
+//!
+//! `banyan` itself is the same command line without services. One file per command, in [`commands`].
+
+mod args;
+mod commands;
+mod output;
+mod program;
+mod remote;
+
+pub use args::{Globals, RunArgs};
+pub use output::Output;
+pub use program::{Extra, Guard, Program};
+pub use remote::Remote;

@@ -1,0 +1,112 @@
+//! What commands print: tables for people, JSON for programs.
+
+use banyan_core::{Payload, Result};
+use banyan_transcoding::Transcoder;
+use std::io::{self, Write};
+
+/// Prints the answers of commands.
+pub struct Output {
+    json: bool,
+    messages: Transcoder,
+}
+
+impl Output {
+    /// Prints JSON if `json`; messages are those of the control contract.
+    ///
+    /// # Errors
+    /// If the contract's descriptors are damaged.
+    pub fn new(json: bool) -> Result<Self> {
+        Ok(Self { json, messages: Transcoder::new(&[banyan_control::contract::DESCRIPTORS], &[])? })
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints a message of the control contract as JSON, or else what `text` makes of it.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn message<M: Payload>(
+        &self,
+        name: &str,
+        message: &M,
+        text: impl FnOnce(&M) -> String,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            let json =
+                self.messages.encode_message(&format!("banyan.control.v1.{name}"), &message.to_bytes())?;
+            self.line(&json)
+        } else {
+            self.line(text(message).trim_end())
+        }
+    }
+
+    /// Prints `value` as JSON, or else `text`.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn value(&self, value: &serde_json::Value, text: &str) -> anyhow::Result<()> {
+        if self.json { self.line(&value.to_string()) } else { self.line(text.trim_end()) }
+    }
+
+    /// Prints one line.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn line(&self, line: &str) -> anyhow::Result<()> {
+        writeln!(io::stdout().lock(), "{line}")?;
+        Ok(())
+    }
+}
+
+/// Lays out rows under a heading, columns as wide as their widest cell.
+pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = heading.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells.zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut heading.iter().copied())];
+    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.join("\n")
+}
+
+/// Writes a time as RFC 3339 in UTC, to the second.
+pub(crate) fn time(unix_ms: u64) -> String {
+    let (days, seconds) = ((unix_ms / 86_400_000) as i64, unix_ms / 1000 % 86_400);
+    // Civil from days, after Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_civil() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(time(1_795_252_474_999), "2026-11-21T09:14:34Z");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&["N", "TEXT"], &rows), "N    TEXT\na    long cell\nbbb  x");
+    }
+}

@@ -1,0 +1,147 @@
+//! Who calls, and whether he may: bearer tokens and the access option of the contracts.
+
+use banyan_core::{BoxFuture, Clock, Context, Error, Result};
+use banyan_identity::{Jwks, TOKEN_KEY_UNKNOWN, Verifier, VerifierOptions};
+use banyan_rpc::{Directory, Edge};
+use banyan_transcoding::{Access, Method};
+use http::{HeaderMap, header};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How often keys are asked for at most: unknown keys in forged tokens must not become a flood.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+/// How long asking for keys may take.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Verified tokens that are remembered.
+const CACHE_MAX: usize = 100_000;
+/// How far the clocks of issuer and gateway may be apart.
+const LEEWAY_S: u64 = 30;
+
+type FetchKeys = dyn Fn(Directory, Context) -> BoxFuture<'static, Result<Jwks>> + Send + Sync;
+
+/// Which tokens are accepted, and where the keys come from that verify them.
+#[derive(Clone)]
+pub struct Tokens {
+    issuer: String,
+    audience: String,
+    fetch: Arc<FetchKeys>,
+}
+
+impl Tokens {
+    /// Accepts tokens of `issuer` for `audience`, signed with one of the keys that `fetch` returns.
+    pub fn new<F, Fut>(issuer: &str, audience: &str, fetch: F) -> Self
+    where
+        F: Fn(Directory, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Jwks>> + Send + 'static,
+    {
+        let fetch =
+            move |directory, cx| -> BoxFuture<'static, Result<Jwks>> { Box::pin(fetch(directory, cx)) };
+        Self { issuer: issuer.to_owned(), audience: audience.to_owned(), fetch: Arc::new(fetch) }
+    }
+}
+
+/// Stands between routing and dispatch.
+pub(crate) struct Gate {
+    tokens: Option<(Verifier, Arc<FetchKeys>)>,
+    directory: Directory,
+    refreshed: Mutex<Option<Instant>>,
+}
+
+impl Gate {
+    pub(crate) fn new(tokens: Option<Tokens>, directory: Directory, clock: Clock) -> Self {
+        let tokens = tokens.map(|t| {
+            let options = VerifierOptions {
+                issuer: t.issuer,
+                audience: t.audience,
+                leeway_s: LEEWAY_S,
+                cache_max: CACHE_MAX,
+            };
+            (Verifier::new(options, clock), t.fetch)
+        });
+        Self { tokens, directory, refreshed: Mutex::default() }
+    }
+
+    /// Returns the context with the identity that `headers` prove, if the method's access permits the call.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::Unauthenticated`] without a valid token where one is needed;
+    /// [`banyan_core::Code::PermissionDenied`] if the caller is not one of those who may.
+    pub(crate) async fn admit(&self, access: Access, headers: &HeaderMap, cx: Context) -> Result<Context> {
+        let token = bearer(headers)?;
+        match access {
+            Access::Internal => {
+                Err(Error::permission_denied("this method is for services of the system only"))
+            }
+            Access::Public => match token {
+                // A public method needs nobody; a token that does not verify proves nobody.
+                Some(token) => Ok(self.identify(token, &cx).await.unwrap_or(cx)),
+                None => Ok(cx),
+            },
+            Access::User | Access::Admin => {
+                let token = token.ok_or_else(|| {
+                    Error::unauthenticated(
+                        "sign in, and send the token in the header \"Authorization: Bearer …\"",
+                    )
+                })?;
+                let cx = self.identify(token, &cx).await?;
+                match access == Access::User || cx.identity().has_role("admin") {
+                    true => Ok(cx),
+                    false => Err(Error::permission_denied("this needs the role admin")),
+                }
+            }
+        }
+    }
+
+    async fn identify(&self, token: &str, cx: &Context) -> Result<Context> {
+        let Some((verifier, fetch)) = &self.tokens else {
+            return Err(Error::unauthenticated("this system accepts no tokens"));
+        };
+        let verified = match verifier.verify(token) {
+            Err(error) if error.is(TOKEN_KEY_UNKNOWN) => {
+                self.refresh(verifier, fetch, cx).await?;
+                verifier.verify(token)
+            }
+            other => other,
+        };
+        Ok(cx.with_identity(verified?))
+    }
+
+    /// Asks for the keys anew, unless somebody just did.
+    async fn refresh(&self, verifier: &Verifier, fetch: &Arc<FetchKeys>, cx: &Context) -> Result<()> {
+        let asked = cx.env().clock.now();
+        let mut refreshed = self.refreshed.lock().await;
+        if refreshed.is_some_and(|at| at + REFRESH_PAUSE > asked) {
+            return Ok(());
+        }
+        let keys = fetch(self.directory.clone(), cx.with_timeout(REFRESH_TIMEOUT)).await?;
+        let usable = verifier.set_keys(&keys);
+        tracing::info!(usable, "the keys that verify tokens were read");
+        *refreshed = Some(cx.env().clock.now());
+        Ok(())
+    }
+}
+
+impl Edge for Gate {
+    fn authorize<'a>(
+        &'a self,
+        method: &'a Method,
+        headers: &'a HeaderMap,
+        cx: Context,
+    ) -> BoxFuture<'a, Result<Context>> {
+        Box::pin(self.admit(method.access, headers, cx))
+    }
+}
+
+/// Returns the bearer token (RFC 6750), if there is an `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let malformed = || Error::unauthenticated("the Authorization header must be \"Bearer \" and a token");
+    let value = value.to_str().map_err(|_| malformed())?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(malformed)?;
+    match scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
+        true => Ok(Some(token.trim())),
+        false => Err(malformed()),
+    }
+}

@@ -1,0 +1,14 @@
+//! The single entry of a system.
+//!
+//! A [`Gateway`] serves every contract of a [`banyan::System`] on one port, over gRPC and JSON, wherever the services
+//! run. What may be called from outside, and by whom, stands in the contracts (`banyan.v1.access`); who calls is proven
+//! by a bearer token, verified against keys that the system itself announces ([`Tokens`]). An [`Aggregate`] answers
+//! one request from several services at once, in part if some of them fail.
+
+mod aggregate;
+mod gate;
+mod gateway;
+
+pub use aggregate::{Aggregate, Part};
+pub use gate::Tokens;
+pub use gateway::{Gateway, GatewayOptions, GatewayParts};
