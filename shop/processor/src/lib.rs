@@ -24,8 +24,11 @@ mod answer;
 mod api;
 mod card;
 mod entry;
+mod program;
 mod store;
 mod writer;
+
+pub use program::{ServeArgs, serve};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -72,6 +75,8 @@ pub enum Error {
     Thread(#[source] std::io::Error),
     #[error("cannot serve")]
     Serve(#[source] std::io::Error),
+    #[error("cannot listen for signals or print the URL")]
+    Program(#[source] std::io::Error),
 }
 
 /// A processor that serves. Dropping it stops it without waiting.
