@@ -6,7 +6,10 @@ use banyan_codegen::{Options, Report};
 use std::path::Path;
 
 /// Folders of contracts, and where their Rust goes.
-const CONTRACTS: &[(&str, &str)] = &[("shop/contracts", "shop/contracts/src/generated")];
+const CONTRACTS: &[(&str, &str)] = &[
+    ("crates/control/proto", "crates/control/src/generated"),
+    ("shop/contracts", "shop/contracts/src/generated"),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
