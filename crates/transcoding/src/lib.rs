@@ -20,8 +20,10 @@
 //! `items[2].quantity`. No input panics.
 
 mod binding;
+mod descriptors;
 mod json;
 mod method;
+mod nesting;
 mod openapi;
 mod percent;
 mod query;

@@ -2,8 +2,9 @@
 
 use crate::binding::{Binding, Body, FieldPath};
 use crate::method::Method;
+use crate::nesting::Nesting;
 use crate::routes::{Match, RouteMatch, Routes};
-use crate::{json, query, text};
+use crate::{descriptors, json, query, text};
 use banyan_core::{Error, Result};
 use bytes::Bytes;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
@@ -16,6 +17,7 @@ pub struct Transcoder {
     pub(crate) methods: Vec<Method>,
     pub(crate) bindings: Vec<Arc<Binding>>,
     routes: Routes,
+    nesting: Nesting,
 }
 
 impl Transcoder {
@@ -26,14 +28,14 @@ impl Transcoder {
     /// `InvalidArgument`: a set that cannot be read or contradicts another, an unknown service, an HTTP rule that does
     /// not fit its method (names the method and the option), two rules for the same requests (names both methods).
     pub fn new(descriptors: &[&[u8]], services: &[&str]) -> Result<Self> {
-        let mut pool = DescriptorPool::new();
-        for (index, set) in descriptors.iter().enumerate() {
-            pool.decode_file_descriptor_set(*set).map_err(|error| {
-                Error::invalid(format!("descriptors[{index}]"), error.to_string()).with_source(error)
-            })?;
-        }
-        let mut transcoder =
-            Self { pool, methods: Vec::new(), bindings: Vec::new(), routes: Routes::default() };
+        let pool = descriptors::merge(descriptors)?;
+        let mut transcoder = Self {
+            nesting: Nesting::new(&pool),
+            pool,
+            methods: Vec::new(),
+            bindings: Vec::new(),
+            routes: Routes::default(),
+        };
         for service in services {
             transcoder.expose(service)?;
         }
@@ -102,6 +104,7 @@ impl Transcoder {
     /// `Internal` if `protobuf` is not such a response or has no canonical JSON form.
     pub fn encode_response(&self, method: &Method, protobuf: &[u8]) -> Result<Bytes> {
         let mut message = DynamicMessage::decode(method.output.clone(), protobuf).map_err(Error::internal)?;
+        self.nesting.check(&message).map_err(Error::internal)?;
         let json = match &method.response_body {
             None => json::encode(&message),
             Some(field) => json::encode_field(&mut message, field),
@@ -117,6 +120,7 @@ impl Transcoder {
         let damaged = |error: String| Error::data_loss(format!("this is not a {name}: {error}"));
         let message = DynamicMessage::decode(self.message(name)?, protobuf)
             .map_err(|error| damaged(error.to_string()))?;
+        self.nesting.check(&message).map_err(damaged)?;
         serde_json::to_string(&message).map_err(|error| damaged(error.to_string()))
     }
 

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod construction;
 mod contracts;
 mod decode;
 mod encode;
 mod openapi;
+mod robustness;
 mod routing;
