@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const CONSUMER_FENCED: Reason = Reason::new("CONSUMER_FENCED");
 /// A stored record does not match its checksum.
 pub const RECORD_CORRUPT: Reason = Reason::new("RECORD_CORRUPT");
+/// A seek asked for an offset that the partition does not have.
+pub const OFFSET_OUT_OF_RANGE: Reason = Reason::new("OFFSET_OUT_OF_RANGE");
 /// The number of partitions of a topic cannot change: it would tear keys apart.
 pub const TOPIC_PARTITIONS_FIXED: Reason = Reason::new("TOPIC_PARTITIONS_FIXED");
 
@@ -49,8 +51,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// when it returns. What its members had fetched before can no longer be committed.
     ///
     /// # Errors
-    /// [`banyan_core::Code::NotFound`] for an unknown topic or partition; [`banyan_core::Code::OutOfRange`] for an
-    /// offset that the partition does not have.
+    /// [`banyan_core::Code::NotFound`] for an unknown topic or partition; [`banyan_core::Code::OutOfRange`] with
+    /// [`OFFSET_OUT_OF_RANGE`] for an offset that the partition does not have.
     fn seek<'a>(&'a self, group: &'a str, topic: &'a str, to: SeekTo) -> BoxFuture<'a, Result<()>>;
 }
 

@@ -4,13 +4,14 @@
 //! which only the consumers of `g` read: no other group sees the event a second time. What was redriven or dropped is
 //! marked by a second event in the dead letter topic; nothing is rewritten.
 
-use crate::api::{EventLog, Position, ReadFrom};
+use crate::api::{EventLog, PartitionInfo, Position, RECORD_CORRUPT, ReadFrom, Record};
 use crate::fields::{
     Fields, STRING_BYTES_MAX, put_string, put_u32, put_u64, put_whole_envelope, read_whole_envelope,
 };
 use banyan_core::{Code, Env, Envelope, Error, Result};
 use bytes::Bytes;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 /// The event type of a dead letter.
 pub const DEAD_LETTER_TYPE: &str = "banyan.v1.DeadLetter";
@@ -58,39 +59,34 @@ pub fn redrive_topic(group: &str) -> String {
     format!("{group}.redrive")
 }
 
-/// Lists a group's unresolved dead letters, oldest first within a partition, at most `letters_max`.
+/// Lists a group's unresolved dead letters, oldest first within a partition, at most `letters_max`. A damaged one is
+/// logged and left out.
 ///
 /// # Errors
 /// What reading the log fails with. A group without dead letters has an empty list.
 pub async fn list(log: &dyn EventLog, group: &str, letters_max: usize) -> Result<Vec<Entry>> {
     let topic = dead_letter_topic(group);
-    let topics = log.topics().await?;
-    let Some(info) = topics.into_iter().find(|t| t.topic == topic) else { return Ok(Vec::new()) };
-    let (mut entries, mut resolved) = (Vec::new(), HashSet::new());
-    for partition in info.partitions {
-        let mut offset = partition.start_offset;
-        while offset < partition.end_offset {
-            let from = ReadFrom {
-                topic: topic.clone(),
-                partition: partition.partition,
-                offset,
-                records_max: PAGE_RECORDS,
-                bytes_max: PAGE_BYTES,
-            };
-            let page = log.read(from).await?;
-            offset = page.next_offset.max(offset + 1);
-            for record in page.records {
-                if record.envelope.event_type == DEAD_LETTER_RESOLVED_TYPE {
-                    resolved.insert(resolved_position(&record.envelope)?);
-                } else {
-                    let letter = DeadLetter::from_envelope(&record.envelope)?;
-                    entries.push(Entry { position: record.position, letter });
-                }
-            }
+    // A resolution may be far behind its letter, so the resolved ones are collected first.
+    let mut resolved = HashSet::new();
+    scan(log, &topic, |record| {
+        if record.envelope.event_type == DEAD_LETTER_RESOLVED_TYPE {
+            resolved.insert(resolved_position(&record.envelope)?);
         }
-    }
-    entries.retain(|entry| !resolved.contains(&entry.position));
-    entries.truncate(letters_max);
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    let mut entries = Vec::new();
+    scan(log, &topic, |record| {
+        if entries.len() == letters_max {
+            return Ok(ControlFlow::Break(()));
+        }
+        if record.envelope.event_type == DEAD_LETTER_TYPE && !resolved.contains(&record.position) {
+            let letter = DeadLetter::from_envelope(&record.envelope)?;
+            entries.push(Entry { position: record.position, letter });
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
     Ok(entries)
 }
 
@@ -182,6 +178,40 @@ impl DeadLetter {
 /// Returns the longest prefix of at most `bytes_max` bytes that ends at a character.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max.min(STRING_BYTES_MAX))]
+}
+
+/// Shows all records of a topic to `visit`, until it has seen enough.
+async fn scan(
+    log: &dyn EventLog,
+    topic: &str,
+    mut visit: impl FnMut(Record) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let topics = log.topics().await?;
+    let Some(info) = topics.into_iter().find(|t| t.topic == topic) else { return Ok(()) };
+    for PartitionInfo { partition, start_offset, end_offset, .. } in info.partitions {
+        let mut offset = start_offset;
+        while offset < end_offset {
+            let topic = topic.to_owned();
+            let from =
+                ReadFrom { topic, partition, offset, records_max: PAGE_RECORDS, bytes_max: PAGE_BYTES };
+            let page = match log.read(from).await {
+                Ok(page) => page,
+                Err(error) if error.is(RECORD_CORRUPT) => {
+                    tracing::error!(%error, "a dead letter is damaged");
+                    offset += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            offset = page.next_offset.max(offset + 1);
+            for record in page.records {
+                if visit(record)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn resolution(env: &Env, entry: &Entry) -> Envelope {

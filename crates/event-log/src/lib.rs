@@ -18,9 +18,9 @@ mod fields;
 pub mod request_reply;
 
 pub use api::{
-    CONSUMER_FENCED, Delivery, EventLog, GroupInfo, GroupPartition, MemberInfo, Page, PartitionInfo,
-    Position, RECORD_CORRUPT, ReadFrom, Record, Retention, SeekTo, StartAt, Subscription, SubscriptionSpec,
-    TOPIC_PARTITIONS_FIXED, TopicConfig, TopicInfo,
+    CONSUMER_FENCED, Delivery, EventLog, GroupInfo, GroupPartition, MemberInfo, OFFSET_OUT_OF_RANGE, Page,
+    PartitionInfo, Position, RECORD_CORRUPT, ReadFrom, Record, Retention, SeekTo, StartAt, Subscription,
+    SubscriptionSpec, TOPIC_PARTITIONS_FIXED, TopicConfig, TopicInfo,
 };
 pub use consumer::{Consumer, ConsumerOptions, Handler, Mode, handler_fn};
 pub use dead_letters::DeadLetter;

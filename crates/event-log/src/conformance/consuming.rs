@@ -66,11 +66,15 @@ impl Corner {
     }
 }
 
+/// The last number handled of a key, and whether one is being handled.
+type KeyState = (Option<u64>, bool);
+
 async fn drain(tasks: Tasks) {
     tasks.drain(Duration::from_secs(20)).await.expect("consumers stop when they are asked to");
 }
 
 /// Handlers that fail at random: every event is handled, those of one key in order, and the offsets follow.
+#[expect(clippy::print_stdout, reason = "a run that fails can be repeated with its seed")]
 pub async fn order_per_key_survives_retries(log: Arc<dyn EventLog>) {
     let corner = Corner::new(log);
     let seed = corner.env.rng.u64();
@@ -93,6 +97,54 @@ pub async fn order_per_key_survives_retries(log: Arc<dyn EventLog>) {
     }
     corner.caught_up("group").await;
     drain(corner.tasks).await;
+}
+
+/// Members come and go while events are handled: no two of them handle a key at the same time, and none is out of order.
+pub async fn order_per_key_survives_rebalances(log: Arc<dyn EventLog>) {
+    let corner = Corner::new(log);
+    corner.publish(10, 300).await;
+    let keys: Arc<Mutex<HashMap<String, KeyState>>> = Arc::default();
+    let (sender, mut handled) = mpsc::unbounded_channel();
+    let start = |member: &str| {
+        let (keys, sender) = (Arc::clone(&keys), sender.clone());
+        let handler = handler_fn(move |_, delivery| {
+            let (keys, sender) = (Arc::clone(&keys), sender.clone());
+            async move {
+                let (key, number) = (delivery.envelope.key.clone(), number_of(&delivery));
+                let concurrent = std::mem::replace(&mut keys.lock().entry(key.clone()).or_default().1, true);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let before = keys.lock().insert(key, (Some(number), false)).and_then(|b| b.0);
+                // A repeat is allowed, a gap is not.
+                let ordered = number <= before.map_or(number % 10, |b| b + 10);
+                let _ = sender.send((number, ordered && !concurrent));
+                Ok(())
+            }
+        });
+        let tasks = Tasks::new();
+        let options = ConsumerOptions { member: member.into(), in_flight_max: 4, ..corner.options("group") };
+        Consumer::new(Arc::clone(&corner.log), options, corner.env.clone()).run(handler, &tasks);
+        tasks
+    };
+    let mut members = vec![start("one")];
+    let mut numbers = BTreeSet::new();
+    while numbers.len() < 300 {
+        let (number, correct) = soon("an event is handled", handled.recv()).await.expect("members run");
+        assert!(correct, "event {number} was handled out of order or beside another of its key");
+        if !numbers.insert(number) {
+            continue;
+        }
+        match numbers.len() {
+            40 => members.push(start("two")),
+            80 => members.push(start("three")),
+            140 => drain(members.remove(0)).await,
+            200 => members.push(start("four")),
+            _ => (),
+        }
+    }
+    corner.caught_up("group").await;
+    for member in members {
+        drain(member).await;
+    }
 }
 
 /// A handler runs as its service, in the event's trace, with the event's id as idempotency key and a deadline.
@@ -252,6 +304,21 @@ pub async fn an_outage_makes_no_dead_letters(log: Arc<dyn EventLog>) {
     assert_eq!(delivery.attempt, 8);
     let letters = dead_letters::list(corner.log.as_ref(), &corner.group("group"), 1).await;
     assert_eq!(letters.expect("dead letters can be listed"), []);
+    drain(corner.tasks).await;
+}
+
+/// A handler that panics has failed that attempt, nothing more.
+pub async fn a_panic_is_a_failed_attempt(log: Arc<dyn EventLog>) {
+    let corner = Corner::new(log);
+    corner.publish(1, 3).await;
+    let mut handled = corner.consume(corner.options("group"), &corner.tasks, |_, delivery| {
+        assert!(delivery.attempt > 1 || number_of(delivery) != 1, "the suite's panic");
+        Ok(())
+    });
+    for number in 0..3 {
+        let delivery = soon("the event is handled", handled.recv()).await.expect("the consumer runs");
+        assert_eq!((number_of(&delivery), delivery.attempt), (number, 1 + u32::from(number == 1)));
+    }
     drain(corner.tasks).await;
 }
 

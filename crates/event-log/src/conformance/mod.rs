@@ -8,9 +8,10 @@ mod delivery;
 mod requests;
 
 pub use consuming::{
-    a_dead_letter_is_kept_and_redriven_to_its_group_only, a_queue_shares_events_among_workers,
-    a_stopping_consumer_finishes_what_runs, an_outage_makes_no_dead_letters,
-    handlers_run_in_the_context_of_the_event, order_per_key_survives_retries,
+    a_dead_letter_is_kept_and_redriven_to_its_group_only, a_panic_is_a_failed_attempt,
+    a_queue_shares_events_among_workers, a_stopping_consumer_finishes_what_runs,
+    an_outage_makes_no_dead_letters, handlers_run_in_the_context_of_the_event,
+    order_per_key_survives_rebalances, order_per_key_survives_retries,
 };
 pub use delivery::{
     a_new_group_may_start_at_the_end, a_seek_fences_what_was_fetched_before, a_silent_member_is_fenced,
@@ -45,10 +46,12 @@ macro_rules! event_log_conformance {
             a_silent_member_is_fenced
             members_share_partitions_and_rebalance
             order_per_key_survives_retries
+            order_per_key_survives_rebalances
             handlers_run_in_the_context_of_the_event
             a_queue_shares_events_among_workers
             a_dead_letter_is_kept_and_redriven_to_its_group_only
             an_outage_makes_no_dead_letters
+            a_panic_is_a_failed_attempt
             a_stopping_consumer_finishes_what_runs
             a_request_gets_its_reply_or_its_error
             a_late_reply_is_dropped_and_counted

@@ -3,7 +3,7 @@
 use super::lanes::{Held, Lanes};
 use super::offsets::Offsets;
 use super::{ConsumerOptions, Handler};
-use crate::api::{CONSUMER_FENCED, Delivery, EventLog, RECORD_CORRUPT, Subscription};
+use crate::api::{CONSUMER_FENCED, Delivery, EventLog, RECORD_CORRUPT, Retention, Subscription, TopicConfig};
 use crate::dead_letters::{DeadLetter, dead_letter_topic, redrive_topic};
 use banyan_core::{Code, Context, Env, Envelope, Error, Identity, Result, Tasks};
 use std::cmp::Reverse;
@@ -111,8 +111,11 @@ impl Session {
         while self.running.len() < self.options.in_flight_max {
             let Some((lane, held)) = self.lanes.start(self.env.clock.now()) else { return };
             let cx = self.context(&held.delivery.envelope);
-            let handled = self.handler.handle(cx.clone(), held.delivery);
-            let running = self.running.spawn(async move { Outcome::Handled(cx.within(handled).await) });
+            let handler = Arc::clone(&self.handler);
+            let running = self.running.spawn(async move {
+                let handled = async { handler.handle(cx.clone(), held.delivery).await };
+                Outcome::Handled(cx.within(handled).await)
+            });
             self.lane_of.insert(running.id(), lane);
         }
     }
@@ -274,8 +277,18 @@ impl Session {
 
 /// Publishes a dead letter, again and again until it is durable: only then may its event be passed over.
 async fn publish_until_done(log: Arc<dyn EventLog>, env: Env, letter: Envelope) {
+    // Dead letters are kept until the log itself is full: somebody has to look at them.
+    let kept = || TopicConfig {
+        topic: letter.topic.clone(),
+        partitions: None,
+        retention: Some(Retention::default()),
+    };
+    let publish = async || {
+        log.configure(kept()).await?;
+        log.publish(vec![letter.clone()]).await
+    };
     let mut attempt = 1;
-    while let Err(error) = log.publish(vec![letter.clone()]).await {
+    while let Err(error) = publish().await {
         tracing::error!(%error, attempt, "a dead letter could not be written");
         tokio::time::sleep(banyan_core::Backoff::default().delay(attempt, &env.rng)).await;
         attempt += 1;

@@ -152,6 +152,12 @@ impl Groups {
         Ok(group.version)
     }
 
+    /// Returns when a silent member's session ends, the earliest first: until then nobody need look again.
+    pub(crate) fn next_expiry(&self, name: &str) -> Option<Instant> {
+        let members = self.by_name.get(name)?.members.values();
+        members.map(|m| m.seen + m.session_timeout).min()
+    }
+
     /// Returns what a member has to give up: partitions meant for another, and those that were moved.
     pub(crate) fn losing(&self, name: &str, token: u64, owned: &[Owned]) -> Vec<TopicPartition> {
         let Some(group) = self.by_name.get(name) else { return Vec::new() };

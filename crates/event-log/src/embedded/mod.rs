@@ -18,8 +18,8 @@ mod writer;
 pub use recovery::{Damage, Recovery};
 
 use crate::api::{
-    EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, Subscription, SubscriptionSpec, TopicConfig,
-    TopicInfo,
+    EventLog, GroupInfo, OFFSET_OUT_OF_RANGE, Page, Position, ReadFrom, SeekTo, Subscription,
+    SubscriptionSpec, TopicConfig, TopicInfo,
 };
 use crate::fields::{STRING_BYTES_MAX, strings};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Reason, Result};
@@ -133,7 +133,7 @@ impl EmbeddedLog {
             let message = format!("the event log in {} cannot be opened", options.path.display());
             Error::unavailable(message).with_source(error)
         };
-        std::fs::create_dir_all(&options.path).map_err(unusable)?;
+        create_folder(&options.path).map_err(unusable)?;
         let lock = lock_folder(&options.path)?;
         let recovered =
             recovery::recover(&options.path, Tail::new(options.tail_bytes_max)).map_err(unusable)?;
@@ -193,7 +193,10 @@ impl Inner {
             tracing::error!("the event log's writer panicked");
         }
         self.shared.fail(closed());
-        *self.lock.lock() = None;
+        // Closing the file is not enough: a process that is being forked at this moment has a copy of it.
+        if let Some(Err(error)) = self.lock.lock().take().map(|file| file.unlock()) {
+            tracing::warn!(%error, "the event log's folder could not be unlocked");
+        }
     }
 }
 
@@ -346,7 +349,7 @@ fn seek_targets(index: &Index, topic: &str, to: SeekTo) -> Result<Vec<(u32, u64)
         let found = index.partition(topic, partition)?;
         if !(found.low..=found.end()).contains(&offset) {
             let message = format!("{topic}/{partition} has the offsets {} to {}", found.low, found.end());
-            return Err(Error::new(Code::OutOfRange, Reason::new("OFFSET_OUT_OF_RANGE"), message));
+            return Err(Error::new(Code::OutOfRange, OFFSET_OUT_OF_RANGE, message));
         }
         return Ok(vec![(partition, offset)]);
     }
@@ -367,6 +370,18 @@ fn check_name(field: &str, name: &str) -> Result<()> {
         return Err(Error::invalid(field, format!("must have 1 to {NAME_BYTES_MAX} bytes")));
     }
     Ok(())
+}
+
+/// Makes the folder if it does not exist, durably.
+fn create_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    folder
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn lock_folder(folder: &Path) -> Result<File> {

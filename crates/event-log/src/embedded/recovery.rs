@@ -23,6 +23,9 @@ pub struct Recovery {
     pub torn_tail: Option<Damage>,
     /// Records that were durable and are damaged; reading an event among them fails.
     pub damaged: Vec<Damage>,
+    /// Offsets of which no trace of a record is left, although the log says that they were given out; reading them
+    /// fails too.
+    pub missing_events: u64,
 }
 
 /// A damaged place of a segment file.
@@ -177,7 +180,7 @@ impl Scanned {
                 let base = segment.base_time_ms;
                 let entry = Entry::new(id, at as u32, record.len() as u32, header.time_ms, base);
                 let gap = self.hole.unwrap_or(Entry::damaged(id, at as u32, self.time_ms, base));
-                self.partitions.entry(place).or_default().add(header.offset, entry, gap);
+                self.add(place, header.offset, entry, gap);
             }
             Kind::Commit => {
                 if let Ok(group) = std::str::from_utf8(body) {
@@ -215,8 +218,8 @@ impl Scanned {
                     segment.note(header);
                     let event = (self.report.damaged.len(), header.topic, header.partition, header.offset);
                     self.damaged_events.push(event);
-                    let events = self.partitions.entry((header.topic, header.partition)).or_default();
-                    events.add(header.offset, damaged, self.hole.unwrap_or(damaged));
+                    let gap = self.hole.unwrap_or(damaged);
+                    self.add((header.topic, header.partition), header.offset, damaged, gap);
                 }
             }
             None => self.hole = Some(damaged),
@@ -229,21 +232,32 @@ impl Scanned {
         });
     }
 
+    fn add(&mut self, place: (u32, u32), offset: u64, entry: Entry, gap: Entry) {
+        self.report.missing_events += self.partitions.entry(place).or_default().add(offset, entry, gap);
+    }
+
     fn finish(mut self, tail: Tail, last_segment: Option<u32>) -> Recovered {
         let mut index = Index::new(tail);
         index.segments = std::mem::take(&mut self.segments);
         self.report.segments = index.segments.len();
         let hole = self.hole.unwrap_or(Entry::damaged(last_segment.unwrap_or(0), 0, 0, 0));
+        // An offset that a group has passed is never given out again, even if its record is lost.
+        for ((_, topic, partition), &next_offset) in &self.commits {
+            if let Some(events) = self.partitions.get_mut(&(*topic, *partition)) {
+                events.end = events.end.max(next_offset);
+            }
+        }
         // Events whose topic's own record is lost stay readable under a name of their own.
         for &(topic, partition) in self.partitions.keys() {
             let lost = || (format!("lost-and-found.{topic}"), 0, Retention::default());
             let known = self.topics.entry(topic).or_insert_with(lost);
             known.1 = known.1.max(partition + 1);
         }
+        let mut missing = 0;
         for (&id, (name, partitions, retention)) in &self.topics {
             let mut recovered = |partition| {
                 let events = self.partitions.remove(&(id, partition)).unwrap_or_default();
-                events.finish(hole)
+                events.finish(hole, &mut missing)
             };
             let partitions = (0..*partitions).map(&mut recovered).collect();
             index.insert_topic(Topic { id, name: name.as_str().into(), retention: *retention, partitions });
@@ -262,26 +276,31 @@ impl Scanned {
         for damage in &self.report.damaged {
             tracing::error!(?damage, "the event log is damaged");
         }
+        self.report.missing_events += missing;
+        if self.report.missing_events > 0 {
+            tracing::error!(missing = self.report.missing_events, "events are missing from the event log");
+        }
         let Self { report, sequence, time_ms, .. } = self;
         Recovered { index, groups, report, sequence, time_ms, last_segment }
     }
 }
 
 impl Events {
-    /// Adds the event at `offset`; offsets that were left out are lost at `gap`.
-    fn add(&mut self, offset: u64, entry: Entry, gap: Entry) {
+    /// Adds the event at `offset`; offsets that were left out are lost at `gap`. Returns their number.
+    fn add(&mut self, offset: u64, entry: Entry, gap: Entry) -> u64 {
         if self.entries.is_empty() {
             self.first = offset;
         }
         let next = self.first + self.entries.len() as u64;
         if offset < next {
-            return;
+            return 0;
         }
         self.entries.extend((next..offset).map(|_| gap));
         self.entries.push_back(entry);
+        offset - next
     }
 
-    fn finish(mut self, hole: Entry) -> Partition {
+    fn finish(mut self, hole: Entry, missing: &mut u64) -> Partition {
         if self.entries.is_empty() {
             self.first = self.low;
         }
@@ -293,7 +312,9 @@ impl Events {
             self.entries.push_front(hole);
         }
         let next = self.low + self.entries.len() as u64;
-        self.entries.extend((next..self.end.max(next)).map(|_| hole));
+        let end = self.end.max(next);
+        self.entries.extend((next..end).map(|_| hole));
+        *missing += (self.first - self.low) + (end - next);
         Partition::recovered(self.low, self.entries)
     }
 }

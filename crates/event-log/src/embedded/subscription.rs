@@ -6,7 +6,9 @@ use super::reader::{Lookup, read_all};
 use crate::api::{Delivery, RECORD_CORRUPT, Record, Subscription, SubscriptionSpec};
 use banyan_core::{BoxFuture, Error, Result};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Bound on what one answer of `next` holds, in bytes.
 const FETCH_BYTES_MAX: usize = 4 << 20;
@@ -46,8 +48,7 @@ impl EmbeddedSubscription {
             let (at, lookups) = self.look_up(records_max);
             if lookups.is_empty() {
                 self.shared.check()?;
-                // Waiting counts as being alive, so it must be noted while it lasts.
-                let _ = tokio::time::timeout(self.spec.session_timeout / 3, self.wake.notified()).await;
+                let _ = tokio::time::timeout_at(self.look_again_at(), self.wake.notified()).await;
                 continue;
             }
             let (records, failure) = read_all(lookups).await;
@@ -63,6 +64,14 @@ impl EmbeddedSubscription {
             }
             return Err(error);
         }
+    }
+
+    /// Returns when a wait must end although nothing came: waiting counts as being alive, which must be noted while it
+    /// lasts, and others may have gone silent.
+    fn look_again_at(&self) -> Instant {
+        let alive = self.shared.options.env.clock.now() + self.spec.session_timeout / 3;
+        let expiry = self.shared.groups.lock().next_expiry(&self.spec.group);
+        expiry.map_or(alive, |e| alive.min(e + Duration::from_millis(1)))
     }
 
     /// Follows the group's changes; returns whether the member must be told of them first.

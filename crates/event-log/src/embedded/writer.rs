@@ -140,7 +140,9 @@ impl Writer {
         let mut commands = commands.peekable();
         loop {
             if let Err(error) = self.roll_if_full() {
-                self.fail("start a new segment file", error);
+                let error = write_failed(error);
+                commands.for_each(|command| command.refuse(error.clone()));
+                return;
             }
             let mut batch = Batch::default();
             self.commits(&mut batch);
@@ -184,7 +186,7 @@ impl Writer {
             Command::Retain { now_ms, reply } => {
                 // Only what is written may be judged.
                 self.finish(std::mem::take(batch));
-                drop(reply.send(self.retain(now_ms).map_err(|e| self.fail("apply the retention", e))));
+                drop(reply.send(self.retain(now_ms).map_err(write_failed)));
             }
         }
     }
@@ -276,7 +278,8 @@ impl Writer {
     /// Writes the batch, makes it visible and answers.
     fn finish(&mut self, batch: Batch) {
         if let Err(error) = self.store(&batch.bytes, batch.durable) {
-            let error = self.roll_back(&batch, error);
+            self.roll_back(&batch);
+            let error = write_failed(error);
             for reply in batch.replies {
                 reply.refuse(error.clone());
             }
@@ -302,15 +305,19 @@ impl Writer {
         batch.replies.into_iter().for_each(Reply::accept);
     }
 
-    /// Writes bytes at the end of the active segment and, if asked, waits until the disk has them.
+    /// Writes bytes at the end of the active segment and, if asked, waits until the disk has them. A failed write is
+    /// cut off again; after a failed sync nobody knows what the disk holds, so the log stops for good.
     pub(super) fn store(&mut self, bytes: &[u8], durable: bool) -> io::Result<()> {
         if !bytes.is_empty() {
-            self.file.write_all_at(bytes, self.position)?;
+            if let Err(error) = self.file.write_all_at(bytes, self.position) {
+                self.file.set_len(self.position).inspect_err(|e| self.stop("cut off a failed write", e))?;
+                return Err(error);
+            }
             self.position += bytes.len() as u64;
             self.unproven = false;
         }
         if durable && self.synced < self.sequence {
-            self.file.sync_data().inspect_err(|_| self.shared.fail(sync_failed()))?;
+            self.file.sync_data().inspect_err(|e| self.stop("make a write durable", e))?;
             self.shared.syncs.fetch_add(1, Ordering::Relaxed);
             self.synced = self.sequence;
             self.unproven = true;
@@ -318,8 +325,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes back what a failed batch had prepared. If the file cannot be cut back either, the log stops.
-    fn roll_back(&mut self, batch: &Batch, error: io::Error) -> Error {
+    /// Takes back what a failed batch had prepared. Its sequence numbers are not used again.
+    fn roll_back(&mut self, batch: &Batch) {
         let mut index = self.shared.index.lock();
         for (header, _) in &batch.events {
             if let Some(partition) = index.partition_mut(header.topic, header.partition) {
@@ -327,22 +334,12 @@ impl Writer {
             }
         }
         batch.created.iter().for_each(|&id| index.remove_topic(id));
-        drop(index);
-        // Sequences may have gaps: those of the failed batch are not used again.
-        if let Err(error) = self.file.set_len(self.position) {
-            self.fail("cut off a failed write", error);
-        }
-        tracing::error!(%error, "the event log could not write a batch");
-        Error::new(Code::Unavailable, LOG_WRITE_FAILED, "the event log could not write").with_source(error)
     }
 
-    /// Stops the log for good: after a failed sync nobody knows what the disk holds.
-    fn fail(&self, doing: &str, error: io::Error) -> Error {
+    fn stop(&self, doing: &str, error: &io::Error) {
         tracing::error!(%error, doing, "the event log stops");
-        let message = format!("the event log stopped: it could not {doing}");
-        let error = Error::new(Code::Unavailable, LOG_WRITE_FAILED, message).with_source(error);
-        self.shared.fail(error.clone());
-        error
+        let message = format!("the event log stopped: it could not {doing} ({error})");
+        self.shared.fail(Error::new(Code::Unavailable, LOG_WRITE_FAILED, message));
     }
 
     /// Leaves a record that says that all before it was durable, for the next opening of the log.
@@ -362,7 +359,7 @@ impl Writer {
         if !full || self.shared.failed().is_some() {
             return Ok(());
         }
-        self.file.sync_data()?;
+        self.file.sync_data().inspect_err(|e| self.stop("make a segment file durable", e))?;
         self.synced = self.sequence;
         let (id, base) = (self.segment + 1, self.time_ms);
         let (path, file) = create_segment(&self.shared.options.path, id)?;
@@ -370,7 +367,8 @@ impl Writer {
         self.file = Arc::clone(&segment.file);
         (self.segment, self.position, self.base_time_ms) = (id, SEGMENT_HEADER_BYTES as u64, base);
         self.shared.index.lock().segments.insert(id, segment);
-        self.checkpoint()?;
+        // Without it the older files could not be deleted safely.
+        self.checkpoint().inspect_err(|e| self.stop("begin a segment file", e))?;
         let now_ms = self.time_ms;
         self.retain_and_log(now_ms);
         Ok(())
@@ -443,7 +441,7 @@ pub(super) fn create_segment(folder: &std::path::Path, id: u32) -> io::Result<(s
     Ok((path, file))
 }
 
-fn sync_failed() -> Error {
-    let message = "the event log stopped: the disk did not confirm a write";
-    Error::new(Code::Unavailable, LOG_WRITE_FAILED, message)
+fn write_failed(error: io::Error) -> Error {
+    tracing::error!(%error, "the event log could not write");
+    Error::new(Code::Unavailable, LOG_WRITE_FAILED, "the event log could not write").with_source(error)
 }

@@ -148,13 +148,33 @@ async fn a_wide_hole_makes_every_lost_offset_an_error() {
     bytes[start..end].fill(0);
     std::fs::write(&path, &bytes).unwrap();
     let log = EmbeddedLog::open(one_partition(folder.path())).await.unwrap();
-    assert_eq!(log.recovery().damaged.len(), 1);
+    assert_eq!((log.recovery().damaged.len(), log.recovery().missing_events), (1, 2));
     for offset in 0..4 {
         let from = ReadFrom { topic: "t".into(), partition: 0, offset, records_max: 1, bytes_max: 9_999 };
         assert_eq!(log.read(from).await.is_err(), [1, 2].contains(&offset), "offset {offset}");
     }
     let position = log.publish(vec![event("t", "fifth-word")]).await.unwrap().remove(0);
     assert_eq!(position.offset, 4, "lost offsets are not given out again");
+}
+
+#[tokio::test]
+async fn an_offset_that_a_group_has_passed_is_not_given_out_again() {
+    let folder = TempDir::new().unwrap();
+    let log = EmbeddedLog::open(one_partition(folder.path())).await.unwrap();
+    log.publish(vec![event("t", "first-word")]).await.unwrap();
+    log.publish(vec![event("t", "second-word")]).await.unwrap();
+    log.seek("g", "t", SeekTo::End).await.unwrap();
+    log.close().await;
+    let path = segment(folder.path(), 1);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (start, end) = find(&bytes, "second-word");
+    bytes[start..end].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let log = EmbeddedLog::open(one_partition(folder.path())).await.unwrap();
+    assert_eq!((log.recovery().damaged.len(), log.recovery().missing_events), (1, 1));
+    assert!(read_partition(&log, "t", 0).await.unwrap_err().is(RECORD_CORRUPT));
+    let position = log.publish(vec![event("t", "third-word")]).await.unwrap().remove(0);
+    assert_eq!(position.offset, 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The embedded log: the conformance suite, and what only it promises (crashes, torn tails, damage, retention).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod crash;
 mod damage;
 mod retention;

@@ -2,7 +2,7 @@
 
 use super::{event, options, read_partition, word};
 use banyan_core::Code;
-use banyan_event_log::{EmbeddedLog, EventLog, LOG_IN_USE, SubscriptionSpec, TopicConfig};
+use banyan_event_log::{EmbeddedLog, EventLog, LOG_IN_USE, LOG_WRITE_FAILED, SubscriptionSpec, TopicConfig};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -126,4 +126,34 @@ async fn a_large_read_from_disk_ends_at_its_bounds() {
     let some = log.read(from(2_000)).await.unwrap().records.len();
     assert!(some > 1 && some < 50, "{some}");
     assert_eq!(log.read(from(1 << 20)).await.unwrap().records.len(), 50);
+}
+
+#[tokio::test]
+async fn a_refused_write_fails_its_callers_and_the_next_one_is_tried() {
+    let folder = TempDir::new().unwrap();
+    let mut options = options(folder.path());
+    options.segment_bytes_max = 1_000;
+    options.partitions_default = 1;
+    let log = EmbeddedLog::open(options.clone()).await.unwrap();
+    let mut kept = 0;
+    let away = folder.path().join("away");
+    for n in 0..30 {
+        match n {
+            10 => std::fs::rename(&options.path, &away).unwrap(),
+            20 => std::fs::rename(&away, &options.path).unwrap(),
+            _ => (),
+        }
+        match log.publish(vec![event("t", &n.to_string())]).await {
+            Ok(positions) => {
+                assert_eq!(positions[0].offset, kept, "a refused event leaves no gap");
+                kept += 1;
+            }
+            Err(error) => assert!(error.is(LOG_WRITE_FAILED) && (10..20).contains(&n), "{n}: {error}"),
+        }
+    }
+    assert!((20..28).contains(&kept), "{kept} kept: no new segment file could be made for a while");
+    log.close().await;
+    let log = EmbeddedLog::open(options).await.unwrap();
+    assert_eq!(read_partition(&log, "t", 0).await.unwrap().len() as u64, kept);
+    assert_eq!((log.recovery().damaged.len(), log.recovery().missing_events), (0, 0));
 }
