@@ -8,7 +8,7 @@ use std::task::Poll;
 use tokio::sync::oneshot;
 
 /// Tells when the request stream of a call has failed on the caller's side.
-pub(crate) struct Failing(oneshot::Receiver<Error>);
+pub(crate) struct Failing(Option<oneshot::Receiver<Error>>);
 
 /// Splits a request stream into its messages, which the callee gets, and its failure, which ends the call: the
 /// callee sees a stream that just stops, and is dropped.
@@ -32,7 +32,7 @@ pub(crate) fn split<T: Send + 'static>(
             polled => polled.map(|item| item.and_then(Result::ok)),
         }
     });
-    (messages.boxed(), Failing(receiver))
+    (messages.boxed(), Failing(Some(receiver)))
 }
 
 impl Failing {
@@ -67,10 +67,13 @@ impl Failing {
     }
 
     async fn failure(&mut self) -> Error {
-        match (&mut self.0).await {
-            Ok(error) => error,
-            // The stream ended well, or the callee does not want more of it.
-            Err(_) => std::future::pending().await,
+        if let Some(receiver) = &mut self.0
+            && let Ok(error) = receiver.await
+        {
+            return error;
         }
+        // The stream ended well, or the callee does not want more of it.
+        self.0 = None;
+        std::future::pending().await
     }
 }

@@ -1,0 +1,10 @@
+//! One suite of behaviours, run in process and over loopback; then what only a network, or only HTTP, has.
+
+mod bed;
+mod calls;
+mod http;
+mod interop;
+mod moving;
+mod network;
+mod retries;
+mod streams;
