@@ -101,7 +101,14 @@ fn refuse(path: &Path<'_>, error: &serde_json::Error) -> Error {
         Some((_, "a map")) => "must be an object".to_owned(),
         Some((_, "a list")) => "must be an array".to_owned(),
         Some((_, expected)) => format!("must be {expected}"),
-        None => shorten(text),
+        None => match text {
+            "expected integer value" | "invalid digit found in string" => "must be an integer".to_owned(),
+            "cannot parse integer from empty string" => "must be an integer".to_owned(),
+            _ if text.contains("out of range") || text.ends_with("fit in target type") => {
+                "is out of range".to_owned()
+            }
+            _ => shorten(text),
+        },
     };
     let field = if path.steps().is_empty() { "body".to_owned() } else { shorten(&path.to_string()) };
     Error::invalid(field, description)

@@ -12,6 +12,7 @@ use std::fmt;
 
 /// The most objects and arrays inside each other.
 pub(crate) const DEPTH_MAX: usize = 64;
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 /// Up to this many keys of an object are compared one by one.
 const KEYS_COMPARED_MAX: usize = 16;
 
@@ -51,6 +52,9 @@ pub(crate) enum Shape {
     Message(MessageDescriptor),
     /// A map with values of this field.
     Map(FieldDescriptor),
+    /// An integer of 64 bits.
+    Signed,
+    Unsigned,
     /// Anything else; the keys of an object have no meaning here.
     Opaque,
 }
@@ -58,9 +62,14 @@ pub(crate) enum Shape {
 impl Shape {
     pub(crate) fn of(kind: &Kind) -> Self {
         match kind {
-            Kind::Message(message) if !text::is_well_known(message.full_name()) => {
-                Shape::Message(message.clone())
-            }
+            Kind::Message(message) => match message.full_name() {
+                "google.protobuf.Int64Value" => Shape::Signed,
+                "google.protobuf.UInt64Value" => Shape::Unsigned,
+                name if text::is_well_known(name) => Shape::Opaque,
+                _ => Shape::Message(message.clone()),
+            },
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Shape::Signed,
+            Kind::Uint64 | Kind::Fixed64 => Shape::Unsigned,
             _ => Shape::Opaque,
         }
     }
@@ -123,6 +132,15 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Tracked<'_, 'de, V> {
     }
 
     fn visit_f64<E: Error>(self, v: f64) -> Result<V::Value, E> {
+        // The wrapped visitor would take the nearest integer of 64 bits instead.
+        let fits = match self.shape {
+            Shape::Signed => (-TWO_TO_63..TWO_TO_63).contains(&v),
+            Shape::Unsigned => (0.0..2.0 * TWO_TO_63).contains(&v),
+            _ => true,
+        };
+        if !fits {
+            return Err(E::custom("is out of range"));
+        }
         self.inner.visit_f64(v)
     }
 
@@ -261,7 +279,7 @@ impl<'de, A: MapAccess<'de>> Entries<'_, 'de, A> {
                 self.value = Shape::of(&value.kind());
                 return Ok(self.keys.insert(key.clone()));
             }
-            Shape::Opaque => return Ok(self.keys.insert(key.clone())),
+            _ => return Ok(self.keys.insert(key.clone())),
         };
         match message.get_field_by_json_name(key).or_else(|| message.get_field_by_name(key)) {
             Some(field) => {

@@ -120,9 +120,9 @@ fn a_bad_path_is_refused_by_name() {
 fn a_bad_body_is_refused_by_the_path_of_its_field() {
     let borrow = |body: &str| refused("POST", "/v1/books/7:borrow", body);
     for (body, expected) in [
-        (r#"{"items": [{}, {}, {"quantity": "x"}]}"#, "items[2].quantity: invalid digit found in string"),
+        (r#"{"items": [{}, {}, {"quantity": "x"}]}"#, "items[2].quantity: must be an integer"),
         (r#"{"items": [{"quantity": true}]}"#, "items[0].quantity: must be a 32-bit signed integer"),
-        (r#"{"items": [{"quantity": 1.5}]}"#, "items[0].quantity: expected integer value"),
+        (r#"{"items": [{"quantity": 1.5}]}"#, "items[0].quantity: must be an integer"),
         (r#"{"items": [{"nope": 1}]}"#, "items[0].nope: is not a field of test.v1.BorrowRequest.Item"),
         (r#"{"items": {}}"#, "items: must be an array"),
         (r#"{"items": [1]}"#, "items[0]: must be an object"),
@@ -148,6 +148,40 @@ fn a_bad_body_is_refused_by_the_path_of_its_field() {
     assert_eq!(put("[]"), "book: must be an object");
     assert_eq!(refused("PATCH", "/v1/books/7/tags", r#"["a", 1]"#), "tags[1]: must be a string");
     assert_eq!(refused("GET", "/v1/books/7", "{}"), "body: this request has no body");
+}
+
+#[test]
+fn values_that_do_not_fit_are_refused_rather_than_bent() {
+    let everything = |body: &str| refused("POST", "/v1/everything", body);
+    for (body, expected) in [
+        (r#"{"int32": 2147483648}"#, "int32: is out of range"),
+        (r#"{"int32": "2147483648"}"#, "int32: is out of range"),
+        (r#"{"int32": ""}"#, "int32: must be an integer"),
+        (r#"{"uint32": -1}"#, "uint32: is out of range"),
+        (r#"{"int64": 9223372036854775808}"#, "int64: is out of range"),
+        (r#"{"int64": 9223372036854775808.0}"#, "int64: is out of range"),
+        (r#"{"numbers": [0, 1e19]}"#, "numbers[1]: is out of range"),
+        (r#"{"uint64": 18446744073709551616}"#, "uint64: is out of range"),
+        (r#"{"uint64Value": 1e20}"#, "uint64Value: is out of range"),
+        (r#"{"float": 1e39}"#, "float: is out of range"),
+        (r#"{"flag": "true"}"#, "flag: must be a boolean"),
+        (r#"{"text": 1}"#, "text: must be a string"),
+        (r#"{"kind": "NOPE"}"#, "kind: unrecognized enum value 'NOPE'"),
+        (r#"{"kind": 1.5}"#, "kind: must be a string or integer"),
+        (r#"{"this": "a", "that": {}}"#, "that: multiple fields provided for oneof 'choice'"),
+        (r#"{"nested": {"x": {}}}"#, "nested.x: must be an integer"),
+        (r#"{"inner": {"at": 5}}"#, "inner.at: must be a rfc3339 timestamp string"),
+        (r#"{"any": {"@type": "/test.v1.Nope"}}"#, "any.@type: message 'test.v1.Nope' not found"),
+        (r#"{"object": {"a": 1, "a": 2}}"#, "object.a: is given twice"),
+    ] {
+        assert_eq!(everything(body), expected, "{body}");
+    }
+    let exact = r#"{"int64":"-9223372036854775808","uint64":"18446744073709551615"}"#;
+    assert_eq!(
+        decode("POST", "/v1/everything", &exact.replace(":\"", ":").replace("\",", ",").replace("\"}", "}"))
+            .unwrap(),
+        exact
+    );
 }
 
 #[test]
