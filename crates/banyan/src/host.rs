@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::{Process, Subscriber};
-use banyan_core::{BoxFuture, Context, Env, Error, Event, Identity, Result};
-use banyan_event_log::{Delivery, Handler};
+use banyan_core::{BoxFuture, Context, Env, Error, Event, Identity, Payload, Result, Tasks};
+use banyan_event_log::request_reply::{Replier, Requester, RequesterOptions, reply_fn};
+use banyan_event_log::{Delivery, Handler, Mode};
 use banyan_rpc::{Client, Service};
 use banyan_saga::{SagaOptions, Sagas};
 use banyan_store::{Migration, Store, StoreOptions};
@@ -24,6 +25,7 @@ struct Inner {
     env: Env,
     config: Arc<Config>,
     process: Process,
+    tasks: Tasks,
     declared: Mutex<Declared>,
 }
 
@@ -35,7 +37,16 @@ pub(crate) struct Declared {
     pub(crate) services: Vec<Service>,
     pub(crate) subscribers: HashMap<&'static str, EventHandler>,
     pub(crate) topics: Vec<&'static str>,
+    pub(crate) consumers: Vec<GroupHandler>,
     pub(crate) timers: Vec<Timer>,
+}
+
+/// A consumer group beside the service's own.
+pub(crate) struct GroupHandler {
+    pub(crate) group: String,
+    pub(crate) topic: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) handler: Arc<dyn Handler>,
 }
 
 pub(crate) type EventHandler =
@@ -48,8 +59,15 @@ pub(crate) struct Timer {
 }
 
 impl Host {
-    pub(crate) fn new(name: &'static str, env: Env, config: Arc<Config>, process: Process) -> Self {
-        Self(Arc::new(Inner { name, env, config, process, declared: Mutex::default() }))
+    pub(crate) fn new(name: &'static str, process: &Process, tasks: &Tasks) -> Self {
+        Self(Arc::new(Inner {
+            name,
+            env: process.env().clone(),
+            config: process.config().clone(),
+            process: process.clone(),
+            tasks: tasks.clone(),
+            declared: Mutex::default(),
+        }))
     }
 
     /// Returns the service's name.
@@ -109,21 +127,15 @@ impl Host {
         self.0.declared.lock().services.push(service);
     }
 
-    /// Delivers the events `E` to `subscriber`. One subscriber per event type and service.
+    /// Delivers the events `E` to `subscriber`: publish/subscribe. Every service that subscribes gets every event; the
+    /// instances of one service share them. One subscriber per event type and service.
     ///
     /// # Panics
     /// If the service already subscribes to `E`: a mistake in the program, found at its first start.
     pub fn subscribe<E: Event, S: Subscriber<E>>(&self, subscriber: Arc<S>) {
-        let handler: EventHandler = Arc::new(move |cx, delivery| {
-            let subscriber = Arc::clone(&subscriber);
-            Box::pin(async move {
-                let event = delivery.envelope.decode::<E>()?;
-                subscriber.on_event(&cx, event).await
-            })
-        });
         let mut declared = self.0.declared.lock();
         assert!(
-            declared.subscribers.insert(E::TYPE, handler).is_none(),
+            declared.subscribers.insert(E::TYPE, event_handler(subscriber)).is_none(),
             "service {} subscribes to {} twice",
             self.0.name,
             E::TYPE
@@ -131,6 +143,42 @@ impl Host {
         if !declared.topics.contains(&E::TOPIC) {
             declared.topics.push(E::TOPIC);
         }
+    }
+
+    /// Has `worker` take the events `E` from a work queue: each goes to one instance, many are worked on side by side,
+    /// in no order. `queue` names the consumer group, `<service>.<queue>`.
+    pub fn work_queue<E: Event, S: Subscriber<E>>(&self, queue: &str, worker: Arc<S>) {
+        self.0.declared.lock().consumers.push(GroupHandler {
+            group: format!("{}.{queue}", self.0.name),
+            topic: E::TOPIC,
+            mode: Mode::Queue,
+            handler: Arc::new(Dispatch(HashMap::from([(E::TYPE, event_handler(worker))]))),
+        });
+    }
+
+    /// Answers the requests `E` that arrive over messaging (see [`Host::requester`]).
+    pub fn reply<E: Event, R: Payload, F, Fut>(&self, answer: F)
+    where
+        F: Fn(Context, E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R>> + Send + 'static,
+    {
+        let replier = Arc::new(Replier::new(self.0.process.log(), self.0.name, reply_fn(answer)));
+        let handler: EventHandler = Arc::new(move |cx, delivery| replier.handle(cx, delivery));
+        self.0.declared.lock().consumers.push(GroupHandler {
+            group: format!("{}.{}", self.0.name, E::TYPE),
+            topic: E::TOPIC,
+            mode: Mode::Queue,
+            handler: Arc::new(Dispatch(HashMap::from([(E::TYPE, handler)]))),
+        });
+    }
+
+    /// Returns what asks over messaging and waits for the reply, until the deadline of the request's context.
+    ///
+    /// # Errors
+    /// If the reply topic cannot be read.
+    pub async fn requester(&self) -> Result<Requester> {
+        let options = RequesterOptions::new(self.0.name);
+        Requester::start(self.0.process.log(), options, self.0.env.clone(), &self.0.tasks).await
     }
 
     /// Runs `work` every `period`, one run at a time, first after one period. An error is logged.
@@ -146,6 +194,16 @@ impl Host {
     pub(crate) fn take_declared(&self) -> Declared {
         std::mem::take(&mut *self.0.declared.lock())
     }
+}
+
+fn event_handler<E: Event, S: Subscriber<E>>(subscriber: Arc<S>) -> EventHandler {
+    Arc::new(move |cx, delivery| {
+        let subscriber = Arc::clone(&subscriber);
+        Box::pin(async move {
+            let event = delivery.envelope.decode::<E>()?;
+            subscriber.on_event(&cx, event).await
+        })
+    })
 }
 
 /// Dispatches a delivery to the subscriber of its event type.

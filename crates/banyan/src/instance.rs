@@ -1,11 +1,11 @@
 //! A service that runs in this process: started from its definition, stopped without losing a call.
 
 use crate::config::Limits;
-use crate::host::{Declared, Dispatch, Timer};
+use crate::host::{Declared, Dispatch, GroupHandler, Timer};
 use crate::relay::relay;
 use crate::{Host, Process, ServiceDef};
 use banyan_core::{Backoff, Context, Env, Identity, Result, Tasks};
-use banyan_event_log::{Consumer, ConsumerOptions};
+use banyan_event_log::{Consumer, ConsumerOptions, Mode};
 use banyan_rpc::Service;
 use banyan_saga::Sagas;
 use banyan_store::Store;
@@ -25,33 +25,37 @@ pub(crate) struct Instance {
 impl Instance {
     /// Wires the service and starts everything it declared. Its handlers are not reachable yet.
     pub(crate) async fn start(process: &Process, def: &ServiceDef) -> Result<Self> {
-        let env = process.env().clone();
-        let host = Host::new(def.name(), env.clone(), process.config().clone(), process.clone());
+        let tasks = Tasks::new();
+        let host = Host::new(def.name(), process, &tasks);
         let wired = def.start(host.clone()).await;
-        let declared = host.take_declared();
+        let Declared { store, sagas, services, subscribers, topics, consumers, timers } = host.take_declared();
         if let Err(error) = wired {
-            if let Some(store) = declared.store {
+            tasks.stop();
+            if let Some(store) = store {
                 store.close().await?;
             }
             return Err(error);
         }
-        let tasks = Tasks::new();
-        let Declared { store, sagas, services, subscribers, topics, timers } = declared;
-        let log = process.log();
+        let env = process.env();
         if let Some(store) = &store {
-            let relay = relay(def.name(), store.outbox(), log.clone(), env.clone(), tasks.clone());
+            let relay = relay(def.name(), store.outbox(), process.log(), env.clone(), tasks.clone());
             tasks.spawn("outbox relay", relay);
-            let store = store.clone();
-            timers_start(def.name(), &env, &tasks, vec![prune_timer(store)]);
+            timers_start(def.name(), env, &tasks, vec![prune_timer(store.clone())]);
         }
+        let consume = |group: &str, topics: &[&'static str], mode, handler| {
+            let options = ConsumerOptions { mode, ..consumer_options(group, topics, &process.config().limits) };
+            Consumer::new(process.log(), options, env.clone()).run(handler, &tasks);
+        };
         if !topics.is_empty() {
-            let options = consumer_options(def.name(), &topics, &process.config().limits);
-            Consumer::new(log, options, env.clone()).run(Arc::new(Dispatch(subscribers)), &tasks);
+            consume(def.name(), &topics, Mode::PerKey, Arc::new(Dispatch(subscribers)));
+        }
+        for GroupHandler { group, topic, mode, handler } in consumers {
+            consume(&group, &[topic], mode, handler);
         }
         if let Some(sagas) = &sagas {
             sagas.run(&tasks);
         }
-        timers_start(def.name(), &env, &tasks, timers);
+        timers_start(def.name(), env, &tasks, timers);
         Ok(Self { name: def.name(), services, store, sagas, tasks })
     }
 
@@ -92,7 +96,7 @@ impl Instance {
     }
 }
 
-fn consumer_options(group: &'static str, topics: &[&'static str], limits: &Limits) -> ConsumerOptions {
+fn consumer_options(group: &str, topics: &[&'static str], limits: &Limits) -> ConsumerOptions {
     let mut options = ConsumerOptions::new(group, topics.iter().copied());
     options.in_flight_max = limits.deliveries_in_flight_max;
     options.backoff = Backoff { attempts_max: limits.delivery_attempts_max, ..Backoff::default() };
