@@ -19,7 +19,7 @@ pub(super) fn check(root: &Path, packages: &[&Package], files: &[SourceFile]) ->
         if !takes_workspace_lints(text) {
             problems.push(format!("{manifest}: needs a section [lints] with `workspace = true`"));
         }
-        if map.is_some_and(|map| !map.contains(&format!("`{}`", package.name)) && !map.contains(folder)) {
+        if map.is_some_and(|map| !mentions(map, &package.name, folder)) {
             problems.push(format!("{MAP}: does not mention the crate `{}` ({folder})", package.name));
         }
     }
@@ -32,9 +32,24 @@ fn takes_workspace_lints(manifest: &str) -> bool {
         && lines.take_while(|line| !line.starts_with('[')).any(|line| line == "workspace = true")
 }
 
+/// A map mentions a crate by its name, its folder, or, in a list of crates that share a row, the folder's last part.
+fn mentions(map: &str, package: &str, folder: &str) -> bool {
+    let last = folder.rsplit('/').next().unwrap_or(folder);
+    let mut words = map.split(|letter: char| !letter.is_alphanumeric() && letter != '-');
+    map.contains(&format!("`{package}`")) || map.contains(folder) || words.any(|word| word == last)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::takes_workspace_lints;
+    use super::{mentions, takes_workspace_lints};
+
+    #[test]
+    fn a_crate_is_mentioned_by_name_folder_or_in_a_list() {
+        assert!(mentions("| `banyan-core` |", "banyan-core", "crates/core"));
+        assert!(mentions("see `crates/core`", "banyan-core", "crates/core"));
+        assert!(mentions("`shop/<service>`: users, cart", "shop-cart", "shop/cart"));
+        assert!(!mentions("`shop/<service>`: users, carts", "shop-cart", "shop/cart"));
+    }
 
     #[test]
     fn the_lints_section_itself_has_to_say_workspace() {
