@@ -9,7 +9,7 @@ const CONSTRUCTOR: &str = concat!("Reason", "::new(");
 
 pub(super) fn check(files: &[SourceFile]) -> Problems {
     let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
-    for file in files.iter().filter(|file| file.is_rust() && !file.path.contains("/tests/")) {
+    for file in files.iter().filter(|file| file.is_rust() && !is_test(&file.path)) {
         for reason in reasons_in(without_tests(&file.text)) {
             reasons.entry(reason).or_insert(&file.path);
         }
@@ -29,6 +29,11 @@ pub(super) fn check(files: &[SourceFile]) -> Problems {
         .filter(|page| !reasons.contains_key(*page))
         .map(|page| format!("{PAGES}{page}.md: no source has the reason {page}"));
     missing.chain(unused).collect()
+}
+
+/// Tells whether a file is an integration test or a conformance suite, whose invented reasons need no page.
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.contains("/conformance")
 }
 
 /// Returns the part of a source file before its unit tests, whose invented reasons need no page.
