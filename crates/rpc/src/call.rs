@@ -6,7 +6,7 @@ use crate::remote::Failure;
 use crate::{Idempotency, MethodInfo, Service, upload};
 use banyan_core::{Code, Context, Error, Reason, Result, Retry};
 use banyan_resilience::Fault;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Call<'_> {
         match faults.as_ref().map_or(Fault::None, |faults| faults.decide()) {
             Fault::None => self.send(place, request, attempt).await,
             Fault::Delay(delay) => {
-                self.cx.within(async { Ok(tokio::time::sleep(delay).await) }).await?;
+                self.cx.within(tokio::time::sleep(delay).map(Ok)).await?;
                 self.send(place, request, attempt).await
             }
             Fault::Drop => {
@@ -158,7 +158,7 @@ impl Call<'_> {
             return Err(error);
         }
         tracing::debug!(method = self.method.path, attempt, %error, "the call is attempted again");
-        self.cx.within(async { Ok(tokio::time::sleep(delay).await) }).await
+        self.cx.within(tokio::time::sleep(delay).map(Ok)).await
     }
 
     /// Waits until the service may have a place again; costs no attempt and no budget, because nothing was executed.

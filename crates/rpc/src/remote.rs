@@ -10,6 +10,7 @@ use futures::StreamExt;
 use http::uri::PathAndQuery;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tonic::CancellationHandle;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 
@@ -98,7 +99,7 @@ impl Call<'_> {
         let path = PathAndQuery::from_static(self.method.path);
         if self.method.kind.streams_response() {
             let answer = self.grpc.server_streaming(request, path, BytesCodec).await;
-            Ok(self.responses(answer.map_err(|status| status::from_status(&status))?.into_inner()))
+            Ok(self.responses(answer.map_err(|status| status::from_status(&status))?.into_inner(), ()))
         } else {
             let answer = self.grpc.unary(request, path, BytesCodec).await;
             let bytes = answer.map_err(|status| status::from_status(&status))?.into_inner();
@@ -113,13 +114,15 @@ impl Call<'_> {
             status::check_size(bytes.len(), bytes_max).map(|()| bytes)
         });
         let (messages, mut failing) = upload::split(encoded);
-        let request = self.request(messages);
+        let mut request = self.request(messages);
+        // The upload outlives the answer unless it is told that the call is over.
+        let upload = Upload(Some(request.cancellation_handle()));
         let path = PathAndQuery::from_static(self.method.path);
         let from_status = |status| status::from_status(&status);
         if self.method.kind.streams_response() {
             let opening = async { self.grpc.streaming(request, path, BytesCodec).await.map_err(from_status) };
             let opened = self.cx.within(failing.or(opening)).await?;
-            let responses = self.responses(opened.into_inner()).stream()?;
+            let responses = self.responses(opened.into_inner(), upload).stream()?;
             Ok(Messages::from_stream(failing.guard(responses)))
         } else {
             let answer =
@@ -135,9 +138,20 @@ impl Call<'_> {
         request
     }
 
-    fn responses(&self, responses: tonic::Streaming<Bytes>) -> Messages {
+    fn responses<T: Send + Unpin + 'static>(&self, responses: tonic::Streaming<Bytes>, held: T) -> Messages {
         let typed =
             responses.map(|item| item.map(Message::Bytes).map_err(|status| status::from_status(&status)));
-        Messages::from_stream(Bounded::new(typed.boxed(), self.cx, ()))
+        Messages::from_stream(Bounded::new(typed.boxed(), self.cx, held))
+    }
+}
+
+/// The request stream of a call; dropping it resets what is still open of the stream.
+struct Upload(Option<CancellationHandle>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.cancel();
+        }
     }
 }

@@ -50,9 +50,8 @@ fn intern(service: &str, method: &MethodDescriptorProto) -> &'static MethodInfo 
     let path = format!("/{service}/{}", method.name());
     let mut interned = INTERNED.lock();
     let interned = interned.get_or_insert_default();
-    let same = |info: &&&'static MethodInfo| {
-        (&*info.path, info.kind, info.idempotency) == (&*path, kind, idempotency)
-    };
+    let same =
+        |info: &&&'static MethodInfo| (info.path, info.kind, info.idempotency) == (&*path, kind, idempotency);
     if let Some(info) = interned.iter().find(same) {
         return info;
     }

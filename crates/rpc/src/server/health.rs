@@ -32,13 +32,13 @@ struct HealthRequest {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct HealthResponse {
-    #[prost(enumeration = "Serving", tag = "1")]
+    #[prost(enumeration = "Health", tag = "1")]
     status: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-enum Serving {
+enum Health {
     Unknown = 0,
     Serving = 1,
     NotServing = 2,
@@ -52,7 +52,7 @@ pub(crate) fn service(tables: &Arc<Tables>) -> Option<Service> {
     let builder = Service::builder(NAME, &[])
         .unary(&CHECK, move |_: Context, Proto(request): Proto<HealthRequest>| {
             std::future::ready(match check(&checked.current(), &request.service) {
-                Serving::ServiceUnknown => Err(Error::not_found("service", &request.service)),
+                Health::ServiceUnknown => Err(Error::not_found("service", &request.service)),
                 status => Ok(Proto(HealthResponse { status: status.into() })),
             })
         })
@@ -62,20 +62,20 @@ pub(crate) fn service(tables: &Arc<Tables>) -> Option<Service> {
     Some(builder.build())
 }
 
-fn check(table: &Table, service: &str) -> Serving {
+fn check(table: &Table, service: &str) -> Health {
     let serving = match table.mounts.get(service).map(|mount| &mount.backend) {
         Some(Backend::Local(service)) => service.is_open(),
         Some(Backend::Channel(_)) => true,
         None if service.is_empty() => true,
-        None => return Serving::ServiceUnknown,
+        None => return Health::ServiceUnknown,
     };
-    if serving && !table.draining { Serving::Serving } else { Serving::NotServing }
+    if serving && !table.draining { Health::Serving } else { Health::NotServing }
 }
 
 /// Streams the status now and after every change of the table that changes it.
 fn watch(tables: Arc<Tables>, service: String) -> Streaming<Proto<HealthResponse>> {
     let changes = tables.changes();
-    let state = (tables, service, changes, None::<Serving>);
+    let state = (tables, service, changes, None::<Health>);
     Streaming::new(futures::stream::unfold(state, |(tables, service, mut changes, last)| async move {
         loop {
             changes.borrow_and_update();

@@ -1,7 +1,7 @@
 //! Everything a server answers: gRPC, JSON by contract, the OpenAPI document, foreign routes.
 
 use crate::server::table::Table;
-use crate::server::{Inner, grpc, problem};
+use crate::server::{Inner, grpc, json, problem};
 use crate::{MethodInfo, metadata};
 use axum::body::Body;
 use banyan_core::{Code, Context, Error, Identity, Reason, Result};
@@ -17,6 +17,9 @@ use tower::ServiceExt;
 pub const ROUTE_NOT_FOUND: Reason = Reason::new("ROUTE_NOT_FOUND");
 /// The path exists, but not with this HTTP method.
 pub const METHOD_NOT_ALLOWED: Reason = Reason::new("METHOD_NOT_ALLOWED");
+
+/// Where every server describes the HTTP rules of its contracts.
+const OPENAPI: &str = "/openapi.json";
 
 impl Inner {
     /// Answers one request.
@@ -82,12 +85,17 @@ impl Inner {
 
     async fn http(&self, cx: &Context, request: Request<Incoming>) -> Result<Response<Body>> {
         let table = self.tables.current();
-        let json = table.json()?;
+        let contracts = table.json()?;
         // HTTP itself leaves the body out of the answer to HEAD.
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
-        let allowed = match json.transcoder.route(method.as_str(), request.uri().path()) {
-            RouteMatch::Found(matched) => return self.transcode(cx, &table, &json, &matched, request).await,
+        let allowed = match contracts.transcoder.route(method.as_str(), request.uri().path()) {
+            RouteMatch::Found(matched) => {
+                return self.transcode(cx, &table, &contracts, &matched, request).await;
+            }
             RouteMatch::MethodNotAllowed { allowed } => Some(allowed),
+            RouteMatch::NotFound if method == Method::GET && request.uri().path() == OPENAPI => {
+                return Ok(json::response(contracts.openapi(&self.options.title, &self.options.version)));
+            }
             RouteMatch::NotFound => None,
         };
         let path = request.uri().path().to_owned();

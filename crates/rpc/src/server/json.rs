@@ -54,10 +54,14 @@ impl Inner {
         let request = json.transcoder.decode_request(matched, head.uri.query(), &bytes)?;
         let request = Messages::One(Message::Bytes(request));
         let response = mount.backend.call(&cx, info, request).await?.one()?.into_bytes();
-        let mut response = Response::new(Body::from(json.transcoder.encode_response(called, &response)?));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(response)
+        Ok(self::response(json.transcoder.encode_response(called, &response)?))
     }
+}
+
+pub(crate) fn response(json: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Refuses by its headers what would be refused by its body.

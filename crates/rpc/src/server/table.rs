@@ -35,6 +35,7 @@ pub(crate) struct Json {
     pub(crate) transcoder: Transcoder,
     /// By gRPC path.
     pub(crate) methods: HashMap<String, Method>,
+    openapi: OnceLock<Bytes>,
 }
 
 /// A contract service and where its calls go.
@@ -124,9 +125,17 @@ impl Table {
             let names: Vec<&str> = described.iter().map(|(name, _)| name.as_str()).collect();
             let transcoder = Transcoder::new(&sets, &names).map_err(Error::internal)?;
             let methods = transcoder.methods().map(|method| (method.path.clone(), method.clone())).collect();
-            Ok(Arc::new(Json { transcoder, methods }))
+            Ok(Arc::new(Json { transcoder, methods, openapi: OnceLock::new() }))
         };
         self.json.get_or_init(build).clone()
+    }
+}
+
+impl Json {
+    /// Returns the OpenAPI document, which is written once.
+    pub(crate) fn openapi(&self, title: &str, version: &str) -> Bytes {
+        let write = || self.transcoder.openapi(title, version).to_string().into();
+        self.openapi.get_or_init(write).clone()
     }
 }
 

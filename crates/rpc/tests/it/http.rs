@@ -83,6 +83,17 @@ async fn a_contract_is_served_as_json() {
 }
 
 #[tokio::test]
+async fn the_contracts_are_described() {
+    let options = ServerOptions { title: "Probes".into(), version: "1.2.3".into(), ..Default::default() };
+    let server = Server::builder(&Env::default(), options).bind().await.unwrap();
+    assert_eq!(get(&server, "/openapi.json").await.json()["paths"], json!({}));
+    server.add(doubling());
+    let document = get(&server, "/openapi.json").await.json();
+    assert_eq!(document["info"], json!({"title": "Probes", "version": "1.2.3"}));
+    assert!(document["paths"]["/v1/probes/{text}"]["get"].is_object(), "{document}");
+}
+
+#[tokio::test]
 async fn bad_requests_are_problems() {
     let server = serving(doubling()).await;
     for (path, body, expected) in [
