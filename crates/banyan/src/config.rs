@@ -26,6 +26,9 @@ pub struct Config {
     pub services: BTreeMap<String, toml::Table>,
 }
 
+/// Processes that one service may run in.
+const REPLICAS_MAX: u32 = 16;
+
 /// Which services share a process.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +37,9 @@ pub struct Placement {
     pub apart: Apart,
     /// Processes by name, each with the services that share it.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// How many processes a service runs in: 1 to 16. The second is named `<service>-2`, and so on; on the embedded
+    /// engines they share one store file on this machine.
+    pub replicas: BTreeMap<String, u32>,
 }
 
 /// The services that run apart, each in a process of its own name.
@@ -115,11 +121,11 @@ impl Config {
         toml::from_str(text).map_err(|e| Error::invalid("config", e.to_string().trim_end().to_owned()))
     }
 
-    /// Decides which process each of `services` belongs to.
+    /// Decides which processes each of `services` belongs to: one, or as many as it has replicas.
     ///
     /// # Errors
     /// If the placement names a service the system does not have, or places one twice.
-    pub fn place(&self, services: &[&'static str]) -> Result<BTreeMap<String, String>> {
+    pub fn place(&self, services: &[&'static str]) -> Result<BTreeMap<String, Vec<String>>> {
         let known = |key: &str, name: &str| match services.iter().any(|s| *s == name) {
             true => Ok(()),
             false => {
@@ -163,7 +169,23 @@ impl Config {
         for service in self.services.keys() {
             known(&format!("services.{service}"), service)?;
         }
+        let mut placed: BTreeMap<String, Vec<String>> =
+            placed.into_iter().map(|(s, p)| (s, vec![p])).collect();
+        for (service, replicas) in &self.placement.replicas {
+            let key = format!("placement.replicas.{service}");
+            known(&key, service)?;
+            if !(1..=REPLICAS_MAX).contains(replicas) {
+                return Err(Error::invalid(key, format!("must be 1 to {REPLICAS_MAX}")));
+            }
+            let more = (2..=*replicas).map(|n| format!("{service}-{n}"));
+            placed.entry(service.clone()).or_default().extend(more);
+        }
         Ok(placed)
+    }
+
+    /// Tells whether several processes run `service` at the same time.
+    pub fn is_replicated(&self, service: &str) -> bool {
+        self.placement.replicas.get(service).is_some_and(|replicas| *replicas > 1)
     }
 
     /// Reads the settings of one service.
@@ -191,16 +213,26 @@ mod tests {
 
     const SERVICES: [&str; 3] = ["orders", "payments", "users"];
 
-    fn placed(text: &str) -> Result<BTreeMap<String, String>> {
+    fn placed(text: &str) -> Result<BTreeMap<String, Vec<String>>> {
         Config::parse(text)?.place(&SERVICES)
     }
 
     #[test]
     fn services_share_the_root_process_unless_placed() {
         let map = placed("[placement]\napart = ['payments']\ngroups = { back = ['orders'] }").unwrap();
-        assert_eq!((&*map["users"], &*map["payments"], &*map["orders"]), ("main", "payments", "back"));
+        assert_eq!(
+            (&*map["users"][0], &*map["payments"][0], &*map["orders"][0]),
+            ("main", "payments", "back")
+        );
         let all = placed("placement.apart = 'all'").unwrap();
-        assert!(all.iter().all(|(service, process)| service == process));
+        assert!(all.iter().all(|(service, processes)| processes == std::slice::from_ref(service)));
+    }
+
+    #[test]
+    fn replicas_get_processes_of_their_own() {
+        let map = placed("[placement]\nreplicas = { users = 3 }").unwrap();
+        assert_eq!(map["users"], ["main", "users-2", "users-3"]);
+        assert_eq!(map["orders"], ["main"]);
     }
 
     #[test]
@@ -212,6 +244,8 @@ mod tests {
             ("placement.groups = { a = ['orders'], b = ['orders'] }", "already placed in process a"),
             ("placement.groups = { 'A B' = [] }", "placement.groups.A B"),
             ("services.paymens.x = 1", "services.paymens"),
+            ("placement.replicas.users = 0", "placement.replicas.users"),
+            ("placement.replicas.user = 2", "placement.replicas.user"),
         ] {
             let error = placed(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often sagas started by other processes are looked for.
+const SAGA_POLL_SHARED: Duration = Duration::from_millis(50);
+
 /// A service's access to the platform. Cheap to clone.
 ///
 /// It reaches the service's own store and settings, clients of other services, and nothing else: there is no way
@@ -98,7 +101,9 @@ impl Host {
     /// If the store is open elsewhere, damaged, or its migrations do not fit. A second call is an error.
     pub async fn store(&self, migrations: &'static [Migration]) -> Result<Store> {
         let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
-        let store = Store::open(StoreOptions::new(self.0.name, path, self.0.env.clone())).await?;
+        let shared = self.0.config.is_replicated(self.0.name);
+        let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, path, self.0.env.clone()) };
+        let store = Store::open(options).await?;
         // From here on the instance owns the store and closes it, also when the wiring fails further on.
         if self.0.declared.lock().store.replace(store.clone()).is_some() {
             return Err(Error::internal(format!("service {} opened its store twice", self.0.name)));
@@ -112,7 +117,12 @@ impl Host {
     /// # Errors
     /// If the journal's tables cannot be made.
     pub async fn sagas(&self, store: &Store) -> Result<Sagas> {
-        let sagas = Sagas::new(store.clone(), SagaOptions::default(), self.0.env.clone()).await?;
+        let mut options = SagaOptions::default();
+        if self.0.config.is_replicated(self.0.name) {
+            // Sagas that another process starts are announced there only.
+            options.poll = SAGA_POLL_SHARED;
+        }
+        let sagas = Sagas::new(store.clone(), options, self.0.env.clone()).await?;
         self.0.declared.lock().sagas = Some(sagas.clone());
         Ok(sagas)
     }

@@ -2,7 +2,7 @@
 
 use crate::config::Limits;
 use crate::host::{Declared, Dispatch, GroupHandler, Timer};
-use crate::relay::relay;
+use crate::relay::Relay;
 use crate::{Host, Process, ServiceDef};
 use banyan_core::{Backoff, Context, Env, Identity, Result, Tasks};
 use banyan_event_log::{Consumer, ConsumerOptions, Mode};
@@ -12,6 +12,15 @@ use banyan_store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
+
+/// How often the outbox is looked at even if nothing announced a change.
+const RELAY_POLL: Duration = Duration::from_secs(5);
+/// The same where other processes write into the outbox, which announce nothing here.
+const RELAY_POLL_SHARED: Duration = Duration::from_millis(25);
+/// How often a replica asks whether it may lead.
+const LEAD_POLL: Duration = Duration::from_millis(250);
+/// How long what runs once may take to end before the lead is given up.
+const LEAD_DRAIN: Duration = Duration::from_secs(8);
 
 /// One running service.
 pub(crate) struct Instance {
@@ -28,7 +37,8 @@ impl Instance {
         let tasks = Tasks::new();
         let host = Host::new(def.name(), process, &tasks);
         let wired = def.start(host.clone()).await;
-        let Declared { store, sagas, services, subscribers, topics, consumers, timers } = host.take_declared();
+        let Declared { store, sagas, services, subscribers, topics, consumers, timers } =
+            host.take_declared();
         if let Err(error) = wired {
             tasks.stop();
             if let Some(store) = store {
@@ -37,13 +47,23 @@ impl Instance {
             return Err(error);
         }
         let env = process.env();
-        if let Some(store) = &store {
-            let relay = relay(def.name(), store.outbox(), process.log(), env.clone(), tasks.clone());
-            tasks.spawn("outbox relay", relay);
-            timers_start(def.name(), env, &tasks, vec![prune_timer(store.clone())]);
+        let solo = Solo {
+            name: def.name(),
+            process: process.clone(),
+            store: store.clone(),
+            sagas: sagas.clone(),
+            timers,
+        };
+        match &store {
+            Some(store) if process.config().is_replicated(def.name()) => {
+                let lead = lead(store.clone(), solo, tasks.clone());
+                tasks.spawn("lead", lead);
+            }
+            _ => solo.start(&tasks, RELAY_POLL),
         }
         let consume = |group: &str, topics: &[&'static str], mode, handler| {
-            let options = ConsumerOptions { mode, ..consumer_options(group, topics, &process.config().limits) };
+            let options =
+                ConsumerOptions { mode, ..consumer_options(group, topics, &process.config().limits) };
             Consumer::new(process.log(), options, env.clone()).run(handler, &tasks);
         };
         if !topics.is_empty() {
@@ -52,10 +72,6 @@ impl Instance {
         for GroupHandler { group, topic, mode, handler } in consumers {
             consume(&group, &[topic], mode, handler);
         }
-        if let Some(sagas) = &sagas {
-            sagas.run(&tasks);
-        }
-        timers_start(def.name(), env, &tasks, timers);
         Ok(Self { name: def.name(), services, store, sagas, tasks })
     }
 
@@ -94,6 +110,56 @@ impl Instance {
             None => Ok(()),
         }
     }
+}
+
+/// What runs once for a service, however many processes serve it: its relay, its sagas and its timers.
+struct Solo {
+    name: &'static str,
+    process: Process,
+    store: Option<Store>,
+    sagas: Option<Sagas>,
+    timers: Vec<Timer>,
+}
+
+impl Solo {
+    fn start(self, tasks: &Tasks, relay_poll: Duration) {
+        let env = self.process.env();
+        if let Some(store) = self.store {
+            let log = self.process.log();
+            let relay =
+                Relay { service: self.name, outbox: store.outbox(), log, env: env.clone(), poll: relay_poll };
+            tasks.spawn("outbox relay", relay.run(tasks.clone()));
+            timers_start(self.name, env, tasks, vec![prune_timer(store)]);
+        }
+        if let Some(sagas) = &self.sagas {
+            sagas.run(tasks);
+        }
+        timers_start(self.name, env, tasks, self.timers);
+    }
+}
+
+/// Starts what runs once as soon as this process leads the replicas of the service, and keeps the lead until the end.
+async fn lead(store: Store, solo: Solo, tasks: Tasks) {
+    let leader = loop {
+        match store.lead() {
+            Ok(Some(leader)) => break leader,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(service = solo.name, ?error, "cannot ask for the lead"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LEAD_POLL) => {}
+            () = tasks.stopping() => return,
+        }
+    };
+    tracing::info!(service = solo.name, "this process leads the replicas of the service");
+    // A group of its own: it must have ended before the lead is given up.
+    let leading = tasks.child();
+    solo.start(&leading, RELAY_POLL_SHARED);
+    tasks.stopping().await;
+    if leading.drain(LEAD_DRAIN).await.is_err() {
+        tracing::warn!("what runs once had not ended when the lead was given up");
+    }
+    drop(leader);
 }
 
 fn consumer_options(group: &str, topics: &[&'static str], limits: &Limits) -> ConsumerOptions {

@@ -50,6 +50,9 @@ pub struct RunArgs {
     /// A process that several services share, for example `--group back=orders,inventory`.
     #[arg(long, value_name = "PROCESS=SERVICES")]
     pub group: Vec<String>,
+    /// How many processes a service runs in, for example `--replicas catalog=2`.
+    #[arg(long, value_name = "SERVICE=COUNT")]
+    pub replicas: Vec<String>,
     /// Any other setting, for example `--set services.orders.flow=choreographed`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -82,6 +85,13 @@ impl RunArgs {
             };
             let services = services.split(',').map(str::to_owned).collect();
             config.placement.groups.insert(process.to_owned(), services);
+        }
+        for replicas in &self.replicas {
+            let parsed = replicas.split_once('=').and_then(|(service, n)| Some((service, n.parse().ok()?)));
+            let Some((service, count)) = parsed else {
+                bail!("--replicas {replicas}: expected SERVICE=COUNT");
+            };
+            config.placement.replicas.insert(service.to_owned(), count);
         }
         Ok(config)
     }
@@ -130,6 +140,7 @@ mod tests {
             port: Some(1234),
             apart: vec!["payments".into(), "users".into()],
             group: vec!["back=orders,cart".into()],
+            replicas: vec!["catalog=2".into()],
             set: vec!["services.orders.flow=choreographed".into(), "limits.drain_ms_max=5".into()],
             ..RunArgs::default()
         };
@@ -137,10 +148,8 @@ mod tests {
         assert_eq!((config.port, config.limits.drain_ms_max), (1234, 5));
         assert_eq!(config.services["orders"]["flow"].as_str(), Some("choreographed"));
         let placed = config.place(&["orders", "cart", "payments", "users", "catalog"]).unwrap();
-        assert_eq!(
-            (&*placed["cart"], &*placed["payments"], &*placed["catalog"]),
-            ("back", "payments", "main")
-        );
+        assert_eq!((&*placed["cart"][0], &*placed["payments"][0]), ("back", "payments"));
+        assert_eq!(placed["catalog"], ["main", "catalog-2"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::root::{client_at, client_of};
 use banyan::rpc::Target;
 use banyan::{Config, ROOT_PROCESS, System};
-use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Tasks};
+use banyan_core::{Backoff, Context, Env, Error, Identity, Reason, Result, Tasks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 
+/// A service with replicas does not move.
+const SERVICE_REPLICATED: Reason = Reason::new("SERVICE_REPLICATED");
 /// Processes a system may have on one machine.
 const PROCESSES_MAX: usize = 64;
 /// How long a child may take from its start to its registration.
@@ -49,10 +51,10 @@ pub(crate) struct Supervisor {
 
 struct State {
     processes: BTreeMap<String, ProcessState>,
-    /// The process each service belongs to.
-    placement: BTreeMap<String, String>,
-    /// The services that serve now.
-    ready: BTreeSet<String>,
+    /// The processes each service belongs to; more than one if it has replicas.
+    placement: BTreeMap<String, Vec<String>>,
+    /// Which services serve now, and in which process.
+    ready: BTreeSet<(String, String)>,
     /// The services that a move has in its hands.
     in_motion: BTreeSet<String>,
 }
@@ -117,7 +119,8 @@ impl Supervisor {
     pub(crate) async fn start(self: &Arc<Self>) -> Result<()> {
         let pusher = Arc::clone(self);
         self.parts.tasks.spawn_until_stopped("placement", async move { pusher.push_placements().await });
-        let wanted: BTreeSet<String> = self.state.lock().await.placement.values().cloned().collect();
+        let wanted: BTreeSet<String> =
+            self.state.lock().await.placement.values().flatten().cloned().collect();
         let mut starting = tokio::task::JoinSet::new();
         for process in wanted {
             let this = Arc::clone(self);
@@ -182,7 +185,14 @@ impl Supervisor {
             return Err(Error::invalid("process", "a process name is 1 to 40 letters, digits and -"));
         }
         let _one_at_a_time = self.moving.lock().await;
-        let from = self.state.lock().await.placement[service].clone();
+        let from = match self.state.lock().await.placement[service].as_slice() {
+            [one] => one.clone(),
+            _ => {
+                let message =
+                    format!("{service} has replicas; change placement.replicas and start the system again");
+                return Err(Error::failed_precondition(SERVICE_REPLICATED, message));
+            }
+        };
         if from == to {
             return Ok(Duration::ZERO);
         }
@@ -201,7 +211,7 @@ impl Supervisor {
     /// Stops the service at `from` and starts it at `to`; if that fails, starts it at `from` again.
     async fn hand_over(&self, service: &str, from: &str, to: &str) -> Result<Duration> {
         let began = self.parts.env.clock.now();
-        self.state.lock().await.ready.remove(service);
+        self.state.lock().await.ready.remove(&(service.to_owned(), from.to_owned()));
         if let Err(error) = self.stop_at(service, from).await {
             // A source that died has let go of the store; one that lives may still hold it.
             if self.state.lock().await.processes.get(from).is_some_and(|p| p.client.is_some()) {
@@ -209,13 +219,13 @@ impl Supervisor {
                 return Err(error);
             }
         }
-        self.state.lock().await.placement.insert(service.to_owned(), to.to_owned());
+        self.state.lock().await.placement.insert(service.to_owned(), vec![to.to_owned()]);
         match self.start_at(service, to).await {
             Ok(()) => Ok(began.elapsed()),
             Err(error) => {
                 tracing::warn!(service, from, to, ?error, "a move failed; the service goes back");
                 let _ = self.stop_at(service, to).await;
-                self.state.lock().await.placement.insert(service.to_owned(), from.to_owned());
+                self.state.lock().await.placement.insert(service.to_owned(), vec![from.to_owned()]);
                 self.start_at(service, from).await?;
                 Err(error)
             }
@@ -233,7 +243,7 @@ impl Supervisor {
         let client = self.process_client(process).await?;
         let request = api::StartServiceRequest { service: service.to_owned() };
         client.start_service(&self.context(START_MAX), request).await?;
-        self.state.lock().await.ready.insert(service.to_owned());
+        self.state.lock().await.ready.insert((service.to_owned(), process.to_owned()));
         self.changed();
         Ok(())
     }
@@ -242,10 +252,9 @@ impl Supervisor {
     async fn start_services(self: &Arc<Self>, process: &str) -> Result<()> {
         let services: Vec<String> = {
             let state = self.state.lock().await;
-            let belongs = |(s, p): (&String, &String)| {
-                (p == process && !state.in_motion.contains(s)).then(|| s.clone())
-            };
-            state.placement.iter().filter_map(belongs).collect()
+            let wanted =
+                state.placement.iter().filter(|(s, p)| has(p, process) && !state.in_motion.contains(*s));
+            wanted.map(|(service, _)| service.clone()).collect()
         };
         let mut starting = tokio::task::JoinSet::new();
         for service in services {
@@ -304,8 +313,10 @@ impl Supervisor {
 
     async fn all_ready(&self, process: &str) -> bool {
         let state = self.state.lock().await;
-        let mut of_process = state.placement.iter().filter(|(_, p)| *p == process);
-        of_process.all(|(service, _)| state.ready.contains(service) || state.in_motion.contains(service))
+        let mut of_process =
+            state.placement.iter().filter(|(_, p)| has(p, process)).map(|(service, _)| service);
+        of_process
+            .all(|s| state.ready.contains(&(s.clone(), process.to_owned())) || state.in_motion.contains(s))
     }
 
     /// Keeps the child process `name` running until it is retired.
@@ -365,9 +376,7 @@ impl Supervisor {
             restarts = process.restarts,
             "the process died; it is started anew"
         );
-        for (service, _) in state.placement.iter().filter(|(_, p)| *p == name) {
-            state.ready.remove(service);
-        }
+        state.ready.retain(|(_, process)| process != name);
         drop(guard);
         self.changed();
         false
@@ -405,7 +414,7 @@ impl Supervisor {
     /// Ends a child that has nothing to do any more.
     async fn retire_if_idle(&self, name: &str) {
         let mut state = self.state.lock().await;
-        if name == ROOT_PROCESS || state.placement.values().any(|p| p == name) {
+        if name == ROOT_PROCESS || state.placement.values().any(|p| has(p, name)) {
             return;
         }
         if let Some(process) = state.processes.get_mut(name) {
@@ -464,14 +473,16 @@ impl Supervisor {
     fn placement(&self, state: &MutexGuard<'_, State>) -> api::UpdatePlacementRequest {
         let mut contracts = Vec::new();
         for service in self.parts.system.services() {
-            let process = &state.placement[service.name()];
-            let serving = state.ready.contains(service.name());
-            let running = state.processes.get(process).filter(|p| serving && p.client.is_some());
-            let address = running.map(|p| p.address.clone());
+            let serving =
+                |process: &&String| state.ready.contains(&(service.name().to_owned(), (*process).clone()));
+            let running =
+                state.placement[service.name()].iter().filter(serving).filter_map(|p| state.processes.get(p));
+            let addresses: Vec<String> =
+                running.filter(|p| p.client.is_some()).map(|p| p.address.clone()).collect();
             for contract in service.contracts() {
                 contracts.push(api::ContractPlacement {
                     contract: (*contract).to_owned(),
-                    addresses: address.clone().into_iter().collect(),
+                    addresses: addresses.clone(),
                 });
             }
         }
@@ -489,11 +500,12 @@ impl Supervisor {
             restarts: p.restarts,
         };
         let service = |s: &banyan::ServiceDef| {
-            let ready = state.ready.contains(s.name());
+            let processes = &state.placement[s.name()];
+            let ready = processes.iter().all(|p| state.ready.contains(&(s.name().to_owned(), p.clone())));
             let moving = state.in_motion.contains(s.name());
             api::ServiceStatus {
                 service: s.name().to_owned(),
-                processes: vec![state.placement[s.name()].clone()],
+                processes: processes.clone(),
                 contracts: s.contracts().iter().map(|c| (*c).to_owned()).collect(),
                 state: if moving {
                     "MOVING"
@@ -510,11 +522,12 @@ impl Supervisor {
         (processes, services)
     }
 
-    /// Returns a client of the process where `service` belongs.
+    /// Returns a client of a process where `service` belongs.
     pub(crate) async fn client_of(&self, service: &str) -> Result<api::ProcessServiceClient> {
         let process = {
             let state = self.state.lock().await;
-            state.placement.get(service).cloned().ok_or_else(|| Error::not_found("service", service))?
+            let processes = state.placement.get(service).and_then(|p| p.first());
+            processes.cloned().ok_or_else(|| Error::not_found("service", service))?
         };
         self.process_client(&process).await
     }
@@ -533,6 +546,10 @@ impl Supervisor {
     fn context(&self, timeout: Duration) -> Context {
         Context::new(&self.parts.env, Identity::service("control")).with_timeout(timeout)
     }
+}
+
+fn has(processes: &[String], process: &str) -> bool {
+    processes.iter().any(|p| p == process)
 }
 
 /// The root speaks to itself as it does to its children.

@@ -11,6 +11,9 @@ pub struct StoreOptions {
     /// The database file. Its folder is made if it is missing; `<path>.lock` beside it marks the store as in use.
     pub path: PathBuf,
     pub env: Env,
+    /// Whether other processes may open the same file at the same time, all of them with this set: replicas of one
+    /// service on one machine. What must run in one of them only runs in the one that leads ([`crate::Store::lead`]).
+    pub shared: bool,
     /// Transactions that may wait for the writer; one more is refused as overloaded.
     pub write_queue_max: usize,
     /// Transactions that share one commit, and so one fsync, at most.
@@ -38,6 +41,7 @@ impl StoreOptions {
             service: service.into(),
             path: path.into(),
             env,
+            shared: false,
             write_queue_max: 4096,
             batch_max: 512,
             readers: 2,

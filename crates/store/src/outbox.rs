@@ -66,7 +66,9 @@ impl OutboxState {
         for id in ranges.iter().cloned().flatten() {
             marked.remove(&id);
         }
-        self.rows.fetch_sub(count, Ordering::Relaxed);
+        // Other processes may have added rows that this one has not counted.
+        let less = |rows: u64| Some(rows.saturating_sub(count));
+        let _ = self.rows.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -118,7 +120,7 @@ impl Outbox {
         }
     }
 
-    /// Returns the number of events that were not sent yet.
+    /// Returns the number of events that were not sent yet, as far as this process knows.
     pub fn len(&self) -> u64 {
         let marked = self.state.marked.lock().len() as u64;
         self.state.rows.load(Ordering::Relaxed).saturating_sub(marked)

@@ -3,7 +3,7 @@
 use crate::StoreOptions;
 use crate::job::Work;
 use crate::outbox::{Outbox, OutboxState};
-use crate::sqlite::{self, Ended, Message, ReadJob};
+use crate::sqlite::{self, Ended, Leader, Message, ReadJob};
 use crate::transaction::{Read, Tx};
 use banyan_core::{Context, Error, Result};
 use parking_lot::RwLock;
@@ -78,6 +78,14 @@ impl Store {
         let (job, answer) = Work::new(cx, true, work);
         self.0.send("reads", |queues| queues.read.try_send(Box::new(job)).map_err(Refused::from))?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Takes the lead among the processes that share the file ([`StoreOptions::shared`]); `None` if another one has it.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::Internal`] if the lock file cannot be opened.
+    pub fn lead(&self) -> Result<Option<Leader>> {
+        Leader::try_acquire(&self.0.options.path)
     }
 
     /// Returns a new handle on the events that wait to be sent.

@@ -17,7 +17,8 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let env = Env::default();
         let system = services.into_iter().fold(System::new("test"), System::service);
-        let log = EmbeddedLog::open(EmbeddedOptions::new(folder.path().join("log"), env.clone())).await.unwrap();
+        let log =
+            EmbeddedLog::open(EmbeddedOptions::new(folder.path().join("log"), env.clone())).await.unwrap();
         let config = Config { data: folder.path().to_owned(), ..Config::default() };
         let process = Process::new(ProcessParts {
             system,
@@ -58,7 +59,9 @@ macro_rules! text_event {
             }
 
             fn from_bytes(bytes: &[u8]) -> Result<Self> {
-                String::from_utf8(bytes.to_vec()).map(Self).map_err(|e| Error::data_loss("no text").with_source(e))
+                String::from_utf8(bytes.to_vec())
+                    .map(Self)
+                    .map_err(|e| Error::data_loss("no text").with_source(e))
             }
         }
 

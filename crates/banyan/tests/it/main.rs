@@ -137,7 +137,8 @@ async fn a_service_reaches_no_store_but_its_own() {
     let setup = Setup::start([ServiceDef::new("one", [], |host: Host| async move {
         let store = host.store(MIGRATIONS).await?;
         let cx = host.context();
-        let attach = store.transact(&cx, |tx| tx.execute("ATTACH DATABASE 'stores/two.db' AS other", &[])).await;
+        let attach =
+            store.transact(&cx, |tx| tx.execute("ATTACH DATABASE 'stores/two.db' AS other", &[])).await;
         assert!(attach.is_err(), "a statement reached another file");
         let again = host.store(MIGRATIONS).await;
         assert!(again.is_err(), "a second store was opened");

@@ -8,26 +8,29 @@ use std::path::{Path, PathBuf};
 /// The database file is open in another store, here or in another process.
 pub const STORE_IN_USE: Reason = Reason::new("STORE_IN_USE");
 
-/// An exclusive lock on `<database>.lock`, released when dropped or when the process ends, however it ends.
+/// A lock on `<database>.lock`, released when dropped or when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Locks the database at `path`.
+    /// Locks the database at `path`: for itself alone, or together with all who want it `shared`.
     ///
     /// # Errors
     /// `STORE_IN_USE` with the path and, as far as known, the process that has it.
-    pub(crate) fn acquire(path: &Path) -> Result<Self> {
+    pub(crate) fn acquire(path: &Path, shared: bool) -> Result<Self> {
         let lock_path = lock_path(path);
         let attempt = || -> std::io::Result<Option<File>> {
             let mut file =
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path)?;
-            match file.try_lock() {
+            match if shared { file.try_lock_shared() } else { file.try_lock() } {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(e)) => return Err(e),
+            }
+            if shared {
+                return Ok(Some(file));
             }
             file.set_len(0)?;
             file.rewind()?;
@@ -38,6 +41,28 @@ impl Lock {
             Ok(Some(file)) => Ok(Self { _file: file }),
             Ok(None) => Err(in_use(path, &lock_path)),
             Err(e) => Err(Error::internal(e)),
+        }
+    }
+}
+
+/// Proves that this process leads the replicas of a service, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Leader {
+    _file: File,
+}
+
+impl Leader {
+    /// Takes the lead if nobody has it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        let mut leader_path = lock_path(path).into_os_string();
+        leader_path.push(".leader");
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(leader_path);
+        let file = options.map_err(Error::internal)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Error::internal(e)),
         }
     }
 }

@@ -8,7 +8,7 @@ mod statement;
 mod writer;
 
 pub use failure::{CONSTRAINT_VIOLATED, STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_NOT_OPENED};
-pub use lock::STORE_IN_USE;
+pub use lock::{Leader, STORE_IN_USE};
 pub(crate) use readers::ReadJob;
 pub(crate) use session::Session;
 pub use session::TRANSACTION_TIME_LIMIT;

@@ -99,7 +99,7 @@ impl Writer {
             if let Some(folder) = options.path.parent() {
                 std::fs::create_dir_all(folder).map_err(Error::internal)?;
             }
-            let lock = Lock::acquire(&options.path)?;
+            let lock = Lock::acquire(&options.path, options.shared)?;
             let mut session = Session::open(&options.path, Access::Write, &options)?;
             session.script(SCHEMA)?;
             let rows = session.count_outbox()?;
@@ -277,7 +277,8 @@ impl Writer {
                 tracing::error!(service = self.options.service, "a reader of the store panicked");
             }
         }
-        let complete = self.session.checkpoint();
+        // A file that others go on using keeps its log.
+        let complete = if self.options.shared { Ok(true) } else { self.session.checkpoint() };
         if let Ok(false) = complete {
             tracing::warn!(
                 service = self.options.service,
