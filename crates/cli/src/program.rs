@@ -92,7 +92,7 @@ impl Program {
         self
     }
 
-    /// Adds a command.
+    /// Adds a command. It takes the place of the one that every system has under its name.
     #[must_use]
     pub fn command(mut self, extra: Extra) -> Self {
         self.extras.push(extra);
@@ -122,11 +122,11 @@ impl Program {
             .after_help("A command that asks a running system finds it by its data folder (--data).")
             .subcommand_required(self.system.services().is_empty())
             .arg_required_else_help(self.system.services().is_empty());
-        let mut command = Verb::augment_subcommands(Globals::augment_args(base));
-        for extra in &self.extras {
-            command = command.subcommand(extra.command.clone());
-        }
-        command
+        let extra = || self.extras.iter().map(|extra| extra.command.clone());
+        let verbs = Verb::augment_subcommands(Command::new("verbs"));
+        let kept =
+            verbs.get_subcommands().filter(|verb| extra().all(|e| e.get_name() != verb.get_name())).cloned();
+        Globals::augment_args(base).subcommands(kept).subcommands(extra())
     }
 
     async fn dispatch(self, matches: ArgMatches, globals: Globals) -> Result<()> {

@@ -1,0 +1,6 @@
+//! The commands that only the shop has, one file each.
+
+pub(crate) mod audit;
+pub(crate) mod card_processor;
+pub(crate) mod import;
+pub(crate) mod replay;

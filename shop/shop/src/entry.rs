@@ -1,0 +1,36 @@
+//! The gateway's settings for the shop: whose tokens count, and the page of a signed-in customer.
+
+use banyan_gateway::{Aggregate, GatewayOptions, Part, Tokens};
+use banyan_identity::{Jwk, Jwks};
+use shop_contracts::loyalty::v1::GetPointsRequest;
+use shop_contracts::orders::v1::ListOrdersRequest;
+use shop_contracts::users::v1::{GetUserRequest, ListKeysRequest, UserServiceClient};
+use shop_contracts::{loyalty, orders, users};
+
+/// The `iss` and the `aud` of the tokens that the users service signs unless its settings say otherwise.
+const ISSUER: &str = "shop";
+
+/// Makes the gateway's options.
+pub(crate) fn options() -> GatewayOptions {
+    let tokens = Tokens::new(ISSUER, ISSUER, |directory, cx| async move {
+        let keys = directory.client::<UserServiceClient>().list_keys(&cx, ListKeysRequest {}).await?.keys;
+        Ok(Jwks { keys: keys.into_iter().map(jwk).collect() })
+    });
+    GatewayOptions { tokens: Some(tokens), aggregates: vec![me()], ..GatewayOptions::default() }
+}
+
+/// `GET /v1/me`: who I am, what I ordered last, and my points.
+fn me() -> Aggregate {
+    let profile = Part::new("profile", &users::v1::user_service::GET_USER, |identity| GetUserRequest {
+        user_id: identity.subject().to_owned(),
+    });
+    let orders =
+        Part::new("orders", &orders::v1::order_service::LIST_ORDERS, |_| ListOrdersRequest::default());
+    let points =
+        Part::new("points", &loyalty::v1::loyalty_service::GET_POINTS, |_| GetPointsRequest::default());
+    Aggregate::new("/v1/me", [profile, orders, points])
+}
+
+fn jwk(key: users::v1::Jwk) -> Jwk {
+    Jwk { kty: key.kty, crv: key.crv, x: key.x, kid: key.kid, alg: key.alg, usage: key.r#use }
+}
