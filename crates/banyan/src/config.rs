@@ -126,7 +126,7 @@ impl Config {
     /// # Errors
     /// If the placement names a service the system does not have, or places one twice.
     pub fn place(&self, services: &[&'static str]) -> Result<BTreeMap<String, Vec<String>>> {
-        let known = |key: &str, name: &str| match services.iter().any(|s| *s == name) {
+        let known = |key: &str, name: &str| match services.contains(&name) {
             true => Ok(()),
             false => {
                 let list = services.join(", ");

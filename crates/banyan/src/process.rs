@@ -7,7 +7,7 @@ use banyan_core::{Env, Error, Reason, Result};
 use banyan_event_log::EventLog;
 use banyan_rpc::{Directory, Service, Target};
 use banyan_saga::Sagas;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -20,8 +20,10 @@ pub struct Process(Arc<Inner>);
 
 struct Inner {
     parts: ProcessParts,
-    /// The services that run here. Starting and stopping hold the lock: one change at a time.
-    running: Mutex<BTreeMap<&'static str, Instance>>,
+    /// What runs here, by service. Starting and stopping hold the service's lock: one change at a time.
+    instances: BTreeMap<&'static str, Mutex<Option<Instance>>>,
+    /// The contract services that are served here.
+    served: parking_lot::Mutex<BTreeSet<String>>,
 }
 
 /// What a [`Process`] is made of.
@@ -36,7 +38,8 @@ pub struct ProcessParts {
 
 impl Process {
     pub fn new(parts: ProcessParts) -> Self {
-        Self(Arc::new(Inner { parts, running: Mutex::default() }))
+        let instances = parts.system.services().iter().map(|s| (s.name(), Mutex::default())).collect();
+        Self(Arc::new(Inner { parts, instances, served: parking_lot::Mutex::default() }))
     }
 
     pub fn system(&self) -> &System {
@@ -65,17 +68,18 @@ impl Process {
     /// # Errors
     /// If the system has no such service or the service cannot start (its store is open elsewhere, a setting is wrong).
     pub async fn start(&self, name: &str) -> Result<Vec<Service>> {
-        let def = self.definition(name)?;
-        let mut running = self.0.running.lock().await;
-        if let Some(instance) = running.get(def.name()) {
+        let (def, slot) = self.find(name)?;
+        let mut slot = slot.lock().await;
+        if let Some(instance) = &*slot {
             return Ok(instance.services().to_vec());
         }
         let instance = Instance::start(self, def).await?;
         let services = instance.services().to_vec();
         for service in &services {
+            self.0.served.lock().insert(service.name().to_owned());
             self.directory().set(service.name(), Target::Local(service.clone()));
         }
-        running.insert(def.name(), instance);
+        *slot = Some(instance);
         tracing::info!(service = name, "service started");
         Ok(services)
     }
@@ -86,13 +90,13 @@ impl Process {
     /// # Errors
     /// If its store cannot be closed.
     pub async fn stop(&self, name: &str) -> Result<()> {
-        let def = self.definition(name)?;
-        let mut running = self.0.running.lock().await;
-        let Some(instance) = running.remove(def.name()) else { return Ok(()) };
-        let limit = Duration::from_millis(self.config().limits.drain_ms_max);
+        let (_, slot) = self.find(name)?;
+        let mut slot = slot.lock().await;
+        let Some(instance) = slot.take() else { return Ok(()) };
         let contracts: Vec<_> = instance.services().iter().map(|s| s.name().to_owned()).collect();
-        let stopped = instance.stop(limit).await;
+        let stopped = instance.stop(self.drain_max()).await;
         for contract in contracts {
+            self.0.served.lock().remove(&contract);
             self.directory().set(&contract, Target::Unplaced);
         }
         tracing::info!(service = name, "service stopped");
@@ -101,12 +105,13 @@ impl Process {
 
     /// Stops every service, all at once.
     pub async fn stop_all(&self) {
-        let mut running = self.0.running.lock().await;
-        let limit = Duration::from_millis(self.config().limits.drain_ms_max);
         let mut stopping = tokio::task::JoinSet::new();
-        for (name, instance) in std::mem::take(&mut *running) {
+        for (name, slot) in &self.0.instances {
+            let (name, limit, instance) = (*name, self.drain_max(), slot.lock().await.take());
             stopping.spawn(async move {
-                if let Err(error) = instance.stop(limit).await {
+                if let Some(instance) = instance
+                    && let Err(error) = instance.stop(limit).await
+                {
                     tracing::error!(service = name, ?error, "a service did not stop cleanly");
                 }
             });
@@ -116,31 +121,46 @@ impl Process {
 
     /// Returns the names of the services that run here.
     pub async fn running(&self) -> Vec<&'static str> {
-        self.0.running.lock().await.keys().copied().collect()
+        self.each(|_| Some(())).await.into_keys().collect()
     }
 
-    /// Returns the contract services that are served here.
-    pub async fn served(&self) -> Vec<Service> {
-        self.0.running.lock().await.values().flat_map(|i| i.services().to_vec()).collect()
+    /// Tells whether the contract service `contract` is served here.
+    pub fn serves(&self, contract: &str) -> bool {
+        self.0.served.lock().contains(contract)
     }
 
     /// Returns the saga engines of the services that run here and have one.
-    pub async fn sagas(&self) -> Vec<(&'static str, Sagas)> {
-        let running = self.0.running.lock().await;
-        running.iter().filter_map(|(name, i)| i.sagas().map(|s| (*name, s.clone()))).collect()
+    pub async fn sagas(&self) -> BTreeMap<&'static str, Sagas> {
+        self.each(|instance| instance.sagas().cloned()).await
     }
 
     /// Returns how many durable commits (one fsync each) every store of this process has made.
     pub async fn commits(&self) -> BTreeMap<&'static str, u64> {
-        let running = self.0.running.lock().await;
-        running.iter().filter_map(|(name, i)| i.store().map(|s| (*name, s.commits()))).collect()
+        self.each(|instance| instance.store().map(|store| store.commits())).await
     }
 
-    fn definition(&self, name: &str) -> Result<&ServiceDef> {
-        self.system().find(name).ok_or_else(|| {
-            let names: Vec<_> = self.system().services().iter().map(ServiceDef::name).collect();
-            let message = format!("there is no service {name:?}; the system has {}", names.join(", "));
-            Error::new(banyan_core::Code::NotFound, NOT_RUNNING, message)
-        })
+    async fn each<T>(&self, read: impl Fn(&Instance) -> Option<T>) -> BTreeMap<&'static str, T> {
+        let mut found = BTreeMap::new();
+        for (name, slot) in &self.0.instances {
+            if let Some(value) = slot.lock().await.as_ref().and_then(&read) {
+                found.insert(*name, value);
+            }
+        }
+        found
+    }
+
+    fn drain_max(&self) -> Duration {
+        Duration::from_millis(self.config().limits.drain_ms_max)
+    }
+
+    fn find(&self, name: &str) -> Result<(&ServiceDef, &Mutex<Option<Instance>>)> {
+        match (self.system().find(name), self.0.instances.get(name)) {
+            (Some(def), Some(slot)) => Ok((def, slot)),
+            _ => {
+                let names: Vec<_> = self.system().services().iter().map(ServiceDef::name).collect();
+                let message = format!("there is no service {name:?}; the system has {}", names.join(", "));
+                Err(Error::new(banyan_core::Code::NotFound, NOT_RUNNING, message))
+            }
+        }
     }
 }

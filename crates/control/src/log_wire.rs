@@ -18,7 +18,7 @@ impl From<api::Event> for Envelope {
             correlation_id: e.correlation_id,
             traceparent: e.traceparent,
             reply_to: e.reply_to,
-            payload: e.payload.into(),
+            payload: e.payload,
         }
     }
 }
@@ -35,7 +35,7 @@ impl From<Envelope> for api::Event {
             correlation_id: e.correlation_id,
             traceparent: e.traceparent,
             reply_to: e.reply_to,
-            payload: e.payload.into(),
+            payload: e.payload,
         }
     }
 }

@@ -36,9 +36,8 @@ impl ProcessAgent {
             return Ok(());
         }
         *version = placement.version;
-        let local = self.process.served().await;
         for entry in &placement.contracts {
-            if local.iter().any(|s| s.name() == entry.contract) {
+            if self.process.serves(&entry.contract) {
                 continue;
             }
             let target = match entry.addresses.as_slice() {
@@ -118,8 +117,11 @@ impl api::ProcessService for ProcessApi {
 
 impl ProcessApi {
     async fn sagas(&self, service: &str) -> Result<banyan::saga::Sagas> {
-        let engines = self.0.process.sagas().await;
-        let found = engines.into_iter().find(|(name, _)| *name == service);
-        found.map(|(_, sagas)| sagas).ok_or_else(|| Error::not_found("service with sagas here", service))
+        self.0
+            .process
+            .sagas()
+            .await
+            .remove(service)
+            .ok_or_else(|| Error::not_found("service with sagas here", service))
     }
 }

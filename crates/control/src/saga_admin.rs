@@ -3,6 +3,7 @@
 use crate::contract as api;
 use banyan::saga::{SagaFilter, Sagas};
 use banyan_core::{Context, Result};
+use std::collections::BTreeMap;
 
 /// Sagas on a page unless the request says otherwise.
 const PAGE_DEFAULT: u32 = 50;
@@ -11,12 +12,13 @@ const PAGE_MAX: u32 = 500;
 
 pub(crate) async fn list(
     cx: &Context,
-    engines: &[(&'static str, Sagas)],
+    engines: &BTreeMap<&'static str, Sagas>,
     req: &api::ListSagasRequest,
 ) -> Result<api::ListSagasResponse> {
     let page = if req.page_size == 0 { PAGE_DEFAULT } else { req.page_size.min(PAGE_MAX) };
     let mut sagas = Vec::new();
-    for (service, engine) in engines.iter().filter(|(name, _)| req.service.is_empty() || *name == req.service)
+    for (service, engine) in
+        engines.iter().filter(|(name, _)| req.service.is_empty() || **name == req.service)
     {
         let filter = SagaFilter::new(&req.state, page)?;
         sagas.extend(engine.list(cx, filter).await?.into_iter().map(|s| summary(service, s)));

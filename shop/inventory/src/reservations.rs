@@ -91,7 +91,7 @@ pub(crate) async fn expire(store: Store, cx: Context) -> Result<()> {
             let now_ms = tx.now_ms();
             let late = tx.query(
                 "SELECT order_id FROM reservations WHERE state = $1 AND expires_ms <= $2 ORDER BY expires_ms LIMIT $3",
-                &params![i32::from(State::Held), now_ms, EXPIRE_BATCH_MAX],
+                params![i32::from(State::Held), now_ms, EXPIRE_BATCH_MAX],
                 |row| row.get::<String>("order_id"),
             )?;
             for order_id in late {
@@ -121,7 +121,7 @@ fn move_goods(tx: &mut Tx<'_>, record: &Record, movement: Movement) -> Result<()
 fn find(q: &mut impl Query, order_id: &str) -> Result<Option<Record>> {
     q.query_opt(
         "SELECT state, flow, items, expires_ms FROM reservations WHERE order_id = $1",
-        &params![order_id],
+        params![order_id],
         |row| {
             let (state, flow): (i32, i32) = (row.get("state")?, row.get("flow")?);
             let unknown =
@@ -145,7 +145,7 @@ fn write(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
         "INSERT INTO reservations (order_id, state, flow, items, expires_ms, updated_ms)
          VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (order_id) DO UPDATE SET state = $2, updated_ms = $6",
-        &params![
+        params![
             record.order_id.as_str(),
             i32::from(record.state),
             i32::from(record.flow),

@@ -7,7 +7,7 @@ use shop_contracts::inventory::v1::Stock;
 
 /// Returns the stock of a product; `None` if it was never counted.
 pub(crate) fn get(q: &mut impl Query, product_id: &str) -> Result<Option<Stock>> {
-    q.query_opt("SELECT on_hand, reserved FROM stock WHERE product_id = $1", &params![product_id], |row| {
+    q.query_opt("SELECT on_hand, reserved FROM stock WHERE product_id = $1", params![product_id], |row| {
         let (on_hand, reserved): (i32, i32) = (row.get("on_hand")?, row.get("reserved")?);
         Ok(Stock { product_id: product_id.to_owned(), on_hand, reserved, available: on_hand - reserved })
     })
@@ -25,7 +25,7 @@ pub(crate) fn set(tx: &mut Tx<'_>, product_id: &str, on_hand: i32) -> Result<Sto
     tx.execute(
         "INSERT INTO stock (product_id, on_hand, reserved) VALUES ($1, $2, 0)
          ON CONFLICT (product_id) DO UPDATE SET on_hand = $2",
-        &params![product_id, on_hand],
+        params![product_id, on_hand],
     )?;
     if on_hand != before {
         let cause = format!("count-{}", tx.new_id());
@@ -38,7 +38,7 @@ pub(crate) fn set(tx: &mut Tx<'_>, product_id: &str, on_hand: i32) -> Result<Sto
 pub(crate) fn shift(tx: &mut Tx<'_>, product_id: &str, on_hand: i32, reserved: i32) -> Result<()> {
     let changed = tx.execute(
         "UPDATE stock SET on_hand = on_hand + $2, reserved = reserved + $3 WHERE product_id = $1",
-        &params![product_id, on_hand, reserved],
+        params![product_id, on_hand, reserved],
     )?;
     match changed {
         1 => Ok(()),

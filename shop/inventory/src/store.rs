@@ -34,7 +34,7 @@ pub(crate) fn note(tx: &mut Tx<'_>, cause: &str, product_id: &str, kind: &str, q
     let at_ms = tx.now_ms();
     tx.execute(
         "INSERT INTO movements (cause, product_id, kind, quantity, at_ms) VALUES ($1, $2, $3, $4, $5)",
-        &params![cause, product_id, kind, quantity, at_ms],
+        params![cause, product_id, kind, quantity, at_ms],
     )?;
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(crate) fn insert(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
         "INSERT INTO orders (order_id, user_id, state, flow, total_minor, country, placed, created_ms, updated_ms,
                              confirmed_ms, cancel_reason, payment_id, shipment_id, tracking)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, '', '', '', '')",
-        &params![
+        params![
             placed.order_id.as_str(),
             placed.user_id.as_str(),
             i32::from(order.state),
@@ -54,7 +54,7 @@ pub(crate) fn update(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
         "UPDATE orders SET state = $2, updated_ms = $3, confirmed_ms = $4, cancel_reason = $5, payment_id = $6,
                            shipment_id = $7, tracking = $8
          WHERE order_id = $1",
-        &params![
+        params![
             order.placed.order_id.as_str(),
             i32::from(order.state),
             order.updated_ms,
@@ -73,7 +73,7 @@ pub(crate) fn update(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
 /// # Errors
 /// [`Code::NotFound`].
 pub(crate) fn get(q: &mut impl Query, order_id: &str) -> Result<OrderRecord> {
-    q.query_opt(BY_ID, &params![order_id], read)?.ok_or_else(|| Error::not_found("order", order_id))
+    q.query_opt(BY_ID, params![order_id], read)?.ok_or_else(|| Error::not_found("order", order_id))
 }
 
 const BY_ID: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
@@ -91,7 +91,7 @@ pub(crate) fn of_user(
 ) -> Result<Vec<OrderRecord>> {
     // Ids sort by time and begin with a hexadecimal digit, so that every id is below "g".
     let before = if before.is_empty() { "g" } else { before };
-    q.query(OF_USER, &params![user_id, before, limit], read)
+    q.query(OF_USER, params![user_id, before, limit], read)
 }
 
 fn read(row: &Row<'_>) -> Result<OrderRecord> {

@@ -26,7 +26,7 @@ pub(crate) fn find(q: &mut impl Query, order_id: &str) -> Result<Option<Record>>
     q.query_opt(
         "SELECT payment_id, flow, state, amount_minor, card_token, charge_id, decline_reason, created_ms, updated_ms
          FROM payments WHERE order_id = $1",
-        &params![order_id],
+        params![order_id],
         |row| {
             let (flow, state): (i32, i32) = (row.get("flow")?, row.get("state")?);
             let unknown = |what| Error::data_loss(format!("the payment of order {order_id} has an unknown {what}"));
@@ -54,7 +54,7 @@ pub(crate) fn write(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (order_id) DO UPDATE SET state = $4, card_token = $6, charge_id = $7, decline_reason = $8,
                                               updated_ms = $10",
-        &params![
+        params![
             record.order_id.as_str(),
             record.payment_id.as_str(),
             i32::from(record.flow),

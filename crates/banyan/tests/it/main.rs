@@ -1,5 +1,7 @@
 //! A process with real services: what a service declares runs, and stops without losing anything.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixture;
 
 use banyan::prelude::*;
@@ -27,7 +29,7 @@ impl Subscriber<Noted> for Keeper {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.store
             .once(cx, "Noted", &event.clone(), move |tx| {
-                tx.execute("INSERT INTO notes (id) VALUES ($1)", &params![event.0.as_str()]).map(drop)
+                tx.execute("INSERT INTO notes (id) VALUES ($1)", params![event.0.as_str()]).map(drop)
             })
             .await
     }
