@@ -141,10 +141,12 @@ pub(crate) enum EmailKind {
     Refunded,
 }
 
+/// An e-mail that was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Email {
     pub(crate) order_id: String,
     pub(crate) kind: EmailKind,
+    pub(crate) user_id: String,
 }
 
 /// An entry of the loyalty journal; negative when points are taken back.
@@ -155,7 +157,7 @@ pub(crate) struct Points {
     pub(crate) points: i64,
 }
 
-/// What analytics has counted for one order line, or has taken back of it (negative).
+/// What analytics has counted of a product or a country on one day, less what was taken back.
 #[derive(Clone, Debug)]
 pub(crate) struct Sale {
     pub(crate) group: SalesGroup,

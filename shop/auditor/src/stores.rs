@@ -1,16 +1,26 @@
 //! The services' side of the books, straight from their SQLite files, each read in one transaction.
 
 use crate::Error;
-use crate::facts::{Facts, Movement, MovementKind, Order, OrderState, Payment, PaymentState, Stock};
+use crate::facts::{
+    Email, EmailKind, Facts, Movement, MovementKind, Order, OrderState, Payment, PaymentState, Points, Sale,
+    SalesGroup, Shipment, Stock,
+};
 use crate::wire;
 use rusqlite::{Connection, OpenFlags, Row};
 use std::path::Path;
+
+/// The number of `SHIPMENT_STATE_CANCELLED` in `shop.shipping.v1`.
+const SHIPMENT_CANCELLED: i64 = 2;
 
 pub(crate) fn read(data: &Path) -> Result<Facts, Error> {
     let mut facts = Facts::default();
     read_store(data, "orders", |store| orders(store, &mut facts))?;
     read_store(data, "inventory", |store| inventory(store, &mut facts))?;
     read_store(data, "payments", |store| payments(store, &mut facts))?;
+    read_store(data, "shipping", |store| shipping(store, &mut facts))?;
+    read_store(data, "notifications", |store| notifications(store, &mut facts))?;
+    read_store(data, "loyalty", |store| loyalty(store, &mut facts))?;
+    read_store(data, "analytics", |store| analytics(store, &mut facts))?;
     Ok(facts)
 }
 
@@ -114,4 +124,58 @@ fn payments(store: &Connection, facts: &mut Facts) -> Result<(), Failure> {
         });
         Ok(())
     })
+}
+
+fn shipping(store: &Connection, facts: &mut Facts) -> Result<(), Failure> {
+    each(store, "SELECT order_id, state FROM shipments", |row| {
+        let state: i64 = row.get("state")?;
+        facts
+            .shipments
+            .push(Shipment { order_id: row.get("order_id")?, cancelled: state == SHIPMENT_CANCELLED });
+        Ok(())
+    })
+}
+
+/// Reads the e-mails that were sent; one that still waits for an address is none yet.
+fn notifications(store: &Connection, facts: &mut Facts) -> Result<(), Failure> {
+    each(store, "SELECT order_id, kind, user_id FROM emails WHERE sent_ms IS NOT NULL", |row| {
+        let order_id: String = row.get("order_id")?;
+        let kind = match row.get::<_, i64>("kind")? {
+            1 => EmailKind::Confirmed,
+            2 => EmailKind::Cancelled,
+            3 => EmailKind::Refunded,
+            other => {
+                return Err(Failure::Row { id: order_id, problem: format!("an e-mail of the kind {other}") });
+            }
+        };
+        facts.emails.push(Email { order_id, kind, user_id: row.get("user_id")? });
+        Ok(())
+    })
+}
+
+fn loyalty(store: &Connection, facts: &mut Facts) -> Result<(), Failure> {
+    each(store, "SELECT order_id, user_id, points FROM entries", |row| {
+        let (order_id, user_id, points) = (row.get("order_id")?, row.get("user_id")?, row.get("points")?);
+        facts.points.push(Points { order_id, user_id, points });
+        Ok(())
+    })
+}
+
+fn analytics(store: &Connection, facts: &mut Facts) -> Result<(), Failure> {
+    for (group, sql) in [
+        (SalesGroup::Product, "SELECT product_id AS key, orders, units, revenue_minor FROM sales_by_product"),
+        (SalesGroup::Country, "SELECT country AS key, orders, units, revenue_minor FROM sales_by_country"),
+    ] {
+        each(store, sql, |row| {
+            facts.sales.push(Sale {
+                group,
+                key: row.get("key")?,
+                orders: row.get("orders")?,
+                units: row.get("units")?,
+                revenue: row.get("revenue_minor")?,
+            });
+            Ok(())
+        })?;
+    }
+    Ok(())
 }

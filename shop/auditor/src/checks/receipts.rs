@@ -17,8 +17,8 @@ pub(super) fn emails_follow_orders(facts: &Facts) -> Check {
     no_strangers(&mut check, facts, &groups, "an e-mail");
     for (id, order) in &facts.orders {
         check.examined += 1;
-        let mut found: Vec<EmailKind> =
-            groups.get(id.as_str()).into_iter().flatten().map(|email| email.kind).collect();
+        let emails = groups.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+        let mut found: Vec<EmailKind> = emails.iter().map(|email| email.kind).collect();
         found.sort_unstable();
         let expected: &[EmailKind] = match order.state {
             OrderState::Confirmed => &[EmailKind::Confirmed],
@@ -28,6 +28,9 @@ pub(super) fn emails_follow_orders(facts: &Facts) -> Check {
         };
         if found != expected {
             check.violated(id, format!("is {:?} and has the e-mails {found:?}", order.state));
+        }
+        if emails.iter().any(|email| email.user_id != order.user_id) {
+            check.violated(id, "an e-mail went to somebody else");
         }
     }
     check

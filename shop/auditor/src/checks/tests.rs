@@ -32,7 +32,7 @@ fn entry(order_id: &str, amount: i64) -> LedgerEntry {
 }
 
 fn email(order_id: &str, kind: EmailKind) -> Email {
-    Email { order_id: order_id.to_owned(), kind }
+    Email { order_id: order_id.to_owned(), kind, user_id: "user-1".to_owned() }
 }
 
 fn points(order_id: &str, points: i64) -> Points {
@@ -227,6 +227,7 @@ fn doubled_missing_and_wrong_receipts_are_found() {
         |facts| drop(facts.emails.remove(0)),
         |facts| facts.emails[1].kind = EmailKind::Confirmed,
         |facts| facts.emails[0].order_id = "nobody".to_owned(),
+        |facts| facts.emails[0].user_id = "user-2".to_owned(),
     ] {
         assert_eq!(failed_after(damage), ["emails_follow_orders"]);
     }
