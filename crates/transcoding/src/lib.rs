@@ -27,6 +27,7 @@ mod nesting;
 mod openapi;
 mod percent;
 mod query;
+mod redact;
 mod routes;
 mod template;
 mod text;

@@ -3,6 +3,7 @@
 use crate::binding::{Binding, Body, FieldPath};
 use crate::method::Method;
 use crate::nesting::Nesting;
+use crate::redact::redact;
 use crate::routes::{Match, RouteMatch, Routes};
 use crate::{descriptors, json, query, text};
 use banyan_core::{Error, Result};
@@ -117,11 +118,26 @@ impl Transcoder {
     /// # Errors
     /// `InvalidArgument` for an unknown name, `DataLoss` if `protobuf` is not such a message.
     pub fn encode_message(&self, name: &str, protobuf: &[u8]) -> Result<String> {
-        let damaged = |error: String| Error::data_loss(format!("this is not a {name}: {error}"));
+        let message = self.decode_any(name, protobuf)?;
+        serde_json::to_string(&message).map_err(|error| not_a(name, error.to_string()))
+    }
+
+    /// Writes any message of the contracts as JSON for people to look at: without what its contract marks as secret
+    /// (`debug_redact`).
+    ///
+    /// # Errors
+    /// As [`Transcoder::encode_message`].
+    pub fn encode_redacted(&self, name: &str, protobuf: &[u8]) -> Result<String> {
+        let mut message = self.decode_any(name, protobuf)?;
+        redact(&mut message);
+        serde_json::to_string(&message).map_err(|error| not_a(name, error.to_string()))
+    }
+
+    fn decode_any(&self, name: &str, protobuf: &[u8]) -> Result<DynamicMessage> {
         let message = DynamicMessage::decode(self.message(name)?, protobuf)
-            .map_err(|error| damaged(error.to_string()))?;
-        self.nesting.check(&message).map_err(damaged)?;
-        serde_json::to_string(&message).map_err(|error| damaged(error.to_string()))
+            .map_err(|error| not_a(name, error.to_string()))?;
+        self.nesting.check(&message).map_err(|error| not_a(name, error))?;
+        Ok(message)
     }
 
     /// Reads any message of the contracts from JSON.
@@ -136,6 +152,10 @@ impl Transcoder {
         let message = self.pool.get_message_by_name(name);
         message.ok_or_else(|| query::invalid("message", format!("there is no message {name}")))
     }
+}
+
+fn not_a(name: &str, error: String) -> Error {
+    Error::data_loss(format!("this is not a {name}: {error}"))
 }
 
 /// Sets the field that a path variable is bound to. The body may repeat the value but not contradict it.

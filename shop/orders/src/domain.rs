@@ -12,6 +12,8 @@ use std::collections::HashSet;
 const LINES_MAX: usize = 500;
 /// Pieces a line may have.
 const QUANTITY_MAX: i32 = 100_000;
+/// The largest sum of an order: a million pounds, in pence. What is worth more is not sold by card.
+const TOTAL_MINOR_MAX: i64 = 100_000_000;
 /// Characters a field of an address, or a reason, may have.
 const TEXT_MAX: usize = 200;
 
@@ -82,7 +84,7 @@ pub(crate) fn cancel_reason(reason: &str) -> Result<()> {
 /// Decides what is placed: the command with today's prices.
 ///
 /// # Errors
-/// [`Code::OutOfRange`] if the sum is more than money can count.
+/// [`Code::InvalidArgument`] if the sum is nothing or more than a card pays.
 pub(crate) fn place(
     command: PlaceOrder,
     lines: Vec<LineItem>,
@@ -91,9 +93,10 @@ pub(crate) fn place(
     flow: Flow,
     now_ms: u64,
 ) -> Result<OrderPlaced> {
-    let mut total = Money::gbp(0);
-    for line in &lines {
-        total = total.checked_add(line.total.as_ref().unwrap_or(&Money::gbp(0)))?;
+    let total = Money::total(lines.iter().filter_map(|line| line.total.as_ref()))?;
+    if !(1..=TOTAL_MINOR_MAX).contains(&total.minor_units) {
+        let max = Money::gbp(TOTAL_MINOR_MAX);
+        return Err(Error::invalid("items", format!("come to {total}; an order is worth 0.01 to {max}")));
     }
     Ok(OrderPlaced {
         order_id,
@@ -301,6 +304,16 @@ mod tests {
     #[test]
     fn the_total_is_the_sum_of_the_lines() {
         assert_eq!(placed().total, Some(Money::gbp(1020)));
+    }
+
+    #[test]
+    fn an_order_that_no_card_pays_is_refused() {
+        for pence in [0, TOTAL_MINOR_MAX + 1] {
+            let line = LineItem { total: Some(Money::gbp(pence)), ..LineItem::default() };
+            let command = PlaceOrder::try_from(request()).unwrap();
+            let error = place(command, vec![line], "o-1".into(), "u-1", Flow::Orchestrated, 7).unwrap_err();
+            assert_eq!(error.violations()[0].field, "items");
+        }
     }
 
     #[test]

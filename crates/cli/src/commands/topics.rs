@@ -32,7 +32,7 @@ enum Verb {
         /// First offset to show; otherwise the newest events are shown.
         #[arg(long, requires = "partition")]
         offset: Option<u64>,
-        /// How many events at most, for each partition.
+        /// How many events at most.
         #[arg(long, default_value_t = 10)]
         limit: usize,
     },
@@ -66,6 +66,8 @@ pub(crate) async fn run(system: &System, args: TopicsArgs, globals: Globals) -> 
                 records.extend(log.read(from).await?.records);
             }
             records.sort_by_key(|r| r.appended_ms);
+            let first = if offset.is_some() { 0 } else { records.len().saturating_sub(limit) };
+            records.drain(..first);
             let messages = Transcoder::new(system.descriptors(), &[])?;
             for record in &records {
                 let value = record_json(&messages, record);
@@ -130,10 +132,10 @@ fn list_text(topics: &[TopicInfo], groups: &[GroupInfo]) -> String {
     )
 }
 
-/// Shows a record as a CloudEvent in JSON; a payload that no contract describes is left out.
+/// Shows a record as a CloudEvent in JSON, without its secrets; a payload that no contract describes is left out.
 fn record_json(messages: &Transcoder, record: &Record) -> Value {
     let e = &record.envelope;
-    let data = messages.encode_message(&e.event_type, &e.payload).ok();
+    let data = messages.encode_redacted(&e.event_type, &e.payload).ok();
     let data = data.and_then(|json| serde_json::from_str::<Value>(&json).ok()).unwrap_or(Value::Null);
     json!({
         "specversion": "1.0", "id": e.id, "type": e.event_type, "source": e.source, "time": time(e.time_ms),

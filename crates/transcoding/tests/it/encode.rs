@@ -49,3 +49,20 @@ fn everything_survives_json() {
     let back = library().encode_message("test.v1.Everything", &encoded).unwrap();
     assert_eq!(back, json);
 }
+
+#[test]
+fn what_people_look_at_shows_no_secret() {
+    let set = compile_text(
+        "syntax = 'proto3'; package t;
+         message Card { string token = 1 [debug_redact = true]; string brand = 2; bytes key = 3 [debug_redact = true]; }
+         message Wallet { Card first = 1; repeated Card more = 2; map<string, Card> by_name = 3; }",
+    );
+    let transcoder = Transcoder::new(&[&set], &[]).unwrap();
+    let card = r#"{"token":"s3cret","brand":"visa","key":"czNjcmV0"}"#;
+    let wallet = format!(r#"{{"first":{card},"more":[{card}],"byName":{{"a":{card}}}}}"#);
+    let bytes = transcoder.decode_message("t.Wallet", &wallet).unwrap();
+    let shown = transcoder.encode_redacted("t.Wallet", &bytes).unwrap();
+    assert!(!shown.contains("s3cret") && !shown.contains("czNjcmV0"), "{shown}");
+    assert_eq!(shown.matches("visa").count(), 3, "{shown}");
+    assert_eq!(shown.matches("***").count(), 3, "{shown}");
+}
