@@ -1,7 +1,8 @@
 //! Messages as JSON responses.
 
-use crate::contracts::{found, library};
+use crate::contracts::{compile_text, found, library};
 use banyan_core::Code;
+use banyan_transcoding::Transcoder;
 
 fn message(name: &str, json: &str) -> bytes::Bytes {
     library().decode_message(name, json).unwrap()
