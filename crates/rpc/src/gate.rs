@@ -15,7 +15,7 @@ struct Inner {
     service: &'static str,
     state: AtomicUsize,
     calls_max: usize,
-    /// Wakes who waits for the last call to leave, or for the gate to open.
+    /// Wakes who waits for the last call to leave, or for the gate to open or to close.
     changed: Notify,
 }
 
@@ -45,6 +45,7 @@ impl Gate {
     /// Refuses new calls and waits until those inside are done. Safe to drop: the gate stays closed.
     pub(crate) async fn close(&self) {
         self.0.state.fetch_or(CLOSED, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
         self.wait(|state| state == CLOSED || state & CLOSED == 0).await;
     }
 
@@ -55,6 +56,11 @@ impl Gate {
 
     pub(crate) fn is_open(&self) -> bool {
         self.0.state.load(Ordering::Acquire) & CLOSED == 0
+    }
+
+    /// Waits until the gate is closed, for calls that would otherwise never end.
+    pub(crate) async fn closed(&self) {
+        self.wait(|state| state & CLOSED != 0).await;
     }
 
     pub(crate) async fn opened(&self) {

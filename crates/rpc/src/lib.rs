@@ -10,7 +10,9 @@ mod channel;
 mod codec;
 mod connection;
 mod directory;
+mod from_tonic;
 mod gate;
+mod http_service;
 mod message;
 mod metadata;
 mod method;
@@ -24,9 +26,11 @@ mod status;
 mod streaming;
 mod upload;
 
+pub use banyan_transcoding::Access;
 pub use call::SERVICE_UNPLACED;
 pub use channel::{Channel, Client};
 pub use directory::{Directory, Target};
+pub use http_service::{BODY_BYTES_MAX, HttpChannel, http_contract, is_event_stream};
 pub use method::{Idempotency, Kind, MethodInfo};
 pub use options::{DirectoryOptions, Endpoint, PeerSecret};
 pub use server::{

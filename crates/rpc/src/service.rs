@@ -13,7 +13,7 @@ use std::task::Poll;
 use tracing::Instrument;
 
 /// How many calls a service works on at once, unless its builder says otherwise.
-const CALLS_MAX_DEFAULT: usize = 1024;
+pub(crate) const CALLS_MAX_DEFAULT: usize = 1024;
 
 /// The bytes of a request are not the message that the method takes.
 pub const MALFORMED_MESSAGE: Reason = Reason::new("MALFORMED_MESSAGE");
@@ -216,6 +216,11 @@ impl ServiceBuilder {
 
     pub fn build(self) -> Service {
         let gate = Gate::new(self.name, self.calls_max);
+        self.build_behind(gate)
+    }
+
+    /// Builds the service behind a gate that its handlers may watch.
+    pub(crate) fn build_behind(self, gate: Gate) -> Service {
         Service(Arc::new(Inner {
             name: self.name,
             descriptors: self.descriptors,
@@ -224,9 +229,11 @@ impl ServiceBuilder {
         }))
     }
 
+    /// Adds a handler of messages as they come, typed or encoded.
+    ///
     /// # Panics
     /// If the method belongs to another service or is of another kind: a mistake in the program, found at start.
-    fn method(
+    pub(crate) fn method(
         mut self,
         info: &'static MethodInfo,
         kind: Kind,

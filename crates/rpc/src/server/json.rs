@@ -4,6 +4,7 @@ use crate::message::{Message, Messages};
 use crate::server::Inner;
 use crate::server::table::{Json, Table};
 use crate::status;
+use axum::BoxError;
 use axum::body::Body;
 use banyan_core::{Code, Context, Error, Reason, Result};
 use banyan_transcoding::Match;
@@ -79,7 +80,14 @@ fn check_headers(headers: &HeaderMap, bytes_max: usize) -> Result<()> {
     Err(Error::new(Code::InvalidArgument, UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-async fn read(body: &mut Incoming, bytes_max: usize) -> Result<Bytes> {
+/// Reads a request body.
+///
+/// # Errors
+/// `MESSAGE_TOO_LARGE`; [`banyan_core::Code::Cancelled`] if it ends early.
+pub(crate) async fn read<B>(body: &mut B, bytes_max: usize) -> Result<Bytes>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let collected = Limited::new(body, bytes_max).collect().await;
     let collected = collected.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
@@ -91,7 +99,8 @@ async fn read(body: &mut Incoming, bytes_max: usize) -> Result<Bytes> {
     Ok(collected.to_bytes())
 }
 
-async fn discard(body: Incoming) {
+/// Reads what is left of a request body that is not wanted, and forgets it.
+pub(crate) async fn discard(body: impl http_body::Body<Error: Into<BoxError>> + Unpin) {
     let mut body = Limited::new(body, DISCARDED_BYTES_MAX);
     let reading = async { while let Some(Ok(_)) = body.frame().await {} };
     // Bounded in bytes and time: a sender that goes on for ever is cut off.

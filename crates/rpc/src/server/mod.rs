@@ -4,12 +4,12 @@
 //! in this process or a [`Channel`] to wherever it lives. Services come and go while the server runs.
 
 mod accept;
-mod contract;
+pub(crate) mod contract;
 mod edge;
 mod grpc;
 mod health;
 mod http;
-mod json;
+pub(crate) mod json;
 mod options;
 mod problem;
 mod reflection;
@@ -126,11 +126,6 @@ impl ServerBuilder {
     pub fn merge(mut self, router: Router) -> Self {
         self.router = Some(self.router.map_or_else(|| router.clone(), |merged| merged.merge(router.clone())));
         self
-    }
-
-    /// Also serves tonic services that were written without Banyan.
-    pub fn merge_tonic_routes(self, routes: tonic::service::Routes) -> Self {
-        self.merge(routes.into_axum_router().reset_fallback())
     }
 
     /// Asks `edge` before every call to a contract service.

@@ -1,8 +1,8 @@
 //! gRPC with those who do not know Banyan: a bare tonic client and a bare tonic server.
 
-use crate::bed::{CHAT, DO, NAME, Probe, SUM, builder, options, probe, unary};
+use crate::bed::{CHAT, DESCRIPTORS, DO, NAME, Probe, SUM, builder, options, probe, unary};
 use banyan_core::{BoxFuture, Code, Context, Env, Error, Retry};
-use banyan_rpc::{Directory, Endpoint, Server, ServerOptions, Streaming, Target};
+use banyan_rpc::{Directory, Endpoint, Server, ServerOptions, Service, Streaming, Target};
 use futures::StreamExt;
 use std::convert::Infallible;
 use std::task::{Context as Poller, Poll};
@@ -144,8 +144,8 @@ async fn our_client_calls_a_bare_server() {
 
 #[tokio::test]
 async fn a_bare_service_joins_our_server_unchanged() {
-    let builder = Server::builder(&Env::default(), ServerOptions::default());
-    let server = builder.merge_tonic_routes(tonic::service::Routes::new(Bare)).bind().await.unwrap();
+    let server = open_server().await;
+    server.add(Service::from_tonic(*DESCRIPTORS, Bare));
     bare_server_is_called_at(server.address().into()).await;
     let mut client = bare_client(server.address()).await;
     let missing = path("/nobody.v1.Nobody/Do");

@@ -4,6 +4,8 @@
 
 mod bed;
 mod calls;
+mod from_router;
+mod from_tonic;
 mod http;
 mod interop;
 mod moving;
