@@ -94,16 +94,20 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
     drive::place(&shoppers, &plan, args.pace(), &env.clock, &mut tally, &bar).await;
     bar.finish_and_clear();
 
-    let report = audit::audit(data, None, SETTLE).await?;
+    if !globals.json {
+        output.line(&format!("{tally}\n"))?;
+    }
+    // What the replay found is worth printing also if the books cannot be read.
+    let audited = audit::audit(data, None, SETTLE).await;
     let result = json!({
         "seed": args.seed,
         "cards": args.cards.to_string(),
         "run": args.run,
         "replay": tally.to_json(),
-        "audit": report,
+        "audit": audited.as_ref().ok(),
     });
-    output.value(&result, &format!("{tally}\n\n{report}"))?;
-    audit::verdict(&report)?;
+    output.value(&result, &audited.as_ref().map(ToString::to_string).unwrap_or_default())?;
+    audit::verdict(&audited?)?;
     match tally.unfinished() {
         0 => Ok(()),
         unfinished => bail!("{unfinished} orders did not come to their ends within {limit:?}"),

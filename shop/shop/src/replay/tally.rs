@@ -120,6 +120,9 @@ impl fmt::Display for Tally {
         if self.retries > 0 {
             writeln!(out, "{:>8} attempts to place an order were repeated", self.retries)?;
         }
+        if self.accepted.0.is_empty() {
+            return Ok(());
+        }
         writeln!(out, "{:<12} {:>10} {:>10} {:>10} {:>10}", "latency (ms)", "p50", "p90", "p99", "max")?;
         writeln!(out, "{:<12} {}", "accepted", self.accepted)?;
         write!(out, "{:<12} {}", "end to end", self.ended)
