@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::directory::{Directory, Slot};
 use crate::message::{Message, Messages};
-use crate::{Kind, MethodInfo, Streaming};
+use crate::{Idempotency, Kind, MethodInfo, Streaming};
 use banyan_core::{Context, Payload, Result};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -113,7 +113,11 @@ impl Channel {
             }
             _ => cx.clone(),
         };
-        let cx = cx.child_span();
+        let mut cx = cx.child_span();
+        // A repeated attempt must be recognised also where only a key tells it from a new request.
+        if method.idempotency == Idempotency::Idempotent && cx.idempotency_key().is_none() {
+            cx = cx.with_idempotency_key(&inner.env.new_id());
+        }
         let span = tracing::info_span!(
             "rpc.call",
             method = method.path,
