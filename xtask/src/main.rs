@@ -1,9 +1,10 @@
-//! The project's own tasks: `cargo xtask setup | codegen | tidy | test`.
+//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | bench`.
 //!
 //! One file per command. Nothing here ships: a user of Banyan never builds this crate.
 
 #![expect(clippy::print_stdout, reason = "a command line program speaks on stdout")]
 
+mod bench;
 mod codegen;
 mod setup;
 mod test;
@@ -30,6 +31,8 @@ enum Command {
     Tidy,
     /// Checks and tests everything, as CI does
     Test(test::Args),
+    /// Measures calls, checkouts, starts and engines, and writes docs/benchmarks.md
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Tidy => tidy::run(),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

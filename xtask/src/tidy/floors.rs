@@ -52,6 +52,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("shop-auditor", Floor::Outside),
     ("shop", Floor::Program),
     ("xtask", Floor::Program),
+    ("banyan-bench", Floor::Program),
 ];
 
 pub(super) fn check(packages: &[&Package]) -> Problems {

@@ -1,0 +1,127 @@
+//! The project's benchmarks: what a call, a checkout, a start and an engine cost.
+//!
+//! `cargo xtask bench` builds this program and runs it; it prints its results and writes them into
+//! `docs/benchmarks.md`. Contenders of one comparison take turns within one run, so that a slow moment of the machine
+//! meets both; a figure is the median of its rounds, and its spread stands beside it.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program speaks to its user")]
+
+mod calls;
+mod checkout;
+mod clock;
+mod disk;
+mod engines;
+mod load;
+mod machine;
+mod report;
+mod settings;
+mod shop;
+mod start;
+mod stats;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use settings::Settings;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What the command in the report begins with.
+const COMMAND: &str = "cargo xtask bench";
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", about = "Measures calls, checkouts, starts and engines")]
+struct Cli {
+    /// The benchmarks to run [default: all]
+    names: Vec<Benchmark>,
+    /// Short rounds, to see that everything works; nothing is written to the report
+    #[arg(long)]
+    quick: bool,
+    /// The page whose results are replaced
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The shop's program
+    #[arg(long, value_name = "FILE", default_value = "target/release/shop")]
+    shop: PathBuf,
+    /// A folder for the data of the runs, on the disk to be measured; made anew and removed
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    data: PathBuf,
+    #[command(subcommand)]
+    command: Option<Role>,
+}
+
+/// What this program does when it is started by itself.
+#[derive(Subcommand)]
+enum Role {
+    /// Serve the callee of `calls` until standard input ends
+    #[command(hide = true)]
+    Callee { contender: calls::Contender },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Benchmark {
+    /// An in-process call against a bare trait call, a remote one against bare tonic
+    Calls,
+    /// Checkouts of 1, 16 and 128 shoppers, in one process and apart, with their fsyncs
+    Checkout,
+    /// Start to first served request, and idle memory
+    Start,
+    /// The store and the event log against the bare file and the bare SQLite
+    Engines,
+}
+
+impl Benchmark {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    async fn run(self, settings: &Settings) -> Result<report::Section> {
+        match self {
+            Benchmark::Calls => calls::run(settings).await,
+            Benchmark::Checkout => checkout::run(settings).await,
+            Benchmark::Start => start::run(settings).await,
+            Benchmark::Engines => engines::run(settings).await,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    // As in a system's program by default: spans are there, and off.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new("warn"))
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(Role::Callee { contender }) = cli.command {
+        return runtime.block_on(calls::serve(contender));
+    }
+    let settings = Settings::new(cli.quick, cli.shop, cli.data)?;
+    let chosen = match cli.names.as_slice() {
+        [] => Benchmark::value_variants(),
+        names => names,
+    };
+    let all = cli.names.is_empty();
+    for benchmark in chosen {
+        let name = benchmark.name();
+        eprintln!("== {name}");
+        let section = runtime.block_on(benchmark.run(&settings)).with_context(|| name.clone())?;
+        let disk = disk::probe(&settings.data, disk::SAMPLES)?;
+        let command = if all { COMMAND.to_owned() } else { format!("{COMMAND} {name}") };
+        let text = section.markdown(&machine::describe(&settings.data), &disk, &command);
+        println!("{text}");
+        match &cli.report {
+            Some(page) if !cli.quick => report::write(page, &name, &text)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! How long and how often is measured.
+
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Rounds of a comparison; in each, every contender has one turn.
+    pub(crate) rounds: usize,
+    /// Length of one turn.
+    pub(crate) turn: Duration,
+    /// Rounds of a checkout measurement.
+    pub(crate) checkout_rounds: usize,
+    /// Length of one checkout measurement, without its warm-up.
+    pub(crate) checkout_turn: Duration,
+    /// Starts of the shop for each kind of data folder.
+    pub(crate) starts: usize,
+    /// How long the shop is left alone before its memory is read.
+    pub(crate) idle: Duration,
+    /// The shop's program.
+    pub(crate) shop: PathBuf,
+    /// Folder on the disk to be measured.
+    pub(crate) data: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn new(quick: bool, shop: PathBuf, data: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&data).with_context(|| format!("make the folder {}", data.display()))?;
+        let data = data.canonicalize()?;
+        Ok(match quick {
+            false => Self {
+                rounds: 9,
+                turn: Duration::from_millis(1000),
+                checkout_rounds: 3,
+                checkout_turn: Duration::from_secs(6),
+                starts: 12,
+                idle: Duration::from_secs(5),
+                shop,
+                data,
+            },
+            true => Self {
+                rounds: 2,
+                turn: Duration::from_millis(200),
+                checkout_rounds: 1,
+                checkout_turn: Duration::from_secs(1),
+                starts: 2,
+                idle: Duration::from_secs(1),
+                shop,
+                data,
+            },
+        })
+    }
+
+    /// Makes an empty folder for one measurement.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.data.join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
+        Ok(folder)
+    }
+}
