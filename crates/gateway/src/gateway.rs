@@ -58,7 +58,7 @@ impl Gateway {
         let server = builder.edge(gate).bind().await?;
         for contract in contracts(&system) {
             let described = system.descriptors().iter().find_map(|d| {
-                let exposed = server.expose(contract, *d, directory.channel(contract));
+                let exposed = server.expose(contract, *d, directory.channel(contract), banyan_rpc::Access::Internal);
                 exposed.ok()
             });
             described.ok_or_else(|| {

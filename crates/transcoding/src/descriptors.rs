@@ -18,6 +18,10 @@ pub(crate) fn merge(sets: &[&[u8]]) -> Result<DescriptorPool> {
         let files = FileDescriptorSet::decode(*set).map_err(|error| refuse(error.to_string()))?;
         for file in files.file {
             let name = file.name().to_owned();
+            // Protobuf's own files come with each compiler, in its version; all versions get along.
+            if name.starts_with("google/protobuf/") {
+                continue;
+            }
             let definitions = definitions(file);
             // The pool keeps the first file of a name and would say nothing.
             if known.get(&name).is_some_and(|first| *first != definitions) {

@@ -48,7 +48,8 @@ pub enum Idempotency {
 }
 
 impl Method {
-    pub(crate) fn new(descriptor: &MethodDescriptor) -> Self {
+    /// Reads what the contract says; the access is `unsaid` if it says nothing.
+    pub(crate) fn new(descriptor: &MethodDescriptor, unsaid: Access) -> Self {
         let (service, name) = (descriptor.parent_service().full_name(), descriptor.name());
         let options = descriptor.method_descriptor_proto().options.as_ref();
         Self {
@@ -57,7 +58,7 @@ impl Method {
             path: format!("/{service}/{name}"),
             client_streaming: descriptor.is_client_streaming(),
             server_streaming: descriptor.is_server_streaming(),
-            access: read_access(descriptor),
+            access: read_access(descriptor).unwrap_or(unsaid),
             idempotency: match options.map(|options| options.idempotency_level()) {
                 Some(IdempotencyLevel::NoSideEffects) => Idempotency::NoSideEffects,
                 Some(IdempotencyLevel::Idempotent) => Idempotency::Idempotent,
@@ -108,14 +109,14 @@ impl Access {
     }
 }
 
-/// Reads the option; a value this build does not know is [`Access::Internal`].
-fn read_access(method: &MethodDescriptor) -> Access {
-    match read_option(method, "banyan.v1.access") {
-        Some(Value::EnumNumber(1)) => Access::Public,
-        Some(Value::EnumNumber(2)) => Access::User,
-        Some(Value::EnumNumber(3)) => Access::Admin,
+/// Reads the option, if the method has it; a value this build does not know is [`Access::Internal`].
+fn read_access(method: &MethodDescriptor) -> Option<Access> {
+    Some(match read_option(method, "banyan.v1.access")? {
+        Value::EnumNumber(1) => Access::Public,
+        Value::EnumNumber(2) => Access::User,
+        Value::EnumNumber(3) => Access::Admin,
         _ => Access::Internal,
-    }
+    })
 }
 
 /// Reads the option `google.api.http`.

@@ -1,7 +1,7 @@
 //! The transcoder: what ties routes, queries, JSON and messages together.
 
 use crate::binding::{Binding, Body, FieldPath};
-use crate::method::Method;
+use crate::method::{Access, Method};
 use crate::nesting::Nesting;
 use crate::redact::redact;
 use crate::routes::{Match, RouteMatch, Routes};
@@ -29,6 +29,16 @@ impl Transcoder {
     /// `InvalidArgument`: a set that cannot be read or contradicts another, an unknown service, an HTTP rule that does
     /// not fit its method (names the method and the option), two rules for the same requests (names both methods).
     pub fn new(descriptors: &[&[u8]], services: &[&str]) -> Result<Self> {
+        let internal: Vec<_> = services.iter().map(|service| (*service, Access::Internal)).collect();
+        Self::with_access(descriptors, &internal)
+    }
+
+    /// Builds a transcoder as [`Transcoder::new`] does, for services each with the access of those methods that do not
+    /// say it themselves: for contracts that were written without the option `banyan.v1.access`.
+    ///
+    /// # Errors
+    /// As [`Transcoder::new`].
+    pub fn with_access(descriptors: &[&[u8]], services: &[(&str, Access)]) -> Result<Self> {
         let pool = descriptors::merge(descriptors)?;
         let mut transcoder = Self {
             nesting: Nesting::new(&pool),
@@ -37,19 +47,19 @@ impl Transcoder {
             bindings: Vec::new(),
             routes: Routes::default(),
         };
-        for service in services {
-            transcoder.expose(service)?;
+        for (service, access) in services {
+            transcoder.expose(service, *access)?;
         }
         Ok(transcoder)
     }
 
-    fn expose(&mut self, name: &str) -> Result<()> {
+    fn expose(&mut self, name: &str, unsaid: Access) -> Result<()> {
         let service = self
             .pool
             .get_service_by_name(name)
             .ok_or_else(|| Error::invalid("services", format!("there is no service {name}")))?;
         for descriptor in service.methods() {
-            let method = Method::new(&descriptor);
+            let method = Method::new(&descriptor, unsaid);
             for binding in Binding::read_all(&method)? {
                 let binding = Arc::new(binding);
                 self.routes.add(binding.clone()).map_err(|other| {

@@ -25,6 +25,7 @@ use crate::server::table::{Backend, Mount, Tables};
 use crate::{Channel, Service};
 use axum::Router;
 use banyan_core::{Env, Error, Result, Tasks};
+use banyan_transcoding::Access;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -75,14 +76,22 @@ impl Server {
         self.inner.tables.add(name, Mount::new(methods, descriptors, Backend::Local(service)));
     }
 
-    /// Passes calls to the contract service `name` on to `channel` from now on: what a gateway does.
+    /// Passes calls to the contract service `name` on to `channel` from now on: what a gateway does. The [`Edge`] is
+    /// told `access` for methods whose contract does not say who may call them.
     ///
     /// # Errors
     /// [`banyan_core::Code::InvalidArgument`] if the `FileDescriptorSet` does not describe the service.
-    pub fn expose(&self, name: &str, descriptors: impl Into<Bytes>, channel: Channel) -> Result<()> {
+    pub fn expose(
+        &self,
+        name: &str,
+        descriptors: impl Into<Bytes>,
+        channel: Channel,
+        access: Access,
+    ) -> Result<()> {
         let descriptors = descriptors.into();
         let methods = contract::methods(&descriptors, name)?;
-        self.inner.tables.add(name, Mount::new(methods, descriptors, Backend::Channel(channel)));
+        let mount = Mount { access, ..Mount::new(methods, descriptors, Backend::Channel(channel)) };
+        self.inner.tables.add(name, mount);
         Ok(())
     }
 

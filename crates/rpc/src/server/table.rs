@@ -4,7 +4,7 @@ use crate::message::Messages;
 use crate::{Channel, MethodInfo, Service};
 use arc_swap::ArcSwap;
 use banyan_core::{Context, Error, Result};
-use banyan_transcoding::{Method, Transcoder};
+use banyan_transcoding::{Access, Method, Transcoder};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -45,6 +45,8 @@ pub(crate) struct Mount {
     /// An encoded `FileDescriptorSet`.
     pub(crate) descriptors: Bytes,
     pub(crate) backend: Backend,
+    /// Who may call the methods that do not say it themselves.
+    pub(crate) access: Access,
 }
 
 #[derive(Clone)]
@@ -122,8 +124,8 @@ impl Table {
             let mut described: Vec<_> = described.collect();
             described.sort_unstable_by_key(|(name, _)| name.as_str());
             let sets: Vec<&[u8]> = described.iter().map(|(_, mount)| &*mount.descriptors).collect();
-            let names: Vec<&str> = described.iter().map(|(name, _)| name.as_str()).collect();
-            let transcoder = Transcoder::new(&sets, &names).map_err(Error::internal)?;
+            let names: Vec<_> = described.iter().map(|(name, mount)| (name.as_str(), mount.access)).collect();
+            let transcoder = Transcoder::with_access(&sets, &names).map_err(Error::internal)?;
             let methods = transcoder.methods().map(|method| (method.path.clone(), method.clone())).collect();
             Ok(Arc::new(Json { transcoder, methods, openapi: OnceLock::new() }))
         };
@@ -145,7 +147,7 @@ impl Mount {
         descriptors: Bytes,
         backend: Backend,
     ) -> Self {
-        Self { methods: Arc::new(methods), descriptors, backend }
+        Self { methods: Arc::new(methods), descriptors, backend, access: Access::Internal }
     }
 }
 

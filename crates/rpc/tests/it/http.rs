@@ -4,7 +4,7 @@ use crate::bed::{COUNT, DESCRIPTORS, DO, GET, NAME, Probe, options, probe, secre
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Method, Request, StatusCode};
 use banyan_core::{BoxFuture, Code, Context, Env, Error, Identity, Reason, Result, TraceContext};
-use banyan_rpc::{Directory, Edge, Server, ServerOptions, Service, Target};
+use banyan_rpc::{Access, Directory, Edge, Server, ServerOptions, Service, Target};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -185,8 +185,8 @@ impl Edge for Naming {
         Box::pin(async move {
             let name = headers.get("x-name").and_then(|name| name.to_str().ok());
             match (method.access, name) {
-                (banyan_transcoding::Access::Internal, _) => Err(Error::permission_denied("internal")),
-                (banyan_transcoding::Access::Public, None) => Ok(cx),
+                (Access::Internal, _) => Err(Error::permission_denied("internal")),
+                (Access::Public, None) => Ok(cx),
                 (_, None) => Err(Error::unauthenticated("who are you?")),
                 (_, Some(name)) => Ok(cx.with_identity(Identity::user(name, &[]))),
             }
@@ -201,7 +201,7 @@ async fn an_edge_decides_before_a_channel_is_called() {
     directory.set(NAME, Target::Local(subject));
     let options = ServerOptions { peer_secret: Some(secret()), ..Default::default() };
     let edge = Server::builder(&Env::default(), options).edge(Arc::new(Naming)).bind().await.unwrap();
-    edge.expose(NAME, *DESCRIPTORS, directory.channel(NAME)).unwrap();
+    edge.expose(NAME, *DESCRIPTORS, directory.channel(NAME), Access::Internal).unwrap();
 
     assert_eq!(get(&edge, "/v1/probes/x").await.json(), json!({}));
     let refused = post(&edge, "/v1/probes:do", "{}").await;
@@ -221,4 +221,11 @@ async fn an_edge_decides_before_a_channel_is_called() {
     let channel = outside.channel(NAME);
     let counting = channel.server_streaming::<_, Probe>(&cx, &COUNT, Probe::default()).await;
     assert_eq!(counting.unwrap_err().code(), Code::PermissionDenied);
+
+    // What the contract does not say, its host may.
+    edge.expose(NAME, *DESCRIPTORS, directory.channel(NAME), Access::Public).unwrap();
+    let counting = channel.server_streaming::<_, Probe>(&cx, &COUNT, Probe::default()).await;
+    assert_eq!(counting.unwrap_err().code(), Code::Unimplemented);
+    let refused = channel.unary::<_, Probe>(&cx, &DO, Probe::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
 }

@@ -2,6 +2,8 @@
 
 use crate::contracts::{compile, compile_text};
 use banyan_transcoding::{Access, Transcoder};
+use prost::Message;
+use prost_reflect::prost_types::FileDescriptorSet;
 
 /// Builds a transcoder for a service `t.S` whose methods have these HTTP rules.
 fn build(rules: &[&str]) -> Result<Transcoder, String> {
@@ -116,4 +118,33 @@ fn a_contract_without_our_options_is_internal_and_has_no_routes() {
     assert_eq!((method.path.as_str(), method.access), ("/S/Get", Access::Internal));
     assert_eq!(transcoder.encode_message("M", &[]).unwrap(), "{}");
     assert_eq!(transcoder.openapi("", "")["paths"], serde_json::json!({}));
+}
+
+#[test]
+fn protobufs_own_files_may_come_in_several_versions() {
+    let library = compile(&["test/v1/library.proto"]);
+    let mut older = FileDescriptorSet::decode(&*library).unwrap();
+    let own = older.file.iter_mut().find(|file| file.name() == "google/protobuf/descriptor.proto").unwrap();
+    own.message_type.last_mut().unwrap().field.pop().unwrap();
+    let older = older.encode_to_vec();
+    for sets in [[&*library, &*older], [&*older, &*library]] {
+        assert_eq!(Transcoder::new(&sets, &["test.v1.Library"]).unwrap().methods().count(), 11);
+    }
+}
+
+#[test]
+fn a_contract_that_says_nothing_of_access_gets_what_its_host_says() {
+    let source = r#"syntax = "proto3"; package t; import "banyan/v1/options.proto"; message M {}
+        service S {
+            rpc Said(M) returns (M) { option (banyan.v1.access) = ACCESS_ADMIN; }
+            rpc Hidden(M) returns (M) { option (banyan.v1.access) = ACCESS_UNSPECIFIED; }
+            rpc Unsaid(M) returns (M);
+        }"#;
+    let set = compile_text(source);
+    let access = |unsaid| {
+        let transcoder = Transcoder::with_access(&[&set], &[("t.S", unsaid)]).unwrap();
+        transcoder.methods().map(|method| method.access).collect::<Vec<_>>()
+    };
+    assert_eq!(access(Access::Public), [Access::Admin, Access::Internal, Access::Public]);
+    assert_eq!(access(Access::Internal), [Access::Admin, Access::Internal, Access::Internal]);
 }
