@@ -21,12 +21,15 @@
 mod config;
 mod host;
 mod instance;
+mod mount;
 mod process;
 mod relay;
 mod service;
 
+pub use banyan_rpc::Access;
 pub use config::{Apart, Config, Limits, Placement, ROOT_PROCESS};
 pub use host::Host;
+pub use mount::Mount;
 pub use process::{Process, ProcessParts};
 pub use service::{ServiceDef, Subscriber, System};
 
@@ -38,7 +41,7 @@ pub use banyan_store as store;
 
 /// The names that nearly every service uses.
 pub mod prelude {
-    pub use crate::{Host, ServiceDef, Subscriber};
+    pub use crate::{Access, Host, ServiceDef, Subscriber, System};
     pub use banyan_core::{
         Backoff, Code, Context, Env, Error, Event, Identity, IdentityKind, Payload, Reason, Result,
     };

@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 const NOT_RUNNING: Reason = Reason::new("SERVICE_NOT_RUNNING");
+/// A service serves other contracts than its definition announces.
+const CONTRACTS_DIFFER: Reason = Reason::new("CONTRACTS_DIFFER");
 
 /// Runs any part of a system. Cheap to clone.
 #[derive(Clone)]
@@ -66,7 +68,8 @@ impl Process {
     /// process reach it directly.
     ///
     /// # Errors
-    /// If the system has no such service or the service cannot start (its store is open elsewhere, a setting is wrong).
+    /// If the system has no such service, the service cannot start (its store is open elsewhere, a setting is wrong), or it
+    /// serves other contracts than its definition announces.
     pub async fn start(&self, name: &str) -> Result<Vec<Service>> {
         let (def, slot) = self.find(name)?;
         let mut slot = slot.lock().await;
@@ -75,6 +78,10 @@ impl Process {
         }
         let instance = Instance::start(self, def).await?;
         let services = instance.services().to_vec();
+        if let Err(error) = check_contracts(def, &services) {
+            instance.stop(self.drain_max()).await?;
+            return Err(error);
+        }
         for service in &services {
             self.0.served.lock().insert(service.name().to_owned());
             self.directory().set(service.name(), Target::Local(service.clone()));
@@ -163,4 +170,15 @@ impl Process {
             }
         }
     }
+}
+
+/// What is not announced could not be found from elsewhere; what is not served would keep its callers waiting.
+fn check_contracts(def: &ServiceDef, services: &[Service]) -> Result<()> {
+    let served: BTreeSet<&str> = services.iter().map(Service::name).collect();
+    let announced: BTreeSet<&str> = def.contracts().iter().copied().collect();
+    if served == announced {
+        return Ok(());
+    }
+    let message = format!("service {} serves {served:?}, and announces {announced:?}", def.name());
+    Err(Error::failed_precondition(CONTRACTS_DIFFER, message))
 }

@@ -1,7 +1,8 @@
 //! A service's definition, and the system that is a list of them.
 
-use crate::Host;
+use crate::{Host, Mount};
 use banyan_core::{BoxFuture, Context, Event, Result};
+use banyan_rpc::Access;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ type Start = dyn Fn(Host) -> BoxFuture<'static, Result<()>> + Send + Sync;
 #[derive(Clone)]
 pub struct ServiceDef {
     name: &'static str,
-    contracts: Arc<[&'static str]>,
+    pub(crate) contracts: Arc<[&'static str]>,
+    pub(crate) mount: Option<Mount>,
+    access: Vec<(&'static str, Access)>,
     start: Arc<Start>,
 }
 
@@ -29,16 +32,35 @@ impl ServiceDef {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let start = move |host| -> BoxFuture<'static, Result<()>> { Box::pin(start(host)) };
-        Self { name, contracts: contracts.into_iter().collect(), start: Arc::new(start) }
+        let contracts = contracts.into_iter().collect();
+        Self { name, contracts, mount: None, access: Vec::new(), start: Arc::new(start) }
+    }
+
+    /// Says who may call `contract` from outside, for a contract that was written without the option
+    /// `banyan.v1.access`; otherwise nobody may. A method that has the option keeps what it says.
+    ///
+    /// # Panics
+    /// If the service does not serve the contract: a mistake in the program, found at its first start.
+    #[must_use]
+    pub fn access(mut self, contract: &'static str, access: Access) -> Self {
+        assert!(self.contracts.contains(&contract), "service {} does not serve {contract}", self.name);
+        self.access.push((contract, access));
+        self
     }
 
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Returns the full names of the contract services it serves.
+    /// Returns the full names of the contract services it serves; that of a router is [`banyan_rpc::http_contract`].
     pub fn contracts(&self) -> &[&'static str] {
         &self.contracts
+    }
+
+    /// Returns who may call those methods of `contract` that do not say it themselves.
+    pub fn access_of(&self, contract: &str) -> Access {
+        let said = self.access.iter().rev().find(|(name, _)| *name == contract);
+        said.map_or(Access::Internal, |(_, access)| *access)
     }
 
     pub(crate) fn start(&self, host: Host) -> BoxFuture<'static, Result<()>> {
@@ -81,10 +103,22 @@ impl System {
     /// Adds a service.
     ///
     /// # Panics
-    /// If the system already has a service of that name: a mistake in the program, found at its first start.
+    /// If the system already has a service of that name, contract or prefix: a mistake in the program, found at its
+    /// first start.
     #[must_use]
     pub fn service(mut self, service: ServiceDef) -> Self {
         assert!(self.find(service.name()).is_none(), "the system has two services named {}", service.name());
+        for other in &self.services {
+            let name = other.name();
+            let shared = other.contracts.iter().find(|contract| service.contracts.contains(contract));
+            assert!(shared.is_none(), "{name} and {} both serve {shared:?}", service.name());
+            let prefixes = other.mount.zip(service.mount).map(|(a, b)| (a.prefix, b.prefix));
+            assert!(
+                prefixes.is_none_or(|(a, b)| a != b),
+                "the routers of {name} and {} have the same prefix",
+                service.name()
+            );
+        }
         self.services.push(service);
         self
     }

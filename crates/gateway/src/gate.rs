@@ -46,6 +46,7 @@ impl Tokens {
 pub(crate) struct Gate {
     tokens: Option<(Verifier, Arc<FetchKeys>)>,
     directory: Directory,
+    /// When the keys were last asked for.
     refreshed: Mutex<Option<Instant>>,
 }
 
@@ -108,17 +109,22 @@ impl Gate {
         Ok(cx.with_identity(verified?))
     }
 
-    /// Asks for the keys anew, unless somebody just did.
+    /// Asks for the keys anew, once for all who wait. If they were asked for a moment ago, that is waited out: a key
+    /// that was made since would be refused otherwise.
     async fn refresh(&self, verifier: &Verifier, fetch: &Arc<FetchKeys>, cx: &Context) -> Result<()> {
-        let asked = cx.env().clock.now();
+        let clock = &cx.env().clock;
+        let asked = clock.now();
         let mut refreshed = self.refreshed.lock().await;
-        if refreshed.is_some_and(|at| at + REFRESH_PAUSE > asked) {
-            return Ok(());
+        match *refreshed {
+            Some(began) if began >= asked => return Ok(()),
+            Some(began) => tokio::time::sleep_until(began + REFRESH_PAUSE).await,
+            None => {}
         }
+        let began = clock.now();
         let keys = fetch(self.directory.clone(), cx.with_timeout(REFRESH_TIMEOUT)).await?;
         let usable = verifier.set_keys(&keys);
         tracing::info!(usable, "the keys that verify tokens were read");
-        *refreshed = Some(cx.env().clock.now());
+        *refreshed = Some(began);
         Ok(())
     }
 }

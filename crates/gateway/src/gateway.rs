@@ -2,10 +2,11 @@
 
 use crate::aggregate::Aggregate;
 use crate::gate::{Gate, Tokens};
+use crate::mount::Mounted;
 use axum::Router;
 use banyan::System;
-use banyan_core::{Env, Error, Result};
-use banyan_rpc::{Directory, Server, ServerOptions};
+use banyan_core::{Env, Error, Result, Tasks};
+use banyan_rpc::{Access, Directory, HttpChannel, Server, ServerOptions, http_contract};
 use banyan_transcoding::Transcoder;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,37 +36,44 @@ pub struct GatewayParts {
 /// A running gateway.
 pub struct Gateway {
     server: Server,
+    /// Ends streams that would not end by themselves.
+    tasks: Tasks,
 }
 
 impl Gateway {
     /// Serves the system on 127.0.0.1:`port`; 0 takes a free one.
     ///
     /// # Errors
-    /// If the port is taken or a contract is not described by the system's descriptors.
+    /// If the port is taken, a contract is not described by the system's descriptors, or they contradict each other.
     pub async fn start(parts: GatewayParts, port: u16) -> Result<Self> {
         let GatewayParts { env, system, directory, options } = parts;
         let gate = Arc::new(Gate::new(options.tokens, directory.clone(), env.clock.clone()));
         let mut builder = Server::builder(&env, ServerOptions { port, ..ServerOptions::default() });
-        if !options.aggregates.is_empty() {
-            let messages = Arc::new(Transcoder::new(system.descriptors(), &contracts(&system))?);
-            for aggregate in &options.aggregates {
-                builder = builder.merge(aggregate.router(gate.clone(), directory.clone(), messages.clone()));
-            }
+        let contracts: Vec<_> = contracts(&system).collect();
+        let messages = Arc::new(Transcoder::with_access(system.descriptors(), &contracts)?);
+        for aggregate in &options.aggregates {
+            builder = builder.merge(aggregate.router(gate.clone(), directory.clone(), messages.clone()));
+        }
+        let tasks = Tasks::new();
+        for (service, mount) in system.services().iter().filter_map(|s| Some((s.name(), s.mount()?))) {
+            let channel = HttpChannel::new(&directory, service, mount.prefix());
+            let mounted = Mounted { gate: gate.clone(), channel, mount, tasks: tasks.clone() };
+            builder = builder.merge(mounted.router());
         }
         if let Some(router) = options.router {
             builder = builder.merge(router);
         }
         let server = builder.edge(gate).bind().await?;
-        for contract in contracts(&system) {
+        for (contract, access) in contracts {
             let described = system.descriptors().iter().find_map(|d| {
-                let exposed = server.expose(contract, *d, directory.channel(contract), banyan_rpc::Access::Internal);
+                let exposed = server.expose(contract, *d, directory.channel(contract), access);
                 exposed.ok()
             });
             described.ok_or_else(|| {
                 Error::invalid("contracts", format!("the system's descriptors do not describe {contract}"))
             })?;
         }
-        Ok(Self { server })
+        Ok(Self { server, tasks })
     }
 
     /// Returns the gateway's address, for example `http://127.0.0.1:8080`.
@@ -75,12 +83,18 @@ impl Gateway {
 
     /// Accepts nothing more and waits for what is under way.
     pub async fn stop(self) {
+        self.tasks.stop();
         if let Err(error) = self.server.drain(DRAIN_MAX).await {
             tracing::warn!(?error, "requests were cut off when the gateway stopped");
         }
     }
 }
 
-fn contracts(system: &System) -> Vec<&'static str> {
-    system.services().iter().flat_map(|s| s.contracts().iter().copied()).collect()
+/// Returns the contracts that are described, and who may call the methods that do not say it themselves.
+fn contracts(system: &System) -> impl Iterator<Item = (&'static str, Access)> {
+    system.services().iter().flat_map(|service| {
+        let router = service.mount().map(|_| http_contract(service.name()));
+        let described = service.contracts().iter().filter(move |contract| Some(**contract) != router);
+        described.map(|contract| (*contract, service.access_of(contract)))
+    })
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
+mod routers;
 
 use banyan::prelude::*;
 use fixture::{Asked, Noted, Setup, until};

@@ -1,0 +1,62 @@
+//! The routers of services, each under its prefix.
+
+use crate::gate::Gate;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, Request};
+use axum::response::Response;
+use axum::routing::any;
+use banyan::Mount;
+use banyan_core::{Context, Result, Tasks};
+use banyan_rpc::{Access, HttpChannel, is_event_stream, problem};
+use futures::StreamExt;
+use http::HeaderMap;
+use std::sync::Arc;
+
+/// What stands before the router of one service.
+#[derive(Clone)]
+pub(crate) struct Mounted {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) channel: HttpChannel,
+    pub(crate) mount: Mount,
+    /// Streams of events end when these stop: they would not end by themselves.
+    pub(crate) tasks: Tasks,
+}
+
+impl Mounted {
+    /// Passes everything under the prefix on.
+    pub(crate) fn router(self) -> Router {
+        let prefix = self.mount.prefix().trim_end_matches('/');
+        let answer = move |Extension(cx): Extension<Context>, request: Request| {
+            let this = self.clone();
+            async move {
+                let correlation_id = cx.correlation_id().to_owned();
+                this.answer(cx, request).await.unwrap_or_else(|error| problem(&error, &correlation_id))
+            }
+        };
+        let router = Router::new()
+            .route(&format!("{prefix}/"), any(answer.clone()))
+            .route(&format!("{prefix}/{{*rest}}"), any(answer.clone()));
+        if prefix.is_empty() { router } else { router.route(prefix, any(answer)) }
+    }
+
+    async fn answer(&self, cx: Context, request: Request) -> Result<Response> {
+        let cx = self.admit(request.headers(), cx).await?;
+        let response = self.channel.send(&cx, request).await?;
+        if !is_event_stream(response.headers()) {
+            return Ok(response);
+        }
+        let tasks = self.tasks.clone();
+        let stopping = Box::pin(async move { tasks.stopping().await });
+        Ok(response.map(|body| Body::from_stream(body.into_data_stream().take_until(stopping))))
+    }
+
+    async fn admit(&self, headers: &HeaderMap, cx: Context) -> Result<Context> {
+        let access = self.mount.access();
+        match self.gate.admit(access, headers, cx.clone()).await {
+            // A public router may have credentials of its own kind: to us they prove nobody.
+            Err(_) if access == Access::Public => Ok(cx),
+            admitted => admitted,
+        }
+    }
+}

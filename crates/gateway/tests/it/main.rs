@@ -1,0 +1,5 @@
+//! The gateway from outside, over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a failed unwrap is a failed test")]
+
+mod mounts;
