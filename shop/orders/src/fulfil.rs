@@ -4,6 +4,7 @@ use crate::domain::Fulfilment;
 use crate::participants::Participants;
 use crate::store;
 use banyan::prelude::*;
+use banyan::saga::SAGA_CANCELLED;
 use shop_contracts::inventory::v1::{
     CommitReservationRequest, ReleaseRequest, ReserveRequest, RestockRequest,
 };
@@ -83,7 +84,9 @@ impl Workflow for FulfilOrder {
     fn on_end(&self, tx: &mut Tx<'_>, order_id: &str, _: &OrderPlaced, outcome: &Outcome) -> Result<()> {
         if let Outcome::Compensated { error } = outcome {
             let mut order = store::get(tx, order_id)?;
-            if let Some(event) = order.cancel(error.reason(), tx.now_ms()) {
+            // A cancelled saga keeps in its message why it was.
+            let reason = if error.is(SAGA_CANCELLED) { error.message() } else { error.reason() };
+            if let Some(event) = order.cancel(reason, tx.now_ms()) {
                 store::update(tx, &order)?;
                 tx.publish(&event)?;
             }
