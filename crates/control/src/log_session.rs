@@ -85,7 +85,14 @@ async fn serve(mut subscription: Box<dyn Subscription>, mut inbox: mpsc::Receive
                     drop(reply.send(subscription.commit(&topic, partition, next_offset).await));
                 }
                 Some(Command::Next(batch, reply)) if batch.sequence == last.0 => drop(reply.send(Ok(last.1.clone()))),
-                Some(Command::Next(batch, reply)) => waiting = Some((batch, reply)),
+                // Calls that the member has given up may arrive late, even after those it made then.
+                Some(Command::Next(batch, reply)) if batch.sequence < last.0 => drop(reply.send(Ok(timed_out()))),
+                Some(Command::Next(batch, reply)) => {
+                    if let Some((_, other)) = waiting.replace((batch, reply)) {
+                        // Whichever of the two the member still waits for, it will ask again.
+                        drop(other.send(Ok(timed_out())));
+                    }
+                }
             },
             deliveries = subscription.next(records_max), if waiting.is_some() => {
                 let (batch, reply) = waiting.take().expect("this branch runs only while somebody waits");
@@ -101,9 +108,85 @@ async fn serve(mut subscription: Box<dyn Subscription>, mut inbox: mpsc::Receive
                 drop(reply.send(answer));
             }
             () = tokio::time::sleep_until(until) => match waiting.take() {
-                Some((_, reply)) => drop(reply.send(Ok(api::NextResponse { timed_out: true, ..Default::default() }))),
+                Some((_, reply)) => drop(reply.send(Ok(timed_out()))),
                 None => return,
             },
         }
+    }
+}
+
+fn timed_out() -> api::NextResponse {
+    api::NextResponse { timed_out: true, ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::{Env, Envelope};
+    use banyan_event_log::{EmbeddedLog, EmbeddedOptions, EventLog, StartAt, SubscriptionSpec};
+    use bytes::Bytes;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn event(env: &Env, key: &str) -> Envelope {
+        Envelope {
+            id: env.new_id(),
+            event_type: "T".to_owned(),
+            source: "test".to_owned(),
+            topic: "t".to_owned(),
+            key: key.to_owned(),
+            time_ms: env.clock.unix_ms(),
+            correlation_id: String::new(),
+            traceparent: String::new(),
+            reply_to: String::new(),
+            payload: Bytes::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_arrives_late_takes_nothing_from_the_next_one() {
+        let (folder, env, tasks) = (tempfile::tempdir().unwrap(), Env::default(), Tasks::new());
+        let log = EmbeddedLog::open(EmbeddedOptions::new(folder.path(), env.clone())).await.unwrap();
+        let spec = SubscriptionSpec {
+            group: "g".to_owned(),
+            topics: vec!["t".to_owned()],
+            member: "m".to_owned(),
+            start: StartAt::Start,
+            durable: true,
+            session_timeout: LIMIT,
+        };
+        let session = Session::start(log.subscribe(spec).await.unwrap(), &tasks);
+        let next = |sequence| {
+            let batch = NextBatch { sequence, records_max: 10, until: env.clock.now() + LIMIT };
+            session.next(batch)
+        };
+        let records = async |mut sequence| {
+            // Empty batches announce a new assignment.
+            loop {
+                let answer = next(sequence).await.unwrap();
+                if !answer.records.is_empty() {
+                    return (sequence, answer);
+                }
+                sequence += 1;
+            }
+        };
+        log.publish(vec![event(&env, "a")]).await.unwrap();
+        let (last, first) = records(1).await;
+        assert_eq!(
+            next(last).await.unwrap().records,
+            first.records,
+            "an answer that was lost is given again"
+        );
+
+        let (given_up, late, stale, published) =
+            tokio::join!(next(last + 1), next(last + 1), next(last - 1), log.publish(vec![event(&env, "b")]));
+        published.unwrap();
+        let answers = [given_up.unwrap(), late.unwrap()];
+        assert!(stale.unwrap().timed_out, "an older number gets nothing");
+        assert!(answers.iter().any(|answer| answer.timed_out), "one of two waits in vain, and may ask again");
+        let received: Vec<_> = answers.iter().flat_map(|answer| &answer.records).collect();
+        assert_eq!(received.len(), 1);
+        assert_eq!(next(last + 1).await.unwrap().records.len(), 1);
+        log.close().await;
     }
 }
