@@ -33,6 +33,8 @@ pub fn system() -> System {
         .service(shop_payments::service())
         .service(shop_shipping::service())
         .service(shop_notifications::service())
+        .service(shop_loyalty::service())
+        .service(shop_analytics::service())
 }
 
 /// Makes the shop's program.

@@ -14,9 +14,14 @@ use processor::ProcessorChild;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The folder of the card processor's ledger, in the data folder.
 const LEDGER: &str = "processor";
+
+/// How long a shop that starts waits for one that ends.
+const LOCK_MAX: Duration = Duration::from_secs(2);
+const LOCK_AGAIN: Duration = Duration::from_millis(50);
 
 /// `<data>/run/processor.json`: where the card processor is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -41,7 +46,7 @@ struct Beside {
 /// If another shop uses the data folder, or the card processor does not start.
 pub(crate) async fn prepare(config: &mut Config) -> Result<Guard> {
     let folder = run_files::folder(&config.data)?;
-    let lock = lock(&config.data, &folder)?;
+    let lock = lock_soon(&config.data, &folder).await?;
     admin::prepare(config, &folder)?;
     let configured = config.services.get("payments").and_then(|s| s.get("processor_url")?.as_str());
     let beside = match configured {
@@ -101,6 +106,22 @@ impl Drop for Beside {
     fn drop(&mut self) {
         self.processor = None;
         let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// Takes the data folder for this process, also from one that was killed and is not quite gone.
+async fn lock_soon(data: &Path, folder: &Path) -> Result<File> {
+    let locked = async {
+        loop {
+            match lock(data, folder) {
+                Ok(lock) => return lock,
+                Err(_) => tokio::time::sleep(LOCK_AGAIN).await,
+            }
+        }
+    };
+    match tokio::time::timeout(LOCK_MAX, locked).await {
+        Ok(file) => Ok(file),
+        Err(_) => lock(data, folder),
     }
 }
 

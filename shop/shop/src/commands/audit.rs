@@ -36,10 +36,12 @@ pub(crate) async fn run(args: AuditArgs, globals: Globals) -> Result<()> {
 /// # Errors
 /// If the books cannot be read.
 pub(crate) async fn audit(data: PathBuf, processor: Option<String>, wait: Duration) -> Result<Report> {
-    let (processor_url, _started) = match processor {
+    let (processor_url, started) = match processor {
         Some(url) => (url, None),
         None => beside::processor(&data).await?,
     };
+    // A shop that does not run will not come to rest, and its folder is kept from it only as long as needed.
+    let wait = if started.is_some() { Duration::ZERO } else { wait };
     let options = Options { data, processor_url, processor_key: PROCESSOR_KEY.to_owned() };
     let audit = tokio::task::spawn_blocking(move || shop_auditor::audit_at_rest(&options, wait));
     audit.await.context("the audit was interrupted")?.context("the audit cannot be made")
