@@ -21,7 +21,7 @@ pub(crate) struct DatasetArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// The password of all imported customers
-    #[arg(long, default_value = PASSWORD, env = "SHOP_CUSTOMER_PASSWORD")]
+    #[arg(long, default_value = PASSWORD, env = "SHOP_CUSTOMER_PASSWORD", hide_env_values = true)]
     pub(crate) password: String,
 }
 
