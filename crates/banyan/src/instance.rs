@@ -28,6 +28,7 @@ pub(crate) struct Instance {
     services: Vec<Service>,
     store: Option<Store>,
     sagas: Option<Sagas>,
+    groups: Vec<String>,
     tasks: Tasks,
 }
 
@@ -66,13 +67,16 @@ impl Instance {
                 ConsumerOptions { mode, ..consumer_options(group, topics, &process.config().limits) };
             Consumer::new(process.log(), options, env.clone()).run(handler, &tasks);
         };
+        let mut groups = Vec::new();
         if !topics.is_empty() {
             consume(def.name(), &topics, Mode::PerKey, Arc::new(Dispatch(subscribers)));
+            groups.push(def.name().to_owned());
         }
         for GroupHandler { group, topic, mode, handler } in consumers {
             consume(&group, &[topic], mode, handler);
+            groups.push(group);
         }
-        Ok(Self { name: def.name(), services, store, sagas, tasks })
+        Ok(Self { name: def.name(), services, store, sagas, groups, tasks })
     }
 
     pub(crate) fn services(&self) -> &[Service] {
@@ -81,6 +85,10 @@ impl Instance {
 
     pub(crate) fn sagas(&self) -> Option<&Sagas> {
         self.sagas.as_ref()
+    }
+
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
     }
 
     pub(crate) fn store(&self) -> Option<&Store> {

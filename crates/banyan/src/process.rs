@@ -146,6 +146,16 @@ impl Process {
         self.each(|instance| instance.store().map(|store| store.commits())).await
     }
 
+    /// Returns how many events of the services that run here are not in the event log yet.
+    pub async fn unsent(&self) -> BTreeMap<&'static str, u64> {
+        self.each(|instance| instance.store().map(|store| store.outbox().len())).await
+    }
+
+    /// Returns the consumer groups that the services that run here belong to.
+    pub async fn groups(&self) -> BTreeMap<&'static str, Vec<String>> {
+        self.each(|instance| Some(instance.groups().to_vec())).await
+    }
+
     async fn each<T>(&self, read: impl Fn(&Instance) -> Option<T>) -> BTreeMap<&'static str, T> {
         let mut found = BTreeMap::new();
         for (name, slot) in &self.0.instances {
