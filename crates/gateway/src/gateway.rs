@@ -63,16 +63,16 @@ impl Gateway {
         if let Some(router) = options.router {
             builder = builder.merge(router);
         }
-        let server = builder.edge(gate).bind().await?;
         for (contract, access) in contracts {
             let described = system.descriptors().iter().find_map(|d| {
-                let exposed = server.expose(contract, *d, directory.channel(contract), access);
+                let exposed = builder.expose(contract, *d, directory.channel(contract), access);
                 exposed.ok()
             });
             described.ok_or_else(|| {
                 Error::invalid("contracts", format!("the system's descriptors do not describe {contract}"))
             })?;
         }
+        let server = builder.edge(gate).bind().await?;
         Ok(Self { server, tasks })
     }
 

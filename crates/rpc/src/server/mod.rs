@@ -50,6 +50,7 @@ pub struct ServerBuilder {
     options: ServerOptions,
     router: Option<Router>,
     edge: Option<Arc<dyn Edge>>,
+    tables: Tables,
 }
 
 /// What every connection of a server shares.
@@ -65,7 +66,7 @@ pub(crate) struct Inner {
 
 impl Server {
     pub fn builder(env: &Env, options: ServerOptions) -> ServerBuilder {
-        ServerBuilder { env: env.clone(), options, router: None, edge: None }
+        ServerBuilder { env: env.clone(), options, router: None, edge: None, tables: Tables::new() }
     }
 
     /// Serves `service` from now on, in the place of one with the same name.
@@ -88,10 +89,7 @@ impl Server {
         channel: Channel,
         access: Access,
     ) -> Result<()> {
-        let descriptors = descriptors.into();
-        let methods = contract::methods(&descriptors, name)?;
-        let mount = Mount { access, ..Mount::new(methods, descriptors, Backend::Channel(channel)) };
-        self.inner.tables.add(name, mount);
+        self.inner.tables.add(name, exposed(name, descriptors.into(), channel, access)?);
         Ok(())
     }
 
@@ -143,6 +141,22 @@ impl ServerBuilder {
         self
     }
 
+    /// Passes calls to the contract service `name` on to `channel`, as [`Server::expose`] does, from the first request
+    /// on: nobody is told that there is no such route.
+    ///
+    /// # Errors
+    /// Those of [`Server::expose`].
+    pub fn expose(
+        &mut self,
+        name: &str,
+        descriptors: impl Into<Bytes>,
+        channel: Channel,
+        access: Access,
+    ) -> Result<()> {
+        self.tables.add(name, exposed(name, descriptors.into(), channel, access)?);
+        Ok(())
+    }
+
     /// Listens on 127.0.0.1 and begins to serve.
     ///
     /// # Errors
@@ -157,7 +171,7 @@ impl ServerBuilder {
         let (listener, address) = listening.await.map_err(|error: std::io::Error| {
             Error::unavailable(format!("cannot listen on 127.0.0.1:{port}: {error}")).with_source(error)
         })?;
-        let tables = Arc::new(Tables::new());
+        let tables = Arc::new(self.tables);
         let builtin = health::service(&tables).into_iter().chain(reflection::services(&tables));
         let builtin = builtin.map(|service| (service.name(), service)).collect();
         let inner = Inner {
@@ -175,4 +189,10 @@ impl ServerBuilder {
         server.tasks.spawn("rpc accept", accepting);
         Ok(server)
     }
+}
+
+/// Describes a contract service that lives behind `channel`.
+fn exposed(name: &str, descriptors: Bytes, channel: Channel, access: Access) -> Result<Mount> {
+    let methods = contract::methods(&descriptors, name)?;
+    Ok(Mount { access, ..Mount::new(methods, descriptors, Backend::Channel(channel)) })
 }
