@@ -7,12 +7,16 @@ use banyan_event_log::{
     Delivery, EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, StartAt, Subscription, SubscriptionSpec,
     TopicConfig, TopicInfo,
 };
+use prost::Message;
 use std::time::Duration;
 
 /// How long one call waits for records before it asks again.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long a call to the log may take, that wait included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Events that travel in one request, in bytes; a single event may be larger.
+const PUBLISH_BYTES_MAX: usize = 1 << 20;
 
 /// An [`EventLog`] that another process of the system hosts.
 #[derive(Clone)]
@@ -44,9 +48,12 @@ impl RemoteLog {
 impl EventLog for RemoteLog {
     fn publish(&self, events: Vec<Envelope>) -> BoxFuture<'_, Result<Vec<Position>>> {
         Box::pin(async move {
-            let events = events.into_iter().map(Into::into).collect();
-            let answer = self.client.publish(&self.context(), api::PublishRequest { events }).await?;
-            Ok(answer.positions.into_iter().map(Into::into).collect())
+            let mut positions = Vec::with_capacity(events.len());
+            for events in in_requests(events) {
+                let answer = self.client.publish(&self.context(), api::PublishRequest { events }).await?;
+                positions.extend(answer.positions.into_iter().map(Position::from));
+            }
+            Ok(positions)
         })
     }
 
@@ -128,6 +135,24 @@ impl EventLog for RemoteLog {
             self.client.seek(&self.context(), request).await.map(drop)
         })
     }
+}
+
+/// Splits events, in their order, into what one request may carry.
+fn in_requests(events: Vec<Envelope>) -> Vec<Vec<api::Event>> {
+    let mut requests: Vec<Vec<api::Event>> = Vec::new();
+    let mut bytes = 0;
+    for event in events.into_iter().map(api::Event::from) {
+        let length = event.encoded_len();
+        match requests.last_mut() {
+            Some(request) if bytes + length <= PUBLISH_BYTES_MAX => request.push(event),
+            _ => {
+                requests.push(vec![event]);
+                bytes = 0;
+            }
+        }
+        bytes += length;
+    }
+    requests
 }
 
 struct RemoteSubscription {

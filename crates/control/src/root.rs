@@ -16,6 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Largest message of the contracts between processes, in bytes: a batch of the event log with room to spare.
+const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
 /// A running root process.
 pub struct Root {
     process: Process,
@@ -124,9 +127,10 @@ pub(crate) fn directory(env: &Env, config: &Config, peer_secret: &str) -> Result
 /// Serves the processes of the system, and nobody else, on a free port.
 pub(crate) async fn internal_server(env: &Env, peer_secret: &str) -> Result<Server> {
     let peer_secret = Some(PeerSecret::new(peer_secret)?);
-    Server::builder(env, ServerOptions { peer_secret, internal: true, ..ServerOptions::default() })
-        .bind()
-        .await
+    let message_bytes_max = MESSAGE_BYTES_MAX;
+    let options =
+        ServerOptions { peer_secret, internal: true, message_bytes_max, ..ServerOptions::default() };
+    Server::builder(env, options).bind().await
 }
 
 /// Makes the client of a contract that one certain process serves, at `address` (`host:port`). It suffers no injected
@@ -139,8 +143,11 @@ pub fn client_at<C: Client>(env: &Env, peer_secret: &str, address: &str) -> Resu
 }
 
 pub(crate) fn client_of<C: Client>(env: &Env, peer_secret: &str, target: Target) -> Result<C> {
-    let options =
-        DirectoryOptions { peer_secret: Some(PeerSecret::new(peer_secret)?), ..DirectoryOptions::default() };
+    let options = DirectoryOptions {
+        peer_secret: Some(PeerSecret::new(peer_secret)?),
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        ..DirectoryOptions::default()
+    };
     let directory = Directory::with_options(env, options);
     directory.set(C::SERVICE, target);
     Ok(directory.client())
