@@ -1,15 +1,18 @@
 //! Passwords: hashed slowly on purpose, on threads of their own, never more at once than the machine bears.
 
 use crate::Secret;
-use argon2::password_hash::{self, Output, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{self, Output, PasswordHash, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use banyan_core::{Context, Error, Result};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Octets of random salt, as RFC 9106, section 3.1 recommends.
 const SALT_BYTES: usize = 16;
+/// The longest salt that a PHC string has.
+const SALT_OCTETS_MAX: usize = 48;
 
 /// The cost of a hash, and how many are made at once. As configuration, every field may be left out.
 ///
@@ -41,7 +44,10 @@ impl Default for PasswordOptions {
 /// A hash is kept as a PHC string, which carries its salt and cost: hashes made with other options verify too.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    argon2: Argon2<'static>,
+    params: Params,
+    /// The memory of hashes made before, at most one for each that may be made at once. Given back to the allocator, it
+    /// would stay with whatever thread made the hash, many times over.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
     /// A hash of no password at the configured cost.
     dummy: Arc<str>,
     /// Callers inside: those that compute and those that wait.
@@ -64,10 +70,10 @@ impl Passwords {
         if options.waiting_max > 1_000_000 {
             return Err(Error::invalid("waiting_max", "must be at most 1000000"));
         }
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         Ok(Self {
-            dummy: dummy_hash(argon2.params())?.into(),
-            argon2,
+            dummy: dummy_hash(&params)?.into(),
+            params,
+            memory: Arc::default(),
             admitted: Arc::new(Semaphore::new(options.concurrent_max + options.waiting_max)),
             computing: Arc::new(Semaphore::new(options.concurrent_max)),
         })
@@ -79,13 +85,12 @@ impl Passwords {
     /// [`banyan_core::Code::ResourceExhausted`] when too many callers wait, [`banyan_core::Code::DeadlineExceeded`]
     /// when the turn did not come in time.
     pub async fn hash(&self, cx: &Context, password: Secret<String>) -> Result<String> {
-        let argon2 = self.argon2.clone();
-        self.compute(cx, move || {
+        let params = self.params.clone();
+        self.compute(cx, move |memory| {
             let mut salt = [0; SALT_BYTES];
             aws_lc_rs::rand::fill(&mut salt).map_err(Error::internal)?;
-            let salt = SaltString::encode_b64(&salt).map_err(fault)?;
-            let hash = argon2.hash_password(password.expose().as_bytes(), &salt).map_err(fault)?;
-            Ok(hash.to_string())
+            let output = argon2id(&params, memory, &password, &salt)?;
+            phc_string(&params, &salt, output)
         })
         .await
     }
@@ -95,16 +100,23 @@ impl Passwords {
     /// # Errors
     /// Those of [`Passwords::hash`], and [`banyan_core::Code::DataLoss`] if `hash` is not a PHC string.
     pub async fn verify(&self, cx: &Context, password: Secret<String>, hash: &str) -> Result<bool> {
-        let (argon2, hash) = (self.argon2.clone(), hash.to_owned());
-        self.compute(cx, move || {
-            let hash = PasswordHash::new(&hash).map_err(|error| {
+        let hash = hash.to_owned();
+        self.compute(cx, move |memory| {
+            let damaged = |error: password_hash::Error| {
                 Error::data_loss("a stored password hash is damaged").with_source(error.to_string())
-            })?;
-            match argon2.verify_password(password.expose().as_bytes(), &hash) {
-                Ok(()) => Ok(true),
-                Err(password_hash::Error::Password) => Ok(false),
-                Err(error) => Err(fault(error)),
+            };
+            let hash = PasswordHash::new(&hash).map_err(damaged)?;
+            let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else {
+                return Err(damaged(password_hash::Error::PhcStringField));
+            };
+            if hash.algorithm != Algorithm::Argon2id.ident() || hash.version != Some(Version::V0x13.into()) {
+                return Err(damaged(password_hash::Error::Algorithm));
             }
+            let mut octets = [0; SALT_OCTETS_MAX];
+            let salt = salt.decode_b64(&mut octets).map_err(damaged)?;
+            let params = Params::try_from(&hash).map_err(damaged)?;
+            // Outputs compare in constant time.
+            Ok(argon2id(&params, memory, &password, salt)? == expected)
         })
         .await
     }
@@ -121,17 +133,21 @@ impl Passwords {
     async fn compute<T: Send + 'static>(
         &self,
         cx: &Context,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let admitted = self.admitted.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| Error::overloaded("too many logins and registrations wait"))?;
         cx.within(async {
             let computing = self.computing.clone().acquire_owned().await;
             let computing = computing.expect("the semaphore is never closed");
+            let kept = self.memory.clone();
             // The permits travel with the work: it runs to its end also when the caller is gone.
             let done = tokio::task::spawn_blocking(move || {
                 let _permits = (admitted, computing);
-                work()
+                let mut memory = kept.lock().pop().unwrap_or_default();
+                let outcome = work(&mut memory);
+                kept.lock().push(memory);
+                outcome
             });
             done.await.map_err(Error::internal)?
         })
@@ -139,18 +155,40 @@ impl Passwords {
     }
 }
 
+/// Computes argon2id in `memory`, which is grown as needed.
+fn argon2id(
+    params: &Params,
+    memory: &mut Vec<Block>,
+    password: &Secret<String>,
+    salt: &[u8],
+) -> Result<Output> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    memory.resize_with(memory.len().max(params.block_count()), Block::default);
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    let blocks = &mut memory[..params.block_count()];
+    argon2
+        .hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut output, blocks)
+        .map_err(|error| Error::internal(error.to_string()))?;
+    Output::new(&output).map_err(fault)
+}
+
 /// Makes a PHC string of the cost `params` that no password leads to: its output is random.
 fn dummy_hash(params: &Params) -> Result<String> {
     let mut random = [0; SALT_BYTES + Params::DEFAULT_OUTPUT_LEN];
     aws_lc_rs::rand::fill(&mut random).map_err(Error::internal)?;
     let (salt, output) = random.split_at(SALT_BYTES);
+    phc_string(params, salt, Output::new(output).map_err(fault)?)
+}
+
+/// Writes a hash with its salt and cost.
+fn phc_string(params: &Params, salt: &[u8], output: Output) -> Result<String> {
     let salt = SaltString::encode_b64(salt).map_err(fault)?;
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
         params: params.try_into().map_err(fault)?,
         salt: Some(salt.as_salt()),
-        hash: Some(Output::new(output).map_err(fault)?),
+        hash: Some(output),
     };
     Ok(hash.to_string())
 }
