@@ -51,6 +51,8 @@ const FLOORS: &[(&str, Floor)] = &[
     ("shop-dataset", Floor::Outside),
     ("shop-auditor", Floor::Outside),
     ("shop", Floor::Program),
+    ("example-axum-router", Floor::Program),
+    ("example-tonic-greeter", Floor::Program),
     ("xtask", Floor::Program),
     ("banyan-bench", Floor::Program),
 ];
