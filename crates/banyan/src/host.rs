@@ -7,12 +7,15 @@ use banyan_event_log::request_reply::{Replier, Requester, RequesterOptions, repl
 use banyan_event_log::{Delivery, Handler, Mode};
 use banyan_rpc::{Client, Service};
 use banyan_saga::{SagaOptions, Sagas};
-use banyan_store::{Migration, Store, StoreOptions};
+use banyan_store::{Migration, STORE_IN_USE, Store, StoreOptions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a starting service waits for its store to be let go of, and how often it looks.
+const STORE_WAIT: Duration = Duration::from_secs(5);
+const STORE_POLL: Duration = Duration::from_millis(20);
 /// How often sagas started by other processes are looked for.
 const SAGA_POLL_SHARED: Duration = Duration::from_millis(50);
 
@@ -103,7 +106,7 @@ impl Host {
         let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
         let shared = self.0.config.is_replicated(self.0.name);
         let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, path, self.0.env.clone()) };
-        let store = Store::open(options).await?;
+        let store = open_released(options).await?;
         // From here on the instance owns the store and closes it, also when the wiring fails further on.
         if self.0.declared.lock().store.replace(store.clone()).is_some() {
             return Err(Error::internal(format!("service {} opened its store twice", self.0.name)));
@@ -203,6 +206,20 @@ impl Host {
 
     pub(crate) fn take_declared(&self) -> Declared {
         std::mem::take(&mut *self.0.declared.lock())
+    }
+}
+
+/// Opens a store, and waits a while for another process that is about to let go of it: one that was killed or whose root
+/// was, or that hands the service over.
+async fn open_released(options: StoreOptions) -> Result<Store> {
+    let deadline = options.env.clock.now() + STORE_WAIT;
+    loop {
+        match Store::open(options.clone()).await {
+            Err(error) if error.is(STORE_IN_USE) && options.env.clock.now() < deadline => {
+                tokio::time::sleep(STORE_POLL).await;
+            }
+            other => return other,
+        }
     }
 }
 
