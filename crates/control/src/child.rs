@@ -1,7 +1,7 @@
 //! A child process: it learns from its root who it is, offers itself, and ends with its root.
 
 use crate::contract as api;
-use crate::links::RootLink;
+use crate::links::{Parting, RootLink};
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::remote_log::RemoteLog;
 use crate::root;
@@ -39,7 +39,11 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     server.add(api::process_service(Arc::new(ProcessApi(agent))));
 
     register(&control, &env, &bootstrap.process, server.address().to_string()).await?;
-    link.closed().await;
+    if link.closed().await == Parting::Orphaned {
+        // Nobody is left to work for, and a new root may wait for the stores: end as if killed with the old one.
+        tracing::warn!(process = bootstrap.process, "the root process has died; this one ends at once");
+        return Ok(());
+    }
     let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
     log.close(limit).await;

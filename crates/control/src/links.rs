@@ -28,6 +28,23 @@ impl Bootstrap {
     }
 }
 
+/// Tells a child to drain and end. A child whose input closes without this has lost its root.
+pub(crate) async fn dismiss(link: Option<ChildStdin>) {
+    if let Some(mut link) = link {
+        // A child that has died already needs no telling.
+        let _ = link.write_all(b"\n").await;
+    }
+}
+
+/// How a child's hold on its root ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// The root has let go of the child, which is to drain.
+    Dismissed,
+    /// The root has died.
+    Orphaned,
+}
+
 /// A child's hold on its root: when the root ends, however it ends, the operating system closes this input.
 pub(crate) struct RootLink(BufReader<tokio::io::Stdin>);
 
@@ -46,9 +63,11 @@ impl RootLink {
         Ok((bootstrap, Self(input)))
     }
 
-    /// Waits until the root has ended or has let go of this child.
-    pub(crate) async fn closed(mut self) {
-        let mut buffer = [0u8; 64];
-        while matches!(self.0.read(&mut buffer).await, Ok(n) if n > 0) {}
+    /// Waits until the root has died or has let go of this child.
+    pub(crate) async fn closed(mut self) -> Parting {
+        match self.0.read(&mut [0u8; 1]).await {
+            Ok(n) if n > 0 => Parting::Dismissed,
+            _ => Parting::Orphaned,
+        }
     }
 }

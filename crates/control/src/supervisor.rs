@@ -1,13 +1,13 @@
 //! The root's view of its system: child processes started, watched and started anew; services placed and moved.
 
 use crate::contract as api;
-use crate::links::Bootstrap;
+use crate::links::{Bootstrap, dismiss};
 use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::root::{client_at, client_of};
 use banyan::rpc::Target;
 use banyan::{Config, ROOT_PROCESS, System};
-use banyan_core::{Backoff, Context, Env, Error, Identity, Reason, Result, Tasks};
+use banyan_core::{Backoff, Context, Env, Error, Identity, Reason, Result, Retry, Tasks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -25,6 +25,13 @@ const START_MAX: Duration = Duration::from_secs(20);
 const PUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// A child that lived so long before it died is started anew without delay.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// How long to wait before a child that dies young, or a service that does not start, is started again.
+const AGAIN: Backoff = Backoff {
+    initial: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+    multiplier: 2.0,
+    attempts_max: u32::MAX,
+};
 
 /// What the supervisor is made of.
 pub(crate) struct Parts {
@@ -64,6 +71,8 @@ struct ProcessState {
     address: String,
     client: Option<api::ProcessServiceClient>,
     registered: Arc<Notify>,
+    /// Why not all of its services serve.
+    failure: Option<Error>,
     restarts: u32,
     /// Dropping it tells the child to drain and end.
     link: Option<ChildStdin>,
@@ -77,6 +86,7 @@ impl ProcessState {
             address: String::new(),
             client: None,
             registered: Arc::new(Notify::new()),
+            failure: None,
             restarts: 0,
             link: None,
             retired: false,
@@ -144,7 +154,7 @@ impl Supervisor {
         let mut state = self.state.lock().await;
         for process in state.processes.values_mut() {
             process.retired = true;
-            process.link = None;
+            dismiss(process.link.take()).await;
         }
     }
 
@@ -163,17 +173,32 @@ impl Supervisor {
         }
         self.changed();
         let this = Arc::clone(self);
-        let name = req.process.clone();
+        let (name, pid) = (req.process.clone(), req.pid);
         self.parts.tasks.spawn("start services", async move {
-            match this.start_services(&name).await {
-                Ok(()) => {}
-                Err(error) => tracing::error!(process = name, ?error, "a service did not start"),
-            }
-            if let Some(process) = this.state.lock().await.processes.get(&name) {
-                process.registered.notify_waiters();
-            }
+            this.start_services_of(&name, pid).await;
         });
         Ok(())
+    }
+
+    /// Starts the services of the child `name`, again and again until all serve or it is another process.
+    async fn start_services_of(self: &Arc<Self>, name: &str, pid: u32) {
+        for attempt in 1.. {
+            let started = self.start_services(name).await;
+            match self.state.lock().await.processes.get_mut(name) {
+                Some(process) if process.pid == pid && process.client.is_some() => {
+                    process.failure = started.as_ref().err().cloned();
+                    process.registered.notify_waiters();
+                }
+                _ => return,
+            }
+            if started.is_ok() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN.delay(attempt, &self.parts.env.rng)) => {}
+                () = self.parts.tasks.stopping() => return,
+            }
+        }
     }
 
     /// Moves a service to another process while its callers wait.
@@ -302,6 +327,10 @@ impl Supervisor {
             {
                 return Ok(());
             }
+            let failure = self.state.lock().await.processes.get(name).and_then(|p| p.failure.clone());
+            if let Some(error) = failure.filter(|error| error.retry() == Retry::Never) {
+                return Err(error);
+            }
             if tokio::time::timeout_at(deadline, notified).await.is_err() {
                 return Err(Error::unavailable(format!(
                     "process {name} was not ready within {} s",
@@ -321,7 +350,6 @@ impl Supervisor {
 
     /// Keeps the child process `name` running until it is retired.
     async fn supervise(self: Arc<Self>, name: String) {
-        let backoff = Backoff { max: Duration::from_secs(5), attempts_max: u32::MAX, ..Backoff::default() };
         let mut quick_deaths = 0u32;
         loop {
             let began = self.parts.env.clock.now();
@@ -348,7 +376,7 @@ impl Supervisor {
             let delay = if quick_deaths <= 1 {
                 Duration::ZERO
             } else {
-                backoff.delay(quick_deaths, &self.parts.env.rng)
+                AGAIN.delay(quick_deaths, &self.parts.env.rng)
             };
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
@@ -369,6 +397,7 @@ impl Supervisor {
         }
         process.client = None;
         process.link = None;
+        process.failure = None;
         process.restarts += 1;
         tracing::warn!(
             process = name,
@@ -420,7 +449,7 @@ impl Supervisor {
         if let Some(process) = state.processes.get_mut(name) {
             process.retired = true;
             process.client = None;
-            process.link = None;
+            dismiss(process.link.take()).await;
         }
     }
 
