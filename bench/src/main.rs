@@ -55,6 +55,9 @@ enum Role {
     /// Serve the callee of `calls` until standard input ends
     #[command(hide = true)]
     Callee { contender: calls::Contender },
+    /// Call one callee of `calls` again and again, for a profiler to look at
+    #[command(hide = true)]
+    Caller { contender: calls::Contender, in_flight: usize, seconds: u64 },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,8 +104,15 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    if let Some(Role::Callee { contender }) = cli.command {
-        return runtime.block_on(calls::serve(contender));
+    match cli.command {
+        Some(Role::Callee { contender }) => return runtime.block_on(calls::serve(contender)),
+        Some(Role::Caller { contender, in_flight, seconds }) => {
+            let turn = std::time::Duration::from_secs(seconds);
+            let rate = runtime.block_on(calls::profile(contender, in_flight, turn))?;
+            println!("{} calls/s", stats::figure(rate));
+            return Ok(());
+        }
+        None => {}
     }
     let settings = Settings::new(cli.quick, cli.shop, cli.data)?;
     let chosen = match cli.names.as_slice() {

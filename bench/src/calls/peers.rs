@@ -12,30 +12,34 @@ use tonic::body::Body;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-/// Who calls.
+/// Who calls whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
     Banyan,
     Tonic,
     TonicTwice,
+    /// Our client and a bare server.
+    OurClient,
+    /// A bare client and our server.
+    OurServer,
 }
 
 impl Contender {
-    pub(super) const ALL: [Contender; 3] = [Contender::Banyan, Contender::Tonic, Contender::TonicTwice];
+    pub(super) const ALL: [Contender; 5] = [
+        Contender::Banyan,
+        Contender::Tonic,
+        Contender::TonicTwice,
+        Contender::OurClient,
+        Contender::OurServer,
+    ];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Contender::Banyan => "Banyan",
             Contender::Tonic => "bare tonic",
             Contender::TonicTwice => "bare tonic, two connections",
-        }
-    }
-
-    /// Returns the argument that starts the callee.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Contender::Banyan => "banyan",
-            Contender::Tonic | Contender::TonicTwice => "tonic",
+            Contender::OurClient => "Banyan's client, bare server",
+            Contender::OurServer => "bare client, Banyan's server",
         }
     }
 }
@@ -51,8 +55,8 @@ pub(crate) async fn serve(contender: Contender) -> Result<()> {
     let mut rest = Vec::new();
     match contender {
         Contender::Banyan => {
-            let options =
-                ServerOptions { peer_secret: Some(secret()?), internal: true, ..ServerOptions::default() };
+            // Not internal, so that a bare client is served too; the peer secret is checked all the same.
+            let options = ServerOptions { peer_secret: Some(secret()?), ..ServerOptions::default() };
             let server = Server::builder(&Env::default(), options).bind().await?;
             let service = Service::builder(SERVICE, descriptors()?)
                 .unary(&ECHO, |_: Context, parcel: Parcel| async move { Ok(parcel) })
@@ -61,7 +65,7 @@ pub(crate) async fn serve(contender: Contender) -> Result<()> {
             println!("{}", server.address());
             input.read_to_end(&mut rest).await?;
         }
-        Contender::Tonic | Contender::TonicTwice => {
+        _ => {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
             println!("{}", listener.local_addr()?);
             let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tonic::client::Grpc;
 use tonic_prost::ProstCodec;
 
@@ -19,32 +20,81 @@ pub(super) type Round = Vec<Done>;
 
 /// Measures all contenders, in turns.
 pub(super) async fn measure(settings: &Settings, in_flight: usize) -> Result<Vec<Round>> {
-    let (ours, bare) = (Callee::start(Contender::Banyan)?, Callee::start(Contender::Tonic)?);
-    let env = Env::default();
-    let options = DirectoryOptions { peer_secret: Some(secret()?), ..DirectoryOptions::default() };
-    let directory = Directory::with_options(&env, options);
-    directory.set(SERVICE, Target::Remote(vec![Endpoint::new(&ours.address)?]));
-    let connect = || tonic::transport::Endpoint::from_shared(format!("http://{}", bare.address));
-    let once = connect()?.connect().await?;
-    let twice = [connect()?.connect().await?, connect()?.connect().await?];
-    let cx = Context::new(&env, Identity::user("01938c2e-0b1d-7f3a-8e44-d2c9b6a7f015", &[]));
+    let line = Line::open().await?;
     let mut rounds = Vec::new();
     // The first round warms up.
     for _ in 0..=settings.rounds {
         let mut round = Round::new();
         for contender in Contender::ALL {
-            let callers = (0..in_flight).map(|n| match contender {
-                Contender::Banyan => Client::Banyan(directory.channel(SERVICE), cx.clone(), parcel()),
-                Contender::Tonic => Client::Tonic(Grpc::new(once.clone()), parcel()),
-                Contender::TonicTwice => Client::Tonic(Grpc::new(twice[n % 2].clone()), parcel()),
-            });
-            round.push(closed_loop(callers, settings.turn).await.with_context(|| contender.title())?);
+            let done = closed_loop(line.clients(contender, in_flight), settings.turn).await;
+            round.push(done.with_context(|| contender.title())?);
         }
         rounds.push(round);
     }
     rounds.remove(0);
-    directory.close();
     Ok(rounds)
+}
+
+/// Lets one contender call for the length of a turn; returns the calls of a second.
+pub(crate) async fn profile(contender: Contender, in_flight: usize, turn: Duration) -> Result<f64> {
+    let line = Line::open().await?;
+    Ok(closed_loop(line.clients(contender, in_flight), turn).await?.rate())
+}
+
+/// Both callees, and the ways to them.
+struct Line {
+    /// To our server, and to the bare one.
+    directories: [Directory; 2],
+    cx: Context,
+    /// To the bare server, twice, and to ours.
+    connections: [tonic::transport::Channel; 3],
+    _callees: [Callee; 2],
+}
+
+impl Line {
+    async fn open() -> Result<Self> {
+        let (ours, bare) = (Callee::start("banyan")?, Callee::start("tonic")?);
+        let env = Env::default();
+        let directory = |callee: &Callee| -> Result<Directory> {
+            let options = DirectoryOptions { peer_secret: Some(secret()?), ..DirectoryOptions::default() };
+            let directory = Directory::with_options(&env, options);
+            directory.set(SERVICE, Target::Remote(vec![Endpoint::new(&callee.address)?]));
+            Ok(directory)
+        };
+        let connect =
+            |callee: &Callee| tonic::transport::Endpoint::from_shared(format!("http://{}", callee.address));
+        Ok(Self {
+            directories: [directory(&ours)?, directory(&bare)?],
+            cx: Context::new(&env, Identity::user("01938c2e-0b1d-7f3a-8e44-d2c9b6a7f015", &[])),
+            connections: [
+                connect(&bare)?.connect().await?,
+                connect(&bare)?.connect().await?,
+                connect(&ours)?.connect().await?,
+            ],
+            _callees: [ours, bare],
+        })
+    }
+
+    fn clients(&self, contender: Contender, in_flight: usize) -> Vec<Client> {
+        let ours =
+            |to: usize| Client::Banyan(self.directories[to].channel(SERVICE), self.cx.clone(), parcel());
+        let bare =
+            |connection: usize| Client::Tonic(Grpc::new(self.connections[connection].clone()), parcel());
+        let client = |n: usize| match contender {
+            Contender::Banyan => ours(0),
+            Contender::OurClient => ours(1),
+            Contender::Tonic => bare(0),
+            Contender::TonicTwice => bare(n % 2),
+            Contender::OurServer => bare(2),
+        };
+        (0..in_flight).map(client).collect()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.directories.iter().for_each(Directory::close);
+    }
 }
 
 enum Client {
@@ -78,9 +128,9 @@ struct Callee {
 }
 
 impl Callee {
-    fn start(contender: Contender) -> Result<Self> {
+    fn start(server: &str) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["callee", contender.name()])
+            .args(["callee", server])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
