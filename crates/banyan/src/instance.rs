@@ -4,13 +4,14 @@ use crate::config::Limits;
 use crate::host::{Declared, Dispatch, GroupHandler, Timer};
 use crate::relay::Relay;
 use crate::{Host, Process, ServiceDef};
-use banyan_core::{Backoff, Context, Env, Identity, Result, Tasks};
+use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Tasks};
 use banyan_event_log::{Consumer, ConsumerOptions, Mode};
 use banyan_rpc::Service;
 use banyan_saga::Sagas;
 use banyan_store::Store;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 /// How often the outbox is looked at even if nothing announced a change.
@@ -29,19 +30,26 @@ pub(crate) struct Instance {
     store: Option<Store>,
     sagas: Option<Sagas>,
     groups: Vec<String>,
-    tasks: Tasks,
+    /// What the service does unasked: consumers, sagas, timers, the relay.
+    work: Tasks,
+    /// What its calls in flight need until they end.
+    support: Tasks,
 }
 
 impl Instance {
     /// Wires the service and starts everything it declared. Its handlers are not reachable yet.
     pub(crate) async fn start(process: &Process, def: &ServiceDef) -> Result<Self> {
-        let tasks = Tasks::new();
-        let host = Host::new(def.name(), process, &tasks);
-        let wired = def.start(host.clone()).await;
+        let (work, support) = (Tasks::new(), Tasks::new());
+        let host = Host::new(def.name(), process, &support);
+        let wired = tokio::select! {
+            biased;
+            () = process.ending() => Err(Error::unavailable("the process ends")),
+            wired = def.start(host.clone()) => wired,
+        };
         let Declared { store, sagas, services, subscribers, topics, consumers, timers } =
             host.take_declared();
         if let Err(error) = wired {
-            tasks.stop();
+            support.stop();
             if let Some(store) = store {
                 store.close().await?;
             }
@@ -57,15 +65,15 @@ impl Instance {
         };
         match &store {
             Some(store) if process.config().is_replicated(def.name()) => {
-                let lead = lead(store.clone(), solo, tasks.clone());
-                tasks.spawn("lead", lead);
+                let lead = lead(store.clone(), solo, work.clone());
+                work.spawn("lead", lead);
             }
-            _ => solo.start(&tasks, RELAY_POLL),
+            _ => solo.start(&work, RELAY_POLL),
         }
         let consume = |group: &str, topics: &[&'static str], mode, handler| {
             let options =
                 ConsumerOptions { mode, ..consumer_options(group, topics, &process.config().limits) };
-            Consumer::new(process.log(), options, env.clone()).run(handler, &tasks);
+            Consumer::new(process.log(), options, env.clone()).run(handler, &work);
         };
         let mut groups = Vec::new();
         if !topics.is_empty() {
@@ -76,7 +84,11 @@ impl Instance {
             consume(&group, &[topic], mode, handler);
             groups.push(group);
         }
-        Ok(Self { name: def.name(), services, store, sagas, groups, tasks })
+        Ok(Self { name: def.name(), services, store, sagas, groups, work, support })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(crate) fn services(&self) -> &[Service] {
@@ -95,23 +107,28 @@ impl Instance {
         self.store.as_ref()
     }
 
-    /// Stops: new calls are refused as "moving" (their channels wait), running ones end, background work stops, and
-    /// the store is closed so that another process may open it. What is cut off after `limit` is safe to be cut off.
+    /// Stops what the service does unasked; it still answers calls. What is cut off after `limit` is safe to be cut off.
+    pub(crate) async fn rest(&self, limit: Duration) {
+        if let Err(unfinished) = self.work.drain(limit).await {
+            let tasks = unfinished.0;
+            tracing::warn!(service = self.name, tasks, "background work outlasted the drain limit");
+        }
+    }
+
+    /// Stops: the service rests, new calls are refused as "moving" (their channels wait), running ones end, and the
+    /// store is closed so that another process may open it. It rests first, because its own work may call it, on
+    /// ways through other services too; the pause for its callers is shorter for it.
     pub(crate) async fn stop(self, limit: Duration) -> Result<()> {
-        let close = async {
-            for service in &self.services {
-                service.close().await;
-            }
-        };
-        if tokio::time::timeout(limit, close).await.is_err() {
+        self.rest(limit).await;
+        let mut closing = JoinSet::new();
+        for service in self.services {
+            closing.spawn(async move { service.close().await });
+        }
+        if tokio::time::timeout(limit, closing.join_all()).await.is_err() {
             tracing::warn!(service = self.name, "calls were still running when the drain limit was over");
         }
-        if let Err(unfinished) = self.tasks.drain(limit).await {
-            tracing::warn!(
-                service = self.name,
-                tasks = unfinished.0,
-                "background work outlasted the drain limit"
-            );
+        if self.support.drain(limit).await.is_err() {
+            tracing::warn!(service = self.name, "what calls in flight needed outlasted the drain limit");
         }
         match &self.store {
             Some(store) => store.close().await,
@@ -174,6 +191,8 @@ fn consumer_options(group: &str, topics: &[&'static str], limits: &Limits) -> Co
     let mut options = ConsumerOptions::new(group, topics.iter().copied());
     options.in_flight_max = limits.deliveries_in_flight_max;
     options.backoff = Backoff { attempts_max: limits.delivery_attempts_max, ..Backoff::default() };
+    // Sooner than the drain limit, so that what was done is still committed.
+    options.stop_timeout = Duration::from_millis(limits.drain_ms_max / 4 * 3);
     options
 }
 

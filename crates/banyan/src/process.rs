@@ -3,14 +3,15 @@
 use crate::config::Config;
 use crate::instance::Instance;
 use crate::{ServiceDef, System};
-use banyan_core::{Env, Error, Reason, Result};
+use banyan_core::{Env, Error, Reason, Result, Tasks};
 use banyan_event_log::EventLog;
 use banyan_rpc::{Directory, Service, Target};
 use banyan_saga::Sagas;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinSet;
 
 const NOT_RUNNING: Reason = Reason::new("SERVICE_NOT_RUNNING");
 /// A service serves other contracts than its definition announces.
@@ -26,6 +27,8 @@ struct Inner {
     instances: BTreeMap<&'static str, Mutex<Option<Instance>>>,
     /// The contract services that are served here.
     served: parking_lot::Mutex<BTreeSet<String>>,
+    /// The starts and stops that are under way; stops when the process ends.
+    changes: Tasks,
 }
 
 /// What a [`Process`] is made of.
@@ -41,7 +44,8 @@ pub struct ProcessParts {
 impl Process {
     pub fn new(parts: ProcessParts) -> Self {
         let instances = parts.system.services().iter().map(|s| (s.name(), Mutex::default())).collect();
-        Self(Arc::new(Inner { parts, instances, served: parking_lot::Mutex::default() }))
+        let served = parking_lot::Mutex::default();
+        Self(Arc::new(Inner { parts, instances, served, changes: Tasks::new() }))
     }
 
     pub fn system(&self) -> &System {
@@ -65,12 +69,18 @@ impl Process {
     }
 
     /// Starts the service `name` here and returns its handlers; does nothing if it runs already. When it returns, calls from this
-    /// process reach it directly.
+    /// process reach it directly. Safe to drop: a start that has begun goes on.
     ///
     /// # Errors
-    /// If the system has no such service, the service cannot start (its store is open elsewhere, a setting is wrong), or it
-    /// serves other contracts than its definition announces.
+    /// If the system has no such service, the service cannot start (its store is open elsewhere, a setting is wrong), it
+    /// serves other contracts than its definition announces, or the process ends.
     pub async fn start(&self, name: &str) -> Result<Vec<Service>> {
+        let name = self.find(name)?.0.name();
+        let process = self.clone();
+        self.change(async move { process.start_now(name).await }).await
+    }
+
+    async fn start_now(&self, name: &str) -> Result<Vec<Service>> {
         let (def, slot) = self.find(name)?;
         let mut slot = slot.lock().await;
         if let Some(instance) = &*slot {
@@ -82,8 +92,9 @@ impl Process {
             instance.stop(self.drain_max()).await?;
             return Err(error);
         }
+        let mut served = self.0.served.lock();
         for service in &services {
-            self.0.served.lock().insert(service.name().to_owned());
+            served.insert(service.name().to_owned());
             self.directory().set(service.name(), Target::Local(service.clone()));
         }
         *slot = Some(instance);
@@ -92,38 +103,80 @@ impl Process {
     }
 
     /// Stops the service `name`; does nothing if it does not run. When it returns, its store may be opened elsewhere. Calls
-    /// wait until the directory knows its new place.
+    /// wait until the directory knows its new place. Safe to drop: a stop that has begun goes on.
     ///
     /// # Errors
     /// If its store cannot be closed.
     pub async fn stop(&self, name: &str) -> Result<()> {
+        let name = self.find(name)?.0.name();
+        let process = self.clone();
+        self.change(async move { process.stop_now(name).await }).await
+    }
+
+    async fn stop_now(&self, name: &str) -> Result<()> {
         let (_, slot) = self.find(name)?;
         let mut slot = slot.lock().await;
         let Some(instance) = slot.take() else { return Ok(()) };
         let contracts: Vec<_> = instance.services().iter().map(|s| s.name().to_owned()).collect();
         let stopped = instance.stop(self.drain_max()).await;
+        let mut served = self.0.served.lock();
         for contract in contracts {
-            self.0.served.lock().remove(&contract);
+            served.remove(&contract);
             self.directory().set(&contract, Target::Unplaced);
         }
         tracing::info!(service = name, "service stopped");
         stopped
     }
 
-    /// Stops every service, all at once.
+    /// Runs `work` to its end, also if nobody waits for it any more: half a start or stop would keep the store.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, outcome) = oneshot::channel();
+        self.0.changes.spawn("start or stop of a service", async move { drop(sender.send(work.await)) });
+        outcome.await.unwrap_or_else(|_| Err(Error::internal("the start or stop of a service panicked")))
+    }
+
+    /// Notes where the contract service `contract` is. One that is served here stays here.
+    pub fn place(&self, contract: &str, target: Target) {
+        let served = self.0.served.lock();
+        if !served.contains(contract) {
+            self.directory().set(contract, target);
+        }
+    }
+
+    /// Stops every service, all at once; from now on none starts, and no call waits for a service that is stopped.
+    ///
+    /// First all of them rest while all still answer, so that what they do unasked (much of it calls to one another)
+    /// ends well.
     pub async fn stop_all(&self) {
-        let mut stopping = tokio::task::JoinSet::new();
-        for (name, slot) in &self.0.instances {
-            let (name, limit, instance) = (*name, self.drain_max(), slot.lock().await.take());
+        self.0.changes.stop();
+        self.directory().stop_waiting();
+        let limit = self.drain_max();
+        let mut resting = JoinSet::new();
+        for slot in self.0.instances.values() {
+            let Some(instance) = slot.lock().await.take() else { continue };
+            resting.spawn(async move {
+                instance.rest(limit).await;
+                instance
+            });
+        }
+        let mut stopping = JoinSet::new();
+        for instance in resting.join_all().await {
             stopping.spawn(async move {
-                if let Some(instance) = instance
-                    && let Err(error) = instance.stop(limit).await
-                {
+                let name = instance.name();
+                if let Err(error) = instance.stop(limit).await {
                     tracing::error!(service = name, ?error, "a service did not stop cleanly");
                 }
             });
         }
         stopping.join_all().await;
+    }
+
+    /// Waits until the process ends.
+    pub(crate) async fn ending(&self) {
+        self.0.changes.stopping().await;
     }
 
     /// Returns the names of the services that run here.

@@ -37,16 +37,13 @@ impl ProcessAgent {
         }
         *version = placement.version;
         for entry in &placement.contracts {
-            if self.process.serves(&entry.contract) {
-                continue;
-            }
             let target = match entry.addresses.as_slice() {
                 [] => Target::Unplaced,
                 addresses => {
                     Target::Remote(addresses.iter().map(|a| Endpoint::new(a)).collect::<Result<_>>()?)
                 }
             };
-            self.process.directory().set(&entry.contract, target);
+            self.process.place(&entry.contract, target);
         }
         Ok(())
     }

@@ -180,8 +180,10 @@ impl Call<'_> {
         };
         let waited = async {
             tokio::select! {
-                () = changed => Ok(()),
-                () = reopened => Ok(()),
+                biased;
+                () = self.directory.0.waiting.stopping() => Ok(false),
+                () = changed => Ok(true),
+                () = reopened => Ok(true),
             }
         };
         // A stream may have no deadline, but nothing waits for ever.
@@ -189,7 +191,11 @@ impl Call<'_> {
             Some(_) => self.cx.clone(),
             None => self.cx.with_timeout(self.directory.0.options.timeout_default),
         };
-        bounded.within(waited).await.map_err(|late| late.with_source(error))
+        match bounded.within(waited).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(error),
+            Err(late) => Err(late.with_source(error)),
+        }
     }
 }
 

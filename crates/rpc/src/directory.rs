@@ -38,6 +38,8 @@ pub(crate) struct Inner {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     peers: Mutex<HashMap<Endpoint, Weak<Peer>>>,
     tasks: Tasks,
+    /// Stops when no call may wait for a place any more.
+    pub(crate) waiting: Tasks,
 }
 
 /// The place of one contract service.
@@ -75,6 +77,7 @@ impl Directory {
             slots: Mutex::default(),
             peers: Mutex::default(),
             tasks: Tasks::new(),
+            waiting: Tasks::new(),
         }))
     }
 
@@ -106,6 +109,12 @@ impl Directory {
     /// Makes every call, local or remote, suffer these faults from now on; `None` ends it.
     pub fn set_faults(&self, faults: Option<FaultInjector>) {
         self.0.faults.store(faults.map(Arc::new));
+    }
+
+    /// Lets no call wait for a service to get a place any more, those included that wait now: they fail as
+    /// `SERVICE_MOVING` or `SERVICE_UNPLACED`. For a process that ends, where nothing gets a place again.
+    pub fn stop_waiting(&self) {
+        self.0.waiting.stop();
     }
 
     /// Closes the connections to all endpoints. Remote calls fail from now on.

@@ -15,6 +15,7 @@ in_both_placements!(
     streams_wait_while_a_service_is_closed,
     waiting_for_a_place_ends_with_the_deadline,
     a_removed_service_is_found_at_its_next_place,
+    nothing_waits_in_a_process_that_ends,
 );
 
 async fn calls_wait_while_a_service_is_closed(placement: Placement) {
@@ -49,6 +50,22 @@ async fn waiting_for_a_place_ends_with_the_deadline(placement: Placement) {
     let cx = bed.cx.with_timeout(Duration::from_millis(100));
     let error = bed.call(&cx, &DO, Probe::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
+}
+
+async fn nothing_waits_in_a_process_that_ends(placement: Placement) {
+    let bed = Bed::new(placement, echo()).await;
+    assert_eq!(bed.call(&bed.cx, &DO, probe("early", 1)).await.unwrap(), probe("early", 1));
+    bed.service.close().await;
+    let mut waiting = Box::pin(bed.call(&bed.cx, &DO, probe("waits", 1)));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    bed.directory.stop_waiting();
+    let late = bed.call(&bed.cx, &DO, probe("late", 1));
+    let (waited, late) = tokio::time::timeout(Duration::from_secs(5), futures::future::join(waiting, late))
+        .await
+        .expect("neither waits for its deadline");
+    assert!(waited.unwrap_err().is(Reason::SERVICE_MOVING) && late.unwrap_err().is(Reason::SERVICE_MOVING));
+    bed.service.reopen();
+    assert_eq!(bed.call(&bed.cx, &DO, probe("open", 1)).await.unwrap(), probe("open", 1));
 }
 
 async fn a_removed_service_is_found_at_its_next_place(placement: Placement) {
