@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// What a key begins with that tells the attempts of one call, and nothing else, from other requests.
+const CALL_KEY_PREFIX: &str = "call-";
+
 /// The context of one piece of work: deadline, identity, trace, idempotency key, environment.
 ///
 /// It is immutable and cheap to clone; the `with_…` methods return a changed copy. A deadline only ever shrinks.
@@ -64,6 +67,12 @@ impl Context {
     /// Returns the key under which a repeated request is recognised, if the caller gave one.
     pub fn idempotency_key(&self) -> Option<&str> {
         self.0.idempotency_key.as_deref()
+    }
+
+    /// Returns the idempotency key if it says that another call, too, would be the same request: not one that was made
+    /// for the attempts of a single call (see [`Context::with_call_key`]).
+    pub fn repeatable_key(&self) -> Option<&str> {
+        self.idempotency_key().filter(|key| !key.starts_with(CALL_KEY_PREFIX))
     }
 
     /// Returns the time left until the deadline; `None` without one, zero when it has passed.
@@ -126,6 +135,15 @@ impl Context {
         self.change(|f| f.idempotency_key = Some(key.into()))
     }
 
+    /// Returns a copy with an idempotency key that no other call has, so that its attempts are one request; as it is if
+    /// it has a key.
+    pub fn with_call_key(&self) -> Self {
+        match self.0.idempotency_key {
+            Some(_) => self.clone(),
+            None => self.with_idempotency_key(&format!("{CALL_KEY_PREFIX}{}", self.0.env.new_id())),
+        }
+    }
+
     /// Returns a copy without an idempotency key: what a callee's own calls start from.
     pub fn without_idempotency_key(&self) -> Self {
         if self.0.idempotency_key.is_none() {
@@ -167,6 +185,16 @@ mod tests {
         let outcome: Result<()> = cx.within(std::future::pending()).await;
         assert_eq!(outcome.unwrap_err().code(), Code::DeadlineExceeded);
         assert_eq!(cx.check().unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[test]
+    fn the_key_of_a_call_is_not_the_callers() {
+        let cx = Context::background();
+        let call = cx.with_call_key();
+        assert!(call.idempotency_key().is_some() && call.repeatable_key().is_none());
+        assert_ne!(call.idempotency_key(), cx.with_call_key().idempotency_key());
+        assert_eq!(call.with_call_key().idempotency_key(), call.idempotency_key());
+        assert_eq!(cx.with_idempotency_key("k-1").with_call_key().repeatable_key(), Some("k-1"));
     }
 
     #[test]

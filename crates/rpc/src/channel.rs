@@ -115,8 +115,8 @@ impl Channel {
         };
         let mut cx = cx.child_span();
         // A repeated attempt must be recognised also where only a key tells it from a new request.
-        if method.idempotency == Idempotency::Idempotent && cx.idempotency_key().is_none() {
-            cx = cx.with_idempotency_key(&inner.env.new_id());
+        if method.idempotency == Idempotency::Idempotent {
+            cx = cx.with_call_key();
         }
         let span = tracing::info_span!(
             "rpc.call",

@@ -18,6 +18,8 @@ impl Carts {
     /// order without the caller getting to know; what placing the order fails with, then the cart stays as it is.
     pub(crate) async fn place(&self, cx: &Context, req: CheckoutRequest) -> Result<Order> {
         let user_id = signed_in(cx)?.to_owned();
+        // The key of a single call does not tell a second click from another order.
+        let cx = &if cx.repeatable_key().is_none() { cx.without_idempotency_key() } else { cx.clone() };
         if let Some(order) = self.answered(cx, &req).await? {
             return Ok(order);
         }
