@@ -1,14 +1,11 @@
 //! The service as admins see it: in a process of its own, fed through the event log.
 
-use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog, SeekTo};
 use banyan::prelude::*;
-use banyan::rpc::Directory;
-use banyan::{Config, Process, ProcessParts, System, core::Envelope};
+use banyan_testkit::TestSystem;
 use shop_contracts::analytics::v1::*;
 use shop_contracts::orders::v1::{OrderConfirmed, OrderRefunded};
 use shop_contracts::time::timestamp;
 use shop_contracts::types::v1::{LineItem, Money};
-use tempfile::TempDir;
 
 const DAY_MS: u64 = 86_400_000;
 /// 2010-12-01T23:59:59.999Z.
@@ -16,72 +13,33 @@ const FIRST_MS: u64 = 1_291_247_999_999;
 /// The reports are asked for on 2010-12-11.
 const NOW_MS: u64 = FIRST_MS + 10 * DAY_MS;
 const SEED: u64 = 7;
-const WAIT_MAX: Duration = Duration::from_secs(20);
-/// The topics that the service reads.
-const HEARS: [&str; 1] = ["orders"];
 
 /// The running service.
 struct Fixture {
-    process: Process,
-    log: Arc<dyn EventLog>,
+    system: TestSystem,
     analytics: AnalyticsServiceClient,
-    env: Env,
-    cx: Context,
-    _folder: TempDir,
 }
 
 impl Fixture {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let config = Config { data: folder.path().to_owned(), ..Config::default() };
-        let env = Env::simulated(SEED, NOW_MS);
-        let options = EmbeddedOptions::new(folder.path().join("log"), env.clone());
-        let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(options).await.expect("the log opens"));
-        let directory = Directory::new(&env);
-        let analytics = directory.client();
-        let process = Process::new(ProcessParts {
-            system: System::new("shop").service(shop_analytics::service()),
-            config: Arc::new(config),
-            env: env.clone(),
-            directory,
-            log: log.clone(),
-        });
-        process.start("analytics").await.expect("the service starts");
-        let cx = Context::new(&env, Identity::service("orders"));
-        Self { process, log, analytics, env, cx, _folder: folder }
+        let system = TestSystem::of([shop_analytics::service()])
+            .env(Env::simulated(SEED, NOW_MS))
+            .start()
+            .await
+            .expect("the service starts");
+        Self { analytics: system.client(), system }
     }
 
     /// Publishes an event as a relay does that crashed before it could note that it had (the same envelope again), and
     /// as a mistaken publisher would (another envelope); then waits until all of it is handled.
     async fn publish<E: Event>(&self, source: &str, event: &E) {
-        let envelope = Envelope::new(&self.cx, source, event);
-        let other = Envelope::new(&self.cx, source, event);
-        self.log.publish(vec![envelope.clone(), envelope, other]).await.expect("the log takes events");
-        self.settled().await;
-    }
-
-    /// Waits until the service has handled everything that was published to it.
-    async fn settled(&self) {
-        let settled = async {
-            while !self.has_settled().await.expect("the log is open") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(WAIT_MAX, settled).await.expect("the events are handled in time");
-    }
-
-    async fn has_settled(&self) -> Result<bool> {
-        let (topics, groups) = (self.log.topics().await?, self.log.groups().await?);
-        let done = |topic: &str, partition: u32| {
-            let mut places = groups.iter().filter(|g| g.group == "analytics").flat_map(|g| &g.partitions);
-            places.find(|p| p.topic == topic && p.partition == partition).map_or(0, |p| p.next_offset)
-        };
-        let mut heard = topics.iter().filter(|t| HEARS.contains(&t.topic.as_str()));
-        Ok(heard.all(|t| t.partitions.iter().all(|p| done(&t.topic, p.partition) >= p.end_offset)))
+        self.system.publish_twice(source, event).await;
+        self.system.publish(source, event).await;
+        self.system.settled().await;
     }
 
     async fn ask(&self, identity: Identity, request: SalesReportRequest) -> Result<SalesReportResponse> {
-        self.analytics.sales_report(&Context::new(&self.env, identity), request).await
+        self.analytics.sales_report(&self.system.as_identity(identity), request).await
     }
 
     /// Returns all rows of a report as (key, orders, units, pence).
@@ -171,10 +129,9 @@ async fn each_sale_counts_once_in_every_group() {
     check().await;
 
     // A replay of everything counts nothing again, also not after a restart.
-    it.log.seek("analytics", "orders", SeekTo::Start).await.unwrap();
-    it.process.stop("analytics").await.unwrap();
-    it.process.start("analytics").await.unwrap();
-    it.settled().await;
+    it.system.replay("analytics").await;
+    it.system.restart("analytics").await;
+    it.system.assert_redelivery_changes_nothing().await;
     check().await;
 }
 
