@@ -2,7 +2,6 @@
 
 use crate::{Fixture, address, contents};
 use banyan::prelude::*;
-use banyan_resilience::{FaultInjector, FaultOptions};
 use shop_contracts::types::v1::Item;
 use std::sync::atomic::Ordering;
 
@@ -59,7 +58,7 @@ async fn a_double_click_places_one_order() {
 
 #[tokio::test]
 async fn a_click_that_comes_too_late_is_no_repetition() {
-    let it = Fixture::with("services.cart.repeat_seconds = 0").await;
+    let it = Fixture::with("repeat_seconds = 0").await;
     let ann = it.user("ann");
     it.put(&ann, "a", 1).await.unwrap();
     it.checkout(&ann, "tok_visa").await.unwrap();
@@ -68,7 +67,7 @@ async fn a_click_that_comes_too_late_is_no_repetition() {
 
 #[tokio::test]
 async fn the_callers_key_gets_the_first_answer_for_good() {
-    let it = Fixture::with("services.cart.repeat_seconds = 0").await;
+    let it = Fixture::with("repeat_seconds = 0").await;
     let ann = it.user("ann");
     let keyed = ann.with_idempotency_key("k-1");
     it.put(&ann, "a", 1).await.unwrap();
@@ -148,15 +147,7 @@ async fn an_order_that_is_refused_leaves_the_cart_as_it_is() {
 #[tokio::test]
 async fn messages_that_arrive_twice_place_one_order() {
     let it = Fixture::new().await;
-    let options = FaultOptions {
-        delay_probability: 0.0,
-        delay: Duration::ZERO,
-        drop_probability: 0.0,
-        duplicate_probability: 1.0,
-        error_probability: 0.0,
-        seed: 1,
-    };
-    it.process.directory().set_faults(Some(FaultInjector::new(options).unwrap()));
+    it.system.duplicate_calls();
     let ann = it.user("ann");
     assert_eq!(contents(&it.put(&ann, "a", 1).await.unwrap()), [("a", 1)]);
     assert_eq!(it.checkout(&ann, "tok_visa").await.unwrap().user_id, "ann");

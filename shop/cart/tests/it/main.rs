@@ -3,23 +3,19 @@
 mod checkout;
 mod orders;
 
-use banyan::event_log::{EmbeddedLog, EmbeddedOptions};
 use banyan::prelude::*;
-use banyan::rpc::Directory;
-use banyan::{Config, Process, ProcessParts, System};
+use banyan_testkit::TestSystem;
 use orders::Desk;
 use shop_contracts::cart::v1::*;
 use shop_contracts::catalog::v1::{CatalogServiceClient, ImportProductsRequest, Product};
 use shop_contracts::orders::v1::Order;
 use shop_contracts::types::v1::{Address, Money};
-use tempfile::TempDir;
 
 /// A running cart service and what it calls.
 struct Fixture {
-    process: Process,
+    system: TestSystem,
     carts: CartServiceClient,
     desk: Arc<Desk>,
-    _folder: TempDir,
 }
 
 impl Fixture {
@@ -29,26 +25,11 @@ impl Fixture {
     }
 
     async fn with(settings: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut config = Config::parse(settings).expect("the settings are valid");
-        config.data = folder.path().to_owned();
-        let (env, desk) = (Env::default(), Arc::new(Desk::default()));
-        let options = EmbeddedOptions::new(folder.path().join("log"), env.clone());
-        let directory = Directory::new(&env);
-        let process = Process::new(ProcessParts {
-            system: System::new("shop")
-                .service(shop_catalog::service())
-                .service(orders::service(desk.clone()))
-                .service(shop_cart::service()),
-            config: Arc::new(config),
-            env,
-            directory: directory.clone(),
-            log: Arc::new(EmbeddedLog::open(options).await.expect("the log opens")),
-        });
-        for service in ["catalog", "orders", "cart"] {
-            process.start(service).await.expect("the service starts");
-        }
-        let it = Self { process, carts: directory.client(), desk, _folder: folder };
+        let desk = Arc::new(Desk::default());
+        let services = [shop_catalog::service(), orders::service(desk.clone()), shop_cart::service()];
+        let setup = TestSystem::of(services).settings("cart", settings);
+        let system = setup.start().await.expect("the services start");
+        let it = Self { carts: system.client(), desk, system };
         it.sell([("a", 100), ("b", 200), ("c", 300)]).await;
         it
     }
@@ -61,12 +42,12 @@ impl Fixture {
             ImportProductsRequest { product: Some(Product { product_id, name, price, ..Default::default() }) }
         };
         let requests: Vec<_> = products.into_iter().map(request).collect();
-        let catalog: CatalogServiceClient = self.process.directory().client();
+        let catalog: CatalogServiceClient = self.system.client();
         catalog.import_products(&self.user("admin"), Streaming::of(requests)).await.expect("they are valid");
     }
 
     fn user(&self, user_id: &str) -> Context {
-        Context::new(self.process.env(), Identity::user(user_id, &[]))
+        self.system.as_user(user_id)
     }
 
     async fn put(&self, cx: &Context, product_id: &str, quantity: i32) -> Result<Cart> {
@@ -131,8 +112,7 @@ async fn a_cart_shows_the_prices_of_today_and_survives_a_restart() {
     let ann = it.user("ann");
     it.put(&ann, "a", 3).await.unwrap();
     it.sell([("a", 110)]).await;
-    it.process.stop("cart").await.unwrap();
-    it.process.start("cart").await.unwrap();
+    it.system.restart("cart").await;
     assert_eq!(it.cart(&ann).await.total, Some(Money::gbp(3_30)));
 }
 
@@ -142,7 +122,7 @@ async fn everybody_has_a_cart_of_his_own_and_nobody_has_none() {
     it.put(&it.user("ann"), "a", 1).await.unwrap();
     assert!(it.cart(&it.user("bob")).await.lines.is_empty());
     for identity in [Identity::anonymous(), Identity::service("ann")] {
-        let cx = Context::new(it.process.env(), identity);
+        let cx = it.system.as_identity(identity);
         let outcomes = [
             it.carts.get_cart(&cx, GetCartRequest {}).await.err(),
             it.put(&cx, "a", 1).await.err(),
