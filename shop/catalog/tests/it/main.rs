@@ -1,19 +1,15 @@
 //! The service as its callers see it: in a process of its own, with its store and the event log.
 
-use banyan::event_log::{EmbeddedLog, EmbeddedOptions, SubscriptionSpec};
 use banyan::prelude::*;
-use banyan::rpc::Directory;
-use banyan::{Config, Process, ProcessParts, System};
+use banyan_testkit::TestSystem;
 use shop_contracts::catalog::v1::*;
 use shop_contracts::types::v1::{Item, Money};
-use tempfile::TempDir;
 
 /// A running catalog.
 struct Fixture {
-    process: Process,
+    system: TestSystem,
     catalog: CatalogServiceClient,
     cx: Context,
-    _folder: TempDir,
 }
 
 impl Fixture {
@@ -22,23 +18,8 @@ impl Fixture {
     }
 
     async fn with(settings: &str) -> Result<Self> {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut config = Config::parse(settings)?;
-        config.data = folder.path().to_owned();
-        let env = Env::default();
-        let log = EmbeddedLog::open(EmbeddedOptions::new(folder.path().join("log"), env.clone())).await?;
-        let directory = Directory::new(&env);
-        let catalog = directory.client();
-        let process = Process::new(ProcessParts {
-            system: System::new("shop").service(shop_catalog::service()),
-            config: Arc::new(config),
-            env: env.clone(),
-            directory,
-            log: Arc::new(log),
-        });
-        process.start("catalog").await?;
-        let cx = Context::new(&env, Identity::user("u-1", &["admin".into()]));
-        Ok(Self { process, catalog, cx, _folder: folder })
+        let system = TestSystem::of([shop_catalog::service()]).settings("catalog", settings).start().await?;
+        Ok(Self { catalog: system.client(), cx: system.as_admin(), system })
     }
 
     async fn put(&self, product: Product) -> Result<Product> {
@@ -72,17 +53,12 @@ impl Fixture {
 
     /// Waits for `number` announcements and returns the names in them.
     async fn announced(&self, number: usize) -> Vec<String> {
-        let spec = SubscriptionSpec::new("test", ["catalog"], "test");
-        let mut subscription = self.process.log().subscribe(spec).await.expect("the log is open");
+        let mut listener = self.system.listen("catalog").await;
         let mut names = Vec::new();
         while names.len() < number {
-            let next = subscription.next(100);
-            let deliveries = tokio::time::timeout(Duration::from_secs(10), next).await;
-            for delivery in deliveries.expect("an announcement is missing").expect("the log can be read") {
-                let event: ProductChanged = delivery.envelope.decode().expect("no other events");
-                assert_eq!(event.product_id, event.product.as_ref().expect("it is always set").product_id);
-                names.push(event.product.expect("it is always set").name);
-            }
+            let event: ProductChanged = listener.next_of().await;
+            assert_eq!(event.product_id, event.product.as_ref().expect("it is always set").product_id);
+            names.push(event.product.expect("it is always set").name);
         }
         names
     }
@@ -107,8 +83,7 @@ async fn a_product_is_kept_across_a_restart() {
     let it = Fixture::new().await;
     let put = it.put(product("85123A", "HEART HOLDER", "Candles", 255)).await.unwrap();
     assert!(put.updated_at.is_some());
-    it.process.stop("catalog").await.unwrap();
-    it.process.start("catalog").await.unwrap();
+    it.system.restart("catalog").await;
     assert_eq!(it.get("85123A").await.unwrap(), put);
     assert_eq!(it.get("85123a").await.unwrap_err().code(), Code::NotFound);
     assert_eq!(it.found("heart").await, ["85123A"]);
@@ -249,8 +224,7 @@ async fn items_are_priced_in_their_order() {
 
 #[tokio::test]
 async fn an_import_says_which_product_is_bad_and_keeps_the_batches_before_it() {
-    let it =
-        Fixture::with("services.catalog = { import_batch = 10, import_products_max = 30 }").await.unwrap();
+    let it = Fixture::with("import_batch = 10\nimport_products_max = 30").await.unwrap();
     let numbered = |n: usize| product(&format!("p{n:03}"), "THING", "", if n == 25 { 0 } else { 100 });
     let error = it.import((0..30).map(numbered)).await.unwrap_err();
     assert_eq!(error.violations()[0].field, "[25].product.price.minor_units");
@@ -300,9 +274,9 @@ async fn what_is_invalid_names_its_field_and_changes_nothing() {
 #[tokio::test]
 async fn a_wrong_setting_keeps_the_service_from_starting() {
     for (text, key) in [
-        ("services.catalog.import_batch = 0", "services.catalog.import_batch"),
-        ("services.catalog.import_batch = 2001", "services.catalog.import_batch"),
-        ("services.catalog.batch = 1", "services.catalog.batch"),
+        ("import_batch = 0", "services.catalog.import_batch"),
+        ("import_batch = 2001", "services.catalog.import_batch"),
+        ("batch = 1", "services.catalog.batch"),
     ] {
         let error = Fixture::with(text).await.err().expect("it does not start");
         assert_eq!(error.violations()[0].field, key);
