@@ -1,76 +1,29 @@
 //! The service as customers see it: in a process of its own, fed through the event log.
 
-use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog, SeekTo};
 use banyan::prelude::*;
-use banyan::rpc::Directory;
-use banyan::{Config, Process, ProcessParts, System, core::Envelope};
+use banyan_testkit::TestSystem;
 use shop_contracts::loyalty::v1::*;
 use shop_contracts::orders::v1::{OrderConfirmed, OrderRefunded};
 use shop_contracts::types::v1::Money;
-use tempfile::TempDir;
-
-const WAIT_MAX: Duration = Duration::from_secs(20);
-/// The topics that the service reads.
-const HEARS: [&str; 1] = ["orders"];
 
 /// The running service.
 struct Fixture {
-    process: Process,
-    log: Arc<dyn EventLog>,
+    system: TestSystem,
     loyalty: LoyaltyServiceClient,
-    env: Env,
-    cx: Context,
-    _folder: TempDir,
 }
 
 impl Fixture {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let config = Config { data: folder.path().to_owned(), ..Config::default() };
-        let env = Env::default();
-        let options = EmbeddedOptions::new(folder.path().join("log"), env.clone());
-        let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(options).await.expect("the log opens"));
-        let directory = Directory::new(&env);
-        let loyalty = directory.client();
-        let process = Process::new(ProcessParts {
-            system: System::new("shop").service(shop_loyalty::service()),
-            config: Arc::new(config),
-            env: env.clone(),
-            directory,
-            log: log.clone(),
-        });
-        process.start("loyalty").await.expect("the service starts");
-        let cx = Context::new(&env, Identity::service("orders"));
-        Self { process, log, loyalty, env, cx, _folder: folder }
+        let system = TestSystem::of([shop_loyalty::service()]).start().await.expect("the service starts");
+        Self { loyalty: system.client(), system }
     }
 
     /// Publishes an event as a relay does that crashed before it could note that it had (the same envelope again), and
     /// as a mistaken publisher would (another envelope); then waits until all of it is handled.
     async fn publish<E: Event>(&self, source: &str, event: &E) {
-        let envelope = Envelope::new(&self.cx, source, event);
-        let other = Envelope::new(&self.cx, source, event);
-        self.log.publish(vec![envelope.clone(), envelope, other]).await.expect("the log takes events");
-        self.settled().await;
-    }
-
-    /// Waits until the service has handled everything that was published to it.
-    async fn settled(&self) {
-        let settled = async {
-            while !self.has_settled().await.expect("the log is open") {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(WAIT_MAX, settled).await.expect("the events are handled in time");
-    }
-
-    async fn has_settled(&self) -> Result<bool> {
-        let (topics, groups) = (self.log.topics().await?, self.log.groups().await?);
-        let done = |topic: &str, partition: u32| {
-            let mut places = groups.iter().filter(|g| g.group == "loyalty").flat_map(|g| &g.partitions);
-            places.find(|p| p.topic == topic && p.partition == partition).map_or(0, |p| p.next_offset)
-        };
-        let mut heard = topics.iter().filter(|t| HEARS.contains(&t.topic.as_str()));
-        Ok(heard.all(|t| t.partitions.iter().all(|p| done(&t.topic, p.partition) >= p.end_offset)))
+        self.system.publish_twice(source, event).await;
+        self.system.publish(source, event).await;
+        self.system.settled().await;
     }
 
     async fn confirm(&self, order_id: &str, pence: i64) {
@@ -94,7 +47,7 @@ impl Fixture {
     }
 
     async fn page(&self, user_id: &str, page_size: i32, page_token: &str) -> GetPointsResponse {
-        let cx = Context::new(&self.env, Identity::user(user_id, &[]));
+        let cx = self.system.as_user(user_id);
         let request = GetPointsRequest { page_size, page_token: page_token.into() };
         self.loyalty.get_points(&cx, request).await.expect("the request is valid")
     }
@@ -120,10 +73,9 @@ async fn an_order_earns_its_points_once() {
     assert_eq!(it.points().await, expected);
 
     // A replay of everything earns nothing again, also not after a restart.
-    it.log.seek("loyalty", "orders", SeekTo::Start).await.unwrap();
-    it.process.stop("loyalty").await.unwrap();
-    it.process.start("loyalty").await.unwrap();
-    it.settled().await;
+    it.system.replay("loyalty").await;
+    it.system.restart("loyalty").await;
+    it.system.assert_redelivery_changes_nothing().await;
     assert_eq!(it.points().await, expected);
 }
 
@@ -160,7 +112,7 @@ async fn the_balance_counts_every_page() {
 #[tokio::test]
 async fn whoever_is_not_signed_in_has_no_points() {
     let it = Fixture::new().await;
-    let cx = Context::new(&it.env, Identity::anonymous());
+    let cx = it.system.as_anonymous();
     let error = it.loyalty.get_points(&cx, GetPointsRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::Unauthenticated);
 }
