@@ -2,23 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod fixture;
+mod ending;
+mod events;
 mod routers;
 
 use banyan::prelude::*;
-use fixture::{Asked, Noted, Setup, until};
+use banyan_testkit::{TestSystem, eventually, until};
+use events::{Asked, Noted};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "notes", sql: "CREATE TABLE notes (id TEXT PRIMARY KEY)" }];
-
-/// Publishes a note a second time, as a relay does that dies between publishing and marking.
-async fn publish_twice(setup: &Setup, id: &str) {
-    let cx = Context::background();
-    let event = banyan::core::Envelope::new(&cx, "test", &Noted(id.to_owned()));
-    setup.process.log().publish(vec![event.clone(), event]).await.unwrap();
-}
 
 struct Keeper {
     store: Store,
@@ -50,24 +45,22 @@ async fn a_doubled_event_has_its_effect_once_also_over_a_restart_of_the_service(
             Ok(())
         }
     });
-    let setup = Setup::start([keeper]).await;
-    publish_twice(&setup, "a").await;
-    until("both deliveries", || calls.load(Ordering::SeqCst) >= 2).await;
-    setup.process.stop("keeper").await.unwrap();
-    publish_twice(&setup, "b").await;
-    setup.process.start("keeper").await.unwrap();
-    until("what came while it was stopped", || calls.load(Ordering::SeqCst) >= 4).await;
+    let system = TestSystem::of([keeper]).start().await.unwrap();
+    system.publish_twice("test", &Noted("a".into())).await;
+    until("both deliveries", async || calls.load(Ordering::SeqCst) >= 2).await;
+    system.stop("keeper").await;
+    system.publish_twice("test", &Noted("b".into())).await;
+    system.start("keeper").await;
+    until("what came while it was stopped", async || calls.load(Ordering::SeqCst) >= 4).await;
     // Stopping waits for deliveries in flight, so that all effects are there now.
     let store = stores.lock().unwrap().last().unwrap().clone();
     let cx = Context::background();
     let notes = async |store: Store| {
         store.read(&cx, |q| q.query("SELECT id FROM notes ORDER BY id", &[], |r| r.get::<String>("id"))).await
     };
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while notes(store.clone()).await.unwrap().len() < 2 && tokio::time::Instant::now() < deadline {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(notes(store).await.unwrap(), ["a", "b"]);
+    let both = async || Some(notes(store.clone()).await.unwrap()).filter(|notes| notes.len() >= 2);
+    assert_eq!(eventually("both notes", both).await, ["a", "b"]);
+    system.assert_redelivery_changes_nothing().await;
 }
 
 struct Worker(Arc<Mutex<Vec<String>>>);
@@ -90,11 +83,10 @@ async fn a_work_queue_hands_out_every_job() {
             Ok(())
         }
     });
-    let setup = Setup::start([service]).await;
-    let cx = Context::background();
-    let jobs = (0..50).map(|i| banyan::core::Envelope::new(&cx, "test", &Noted(format!("{i:02}")))).collect();
-    setup.process.log().publish(jobs).await.unwrap();
-    until("all jobs", || done.lock().unwrap().len() == 50).await;
+    let system = TestSystem::of([service]).start().await.unwrap();
+    let jobs = (0..50).map(|i| system.envelope("test", &Noted(format!("{i:02}")))).collect();
+    system.publish_all(jobs).await;
+    until("all jobs", async || done.lock().unwrap().len() == 50).await;
     let mut done = done.lock().unwrap().clone();
     done.sort();
     done.dedup();
@@ -122,7 +114,7 @@ async fn a_request_over_messaging_is_answered_or_its_deadline_passes() {
             Ok(())
         }
     });
-    let setup = Setup::start([answering, asking]).await;
+    let system = TestSystem::of([answering, asking]).start().await.unwrap();
     let requester = requester.lock().unwrap().clone().unwrap();
     let cx = Context::background().with_timeout(Duration::from_secs(10));
     let answer: Noted = requester.request(&cx, &Asked("why".into())).await.unwrap();
@@ -132,12 +124,12 @@ async fn a_request_over_messaging_is_answered_or_its_deadline_passes() {
     let short = Context::background().with_timeout(Duration::from_millis(200));
     let late = requester.request::<_, Noted>(&short, &Asked("never".into())).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
-    drop(setup);
+    drop(system);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_reaches_no_store_but_its_own() {
-    let setup = Setup::start([ServiceDef::new("one", [], |host: Host| async move {
+    let one = ServiceDef::new("one", [], |host: Host| async move {
         let store = host.store(MIGRATIONS).await?;
         let cx = host.context();
         let attach =
@@ -146,9 +138,9 @@ async fn a_service_reaches_no_store_but_its_own() {
         let again = host.store(MIGRATIONS).await;
         assert!(again.is_err(), "a second store was opened");
         Ok(())
-    })])
-    .await;
-    assert_eq!(setup.process.running().await, ["one"]);
+    });
+    let system = TestSystem::of([one]).start().await.unwrap();
+    assert_eq!(system.process().running().await, ["one"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,10 +157,10 @@ async fn a_service_that_cannot_start_leaves_nothing_behind() {
             }
         }
     });
-    let setup = Setup::prepare([service]).await;
-    let error = setup.process.start("shy").await.unwrap_err();
+    let system = TestSystem::of([service]).prepare().await.unwrap();
+    let error = system.process().start("shy").await.unwrap_err();
     assert_eq!(error.violations()[0].field, "services.shy.mood");
-    setup.process.start("shy").await.expect("its store was closed again");
-    let unknown = setup.process.start("nobody").await.unwrap_err();
+    system.process().start("shy").await.expect("its store was closed again");
+    let unknown = system.process().start("nobody").await.unwrap_err();
     assert!(unknown.message().contains("shy"), "{unknown}");
 }

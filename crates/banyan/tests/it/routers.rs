@@ -1,11 +1,11 @@
 //! A service that is a router, and definitions that do not fit their service.
 
-use crate::fixture::Setup;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use banyan::prelude::*;
 use banyan::rpc::HttpChannel;
+use banyan_testkit::TestSystem;
 use http_body_util::BodyExt;
 
 fn greeter() -> ServiceDef {
@@ -18,19 +18,19 @@ fn greeter() -> ServiceDef {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_is_called_like_any_service_and_waited_for_while_it_moves() {
-    let setup = Setup::start([greeter()]).await;
-    let channel = HttpChannel::new(setup.process.directory(), "greeter", "/old");
+    let system = TestSystem::of([greeter()]).start().await.unwrap();
+    let channel = HttpChannel::new(system.process().directory(), "greeter", "/old");
     let hello = || async {
         let request = http::Request::get("/old/hello").body(Body::empty()).unwrap();
         let response = channel.send(&Context::background(), request).await.unwrap();
         response.into_body().collect().await.unwrap().to_bytes()
     };
     assert_eq!(hello().await, "hello");
-    setup.process.stop("greeter").await.unwrap();
+    system.process().stop("greeter").await.unwrap();
     let mut waiting = Box::pin(hello());
     let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
     assert!(early.is_err(), "answered by a stopped service: {early:?}");
-    setup.process.start("greeter").await.unwrap();
+    system.process().start("greeter").await.unwrap();
     assert_eq!(waiting.await, "hello");
 }
 
@@ -41,12 +41,12 @@ async fn a_service_that_does_not_serve_what_it_announces_is_refused() {
         host.serve_router(Router::new());
         Ok(())
     });
-    let setup = Setup::prepare([announced, unannounced]).await;
+    let system = TestSystem::of([announced, unannounced]).prepare().await.unwrap();
     for (name, contract) in [("idle", "acme.v1.Nothing"), ("secret", "http:secret")] {
-        let error = setup.process.start(name).await.unwrap_err();
+        let error = system.process().start(name).await.unwrap_err();
         assert_eq!(error.reason(), "CONTRACTS_DIFFER");
         assert!(error.message().contains(contract), "{error}");
-        assert!(!setup.process.serves(contract));
+        assert!(!system.process().serves(contract));
     }
 }
 
