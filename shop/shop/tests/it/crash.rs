@@ -1,9 +1,10 @@
 //! While orders flow, a random process is killed again and again; at the end the books balance.
 //!
-//! `BANYAN_CRASH_ORDERS` (1000) and `BANYAN_CRASH_KILLS` (30) set how much of both.
+//! `BANYAN_CRASH_ORDERS` (1000) and `BANYAN_CRASH_KILLS` (40) set how much of both.
 
 use crate::support::{
-    Answer, Draft, Patience, Person, REST_MAX, Setup, Shop, env_number, order_id, seed, state,
+    Answer, Draft, Patience, Person, REST_MAX, START_MAX, Setup, Shop, env_number, order_id, seed, state,
+    until,
 };
 use banyan::core::{Clock, Rng};
 use shop_auditor::Report;
@@ -16,10 +17,10 @@ use tokio::task::JoinSet;
 const SHOPPERS: u64 = 32;
 /// How long a customer tries again while the shop is down.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The root process, whose death takes everything with it.
+const ROOT: &str = "main";
 /// How soon after an order the kill comes.
 const KILL_AFTER_MAX_MS: u64 = 60;
-/// One kill of so many hits the root process, if there are others.
-const ROOT_IN: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_is_killed_as_a_whole() {
@@ -56,6 +57,8 @@ enum Then {
 
 struct Step {
     draft: Draft,
+    /// Whether the customer puts it into the cart first.
+    through_cart: bool,
     then: Then,
     /// The states it may end in.
     ends: &'static [&'static str],
@@ -75,6 +78,7 @@ impl Plan {
         let quantity = 1 + rng.below(3) as u32;
         let is_rare = rng.below(10) == 0;
         let draft = if is_rare { Draft::of(&self.rare, 1) } else { Draft::of(product(&rng), quantity) };
+        let through_cart = rng.below(8) == 0;
         let then = match rng.below(100) {
             0..4 => Then::Cancel,
             4..8 => Then::Refund,
@@ -87,14 +91,18 @@ impl Plan {
             (_, false, Then::Refund) => &["REFUNDED"],
             (_, true, Then::Refund) => &["REFUNDED", "CANCELLED"],
         };
-        Step { draft: draft.card(card), then, ends }
+        Step { draft: draft.card(card), through_cart, then, ends }
     }
 
     /// Places order `number`, does what is planned with it, and checks its end.
     async fn order(&self, customer: &Person, number: u64, placed: &watch::Sender<u64>) {
-        let Step { draft, then, ends } = self.step(number);
+        let Step { draft, through_cart, then, ends } = self.step(number);
         let key = format!("{} {number}", self.seed);
-        let id = order_id(&customer.place_again(&draft, &key).await.ok());
+        let accepted = match through_cart {
+            true => customer.check_out(&draft, &key).await,
+            false => customer.place_again(&draft, &key).await,
+        };
+        let id = order_id(&accepted.ok());
         placed.send_modify(|count| *count += 1);
         if then == Then::Cancel {
             let answer: Answer = customer.cancel(&id, "changed my mind").await;
@@ -111,7 +119,7 @@ impl Plan {
 
 async fn crash(setup: Setup) {
     let (seed, clock) = (seed(), Clock::default());
-    let (orders, kills) = (env_number("BANYAN_CRASH_ORDERS", 1_000), env_number("BANYAN_CRASH_KILLS", 30));
+    let (orders, kills) = (env_number("BANYAN_CRASH_ORDERS", 1_000), env_number("BANYAN_CRASH_KILLS", 40));
     println!("seed {seed}, {orders} orders, {kills} kills");
     let began = clock.now();
     let mut shop = Shop::start(setup).await;
@@ -178,6 +186,7 @@ async fn kill_again_and_again(
     mut placed: watch::Receiver<u64>,
 ) -> Kills {
     let rng = Rng::seeded(seed);
+    let mut bag = Vec::new();
     let (mut children, mut roots) = (0, 0);
     for kill in 0..kills {
         let moment = orders * (kill + 1) / (kills + 1);
@@ -187,30 +196,29 @@ async fn kill_again_and_again(
         if !reached {
             break;
         }
-        match victim(shop, &rng).await {
-            Some((name, pid)) => {
-                println!("kill {kill}: {name} after {moment} orders");
-                shop.signal("KILL", pid).await;
-                children += 1;
-            }
-            None => {
-                println!("kill {kill}: the root process after {moment} orders");
-                shop.kill_root().await;
-                shop.restart().await;
-                roots += 1;
-            }
+        let name = victim(shop, &rng, &mut bag).await;
+        println!("kill {kill}: {name} after {moment} orders");
+        if name == ROOT {
+            shop.kill_root().await;
+            shop.restart().await;
+            roots += 1;
+        } else {
+            let pid = until(START_MAX, "the victim ran", || async {
+                let processes = shop.processes().await.expect("a root that lives tells its processes");
+                processes.into_iter().find(|p| p.name == name && p.pid != 0).map(|p| p.pid)
+            });
+            shop.signal("KILL", pid.await).await;
+            children += 1;
         }
     }
     Kills { children, roots }
 }
 
-/// Chooses a child process, or none: then the root is meant.
-async fn victim(shop: &Shop, rng: &Rng) -> Option<(String, u32)> {
-    let processes = shop.processes().await.expect("a root that lives tells its processes");
-    let children: Vec<_> = processes.into_iter().filter(|p| p.name != "main" && p.pid != 0).collect();
-    if children.is_empty() || rng.below(ROOT_IN) == 0 {
-        return None;
+/// Draws a process from a bag that holds each once, so that every one gets its turn in a random order.
+async fn victim(shop: &Shop, rng: &Rng, bag: &mut Vec<String>) -> String {
+    if bag.is_empty() {
+        let processes = shop.processes().await.expect("a root that lives tells its processes");
+        bag.extend(processes.into_iter().map(|process| process.name));
     }
-    let chosen = &children[rng.below(children.len() as u64) as usize];
-    Some((chosen.name.clone(), chosen.pid))
+    bag.swap_remove(rng.below(bag.len() as u64) as usize)
 }

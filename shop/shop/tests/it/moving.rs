@@ -149,12 +149,13 @@ async fn a_process_that_dies_half_way_of_a_move_costs_nothing() {
             true => &["move", "payments", "--into", "main"],
             false => &["move", "payments", "--apart"],
         };
+        let source = if leaving { Some(shop.process_id("payments").await) } else { None };
         let began = clock.now();
-        let delay = Duration::from_millis(rng.below(if leaving { 120 } else { 250 }));
+        let delay = Duration::from_millis(rng.below(if leaving { 150 } else { 250 }));
         let killing = async {
-            let victim = match leaving {
-                true => shop.process_id("payments").await,
-                false => {
+            let victim = match source {
+                Some(source) => source,
+                None => {
                     until_every(SPAWN_LOOK, END_MAX, "the new process started", || async {
                         shop.children().into_iter().find(|pid| !before.contains(pid))
                     })
