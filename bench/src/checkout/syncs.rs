@@ -9,7 +9,7 @@ use crate::shop::customer::{self, Customer};
 use crate::shop::{self, Placement, Shop, goods};
 use crate::stats::{Spread, figure};
 use crate::{clock, stats::Latencies};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -153,7 +153,8 @@ async fn one(customer: &mut Customer, trace: &Trace) -> Result<Alone> {
     customer.checkout().await?;
     let confirmed_at = clock::unix_s();
     quiet(trace).await?;
-    let syncs = trace.read()?.into_iter().filter(|sync| sync.began >= began).collect();
+    let syncs: Vec<Sync> = trace.read()?.into_iter().filter(|sync| sync.began >= began).collect();
+    ensure!(!syncs.is_empty(), "the trace shows no fsync, so it shows nothing");
     Ok(Alone { syncs, confirmed_at })
 }
 

@@ -43,10 +43,9 @@ fn parse(text: &str, data: &Path) -> Vec<Sync> {
     let mut unfinished: HashMap<&str, (f64, String)> = HashMap::new();
     let mut syncs = Vec::new();
     for line in text.lines() {
-        let mut fields = line.splitn(3, ' ').filter(|field| !field.is_empty());
-        let (Some(thread), Some(at), Some(call)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
+        // The columns are padded.
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let Some((at, call)) = rest.trim_start().split_once(' ') else { continue };
         let Ok(at) = at.parse::<f64>() else { continue };
         let (began, owner) = if call.contains("resumed>") {
             let Some(begun) = unfinished.remove(thread) else { continue };
@@ -90,7 +89,7 @@ mod tests {
         let text = "\
             7 100.000000 fsync(3</d/stores/orders.db-wal>) = 0 <0.000500>\n\
             7 101.000000 fdatasync(4</d/log/0001.log> <unfinished ...>\n\
-            8 101.000100 fsync(9</d/processor/processor.sqlite-wal>) = 0 <0.000200>\n\
+            8   101.000100 fsync(9</d/processor/processor.sqlite-wal>) = 0 <0.000200>\n\
             7 101.000400 <... fdatasync resumed>) = 0 <0.000400>\n\
             8 102.000000 fsync(5</d/stores/orders.db> <unfinished ...>\n\
             8 +++ exited with 0 +++\n";
