@@ -75,14 +75,16 @@ pub enum Error {
     Thread(#[source] std::io::Error),
     #[error("cannot serve")]
     Serve(#[source] std::io::Error),
+    #[error("cannot read the ledger")]
+    Ledger(#[source] rusqlite::Error),
     #[error("cannot listen for signals or print the URL")]
     Program(#[source] std::io::Error),
 }
 
 /// A processor that serves. Dropping it stops it without waiting.
-#[derive(Debug)]
 pub struct Processor {
     address: SocketAddr,
+    store: Arc<store::Store>,
     stop: CancellationToken,
     served: Option<JoinHandle<Result<(), Error>>>,
 }
@@ -91,6 +93,14 @@ impl Processor {
     /// Returns where it listens, for example `http://127.0.0.1:4242`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns what was moved for an order, in pence, the oldest first: a charge is positive, a refund negative.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn moved(&self, order_id: &str) -> Result<Vec<i64>, Error> {
+        self.store.moved(order_id.to_owned()).await.map_err(Error::Ledger)
     }
 
     /// Stops accepting, answers what is under way (at most 5 s), closes the file.
@@ -127,7 +137,7 @@ pub async fn run(options: Options) -> Result<Processor, Error> {
     let requests = TaskTracker::new();
     let behaviour = api::Behaviour { slow: options.slow, hang: options.hang };
     let router = api::router(store.clone(), behaviour, requests.clone(), stop.clone());
-    let stopping = stop.clone();
+    let (stopping, ledger) = (stop.clone(), store.clone());
     // The tracker of the server itself is only a way to spawn; its one task is awaited by `Processor::stop`.
     let served = TaskTracker::new().spawn(async move {
         let drained = async {
@@ -146,5 +156,5 @@ pub async fn run(options: Options) -> Result<Processor, Error> {
         store.close().await;
         outcome
     });
-    Ok(Processor { address, stop, served: Some(served) })
+    Ok(Processor { address, store: ledger, stop, served: Some(served) })
 }

@@ -151,6 +151,16 @@ impl Store {
         .await
     }
 
+    /// Returns the amounts that were moved for an order, the oldest first.
+    pub(crate) async fn moved(&self, order_id: String) -> rusqlite::Result<Vec<i64>> {
+        self.read(move |connection| {
+            let sql = "SELECT amount FROM ledger WHERE order_id = ?1 ORDER BY number";
+            let mut select = connection.prepare_cached(sql)?;
+            select.query_map([order_id], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
     /// Sums the ledger, currency by currency.
     pub(crate) async fn balance(&self) -> rusqlite::Result<Vec<Value>> {
         self.read(move |connection| {

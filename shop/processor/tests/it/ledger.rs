@@ -48,6 +48,8 @@ async fn a_refunded_charge_says_so_and_names_its_order_in_the_ledger() {
     let entries = fixture.ask.list("/v1/ledger", 10).await;
     assert_eq!(amounts(&entries), [80, -80]);
     assert_eq!((entries[0]["type"].clone(), entries[1]["type"].clone()), (json!("charge"), json!("refund")));
+    assert_eq!(fixture.processor.moved("order-1").await.expect("the ledger can be read"), [80, -80]);
+    assert_eq!(fixture.processor.moved("order-2").await.expect("the ledger can be read"), [0_i64; 0]);
     for entry in &entries {
         assert_eq!(entry["metadata"]["order_id"], "order-1");
         assert_eq!(entry["charge"], made.body["id"]);
