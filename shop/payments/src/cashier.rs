@@ -54,7 +54,7 @@ impl Cashier {
         if record.state == PaymentState::Captured {
             return Ok(record);
         }
-        let record = self.ask(cx, record, onward).await?;
+        let record = self.ask(cx, record, Some(onward)).await?;
         match record.state {
             PaymentState::Captured => Ok(record),
             PaymentState::Declined => Err(declined()),
@@ -86,7 +86,7 @@ impl Cashier {
         if decide_refund(Some(&record)) == RefundDecision::FindOut {
             // Asking again with the same key has one outcome only; a look for the charge might come before a request
             // that is still on its way.
-            record = self.ask(cx, record, Onward::default()).await?;
+            record = self.ask(cx, record, None).await?;
         }
         if decide_refund(Some(&record)) != RefundDecision::GiveBack {
             return Ok(record);
@@ -112,15 +112,16 @@ impl Cashier {
             .await
     }
 
-    /// Asks the processor and writes its answer.
-    async fn ask(&self, cx: &Context, record: Record, onward: Onward) -> Result<Record> {
+    /// Asks the processor and writes its answer. Announces it, unless there is nothing to go `onward` with: nothing may
+    /// follow from a charge that is only found out to be given back.
+    async fn ask(&self, cx: &Context, record: Record, onward: Option<Onward>) -> Result<Record> {
         let answer = self.processor.charge(cx, &record).await?;
         self.store
             .transact(cx, move |tx| {
                 let mut record = store::find(tx, &record.order_id)?.unwrap_or(record);
                 if record.answered(answer.clone(), tx.now_ms()) {
                     store::write(tx, &record)?;
-                    if record.flow == Flow::Choreographed {
+                    if let (Flow::Choreographed, Some(onward)) = (record.flow, onward) {
                         announce(tx, &record, &answer, onward)?;
                     }
                 }
