@@ -2,6 +2,8 @@
 //!
 //! `BANYAN_SEED` changes everything that is drawn; every test prints the seed it used.
 
+#![expect(clippy::print_stdout, reason = "what a test drew, killed and measured is shown with its outcome")]
+
 mod bad_input;
 mod crash;
 mod generated_input;
