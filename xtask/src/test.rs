@@ -42,7 +42,7 @@ impl Stage {
             Stage::Clippy => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
-            Stage::Tests => cargo(&["test", "--workspace", "--locked"]),
+            Stage::Tests => cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]),
         }
     }
 
