@@ -58,6 +58,9 @@ enum Role {
     /// Call one callee of `calls` again and again, for a profiler to look at
     #[command(hide = true)]
     Caller { contender: calls::Contender, in_flight: usize, seconds: u64 },
+    /// Shop in a shop that runs, for a profiler to look at
+    #[command(hide = true)]
+    Shoppers { url: String, folder: PathBuf, shoppers: usize, seconds: u64 },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -110,6 +113,12 @@ fn run(cli: Cli) -> Result<()> {
             let turn = std::time::Duration::from_secs(seconds);
             let rate = runtime.block_on(calls::profile(contender, in_flight, turn))?;
             println!("{} calls/s", stats::figure(rate));
+            return Ok(());
+        }
+        Some(Role::Shoppers { url, folder, shoppers, seconds }) => {
+            let length = std::time::Duration::from_secs(seconds);
+            let rate = runtime.block_on(checkout::profile(&url, &folder, shoppers, length))?;
+            println!("{} checkouts/s", stats::figure(rate));
             return Ok(());
         }
         None => {}

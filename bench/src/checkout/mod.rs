@@ -12,6 +12,7 @@ use crate::shop::{Placement, Shop, customer, goods};
 use crate::stats::{Latencies, Spread};
 use anyhow::Result;
 use shoppers::Turn;
+use std::path::Path;
 use std::time::Duration;
 
 const SHOPPERS: [usize; 3] = [1, 16, 128];
@@ -83,10 +84,19 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
     Ok(section)
 }
 
+/// Lets shoppers work on a shop that runs already, for `length`; returns the checkouts of a second.
+pub(crate) async fn profile(url: &str, data: &Path, shoppers: usize, length: Duration) -> Result<f64> {
+    goods::fill(url, data).await?;
+    let run = format!("profile-{}", std::process::id());
+    let customers = customer::sign_up(url, &run, shoppers).await?;
+    let (_, turn) = shoppers::turn(customers, std::process::id(), length).await?;
+    Ok(turn.rate())
+}
+
 async fn rounds(settings: &Settings, placement: Placement) -> Result<Vec<Round>> {
     let data = settings.folder("checkout")?;
     let shop = Shop::start(&settings.shop, &data, placement, None)?;
-    goods::fill(&shop).await?;
+    goods::fill(&shop.url, &shop.data).await?;
     let mut customers = customer::sign_up(&shop.url, "shopper", SHOPPERS_MAX).await?;
     let mut rounds = Vec::new();
     for _ in 0..settings.checkout_rounds {

@@ -130,7 +130,7 @@ async fn measure(settings: &Settings, placement: Placement) -> Result<(Vec<Alone
     let file = settings.data.join("strace");
     let shop = Shop::start(&settings.shop, &data, placement, Some(shop::Trace { file: &file }))?;
     let trace = Trace::new(file, data);
-    goods::fill(&shop).await?;
+    goods::fill(&shop.url, &shop.data).await?;
     let mut customers = customer::sign_up(&shop.url, "traced", SHOPPERS_MAX).await?;
     let Some(first) = customers.first_mut() else { bail!("there are no customers") };
     let mut alone = Vec::new();

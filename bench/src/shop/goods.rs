@@ -1,11 +1,11 @@
 //! What is sold: products and stock, put in by the shop's administrator.
 
-use super::Shop;
 use super::gateway::{Gateway, Headers};
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Products of the shop.
 pub(crate) const PRODUCTS: usize = 200;
@@ -19,13 +19,13 @@ pub(crate) fn product_id(number: usize) -> String {
     format!("B{number:05}")
 }
 
-/// Fills the shop.
+/// Fills the shop at `url`, whose data is in `data`.
 ///
 /// # Errors
 /// If the shop refuses.
-pub(crate) async fn fill(shop: &Shop) -> Result<()> {
-    let gateway = Gateway::new(&shop.url);
-    let path = shop.data.join("run/admin.json");
+pub(crate) async fn fill(url: &str, data: &Path) -> Result<()> {
+    let gateway = Gateway::new(url);
+    let path = data.join("run/admin.json");
     let admin = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let admin: Value = serde_json::from_slice(&admin)?;
     let login = json!({"email": admin["email"], "password": admin["password"]});
