@@ -58,8 +58,8 @@ impl InventoryService for Inventory {
         };
         self.store
             .transact(cx, move |tx| {
-                let record = reservations::reserve(tx, &req.order_id, Flow::Orchestrated, req.items, ttl_ms)?;
-                Ok(record.view())
+                let held = reservations::reserve(tx, &req.order_id, Flow::Orchestrated, req.items, ttl_ms)?;
+                Ok(held?.view())
             })
             .await
     }

@@ -27,7 +27,7 @@ impl Subscriber<OrderPlaced> for Inventory {
             .once(cx, "OrderPlaced", &order.clone(), move |tx| {
                 let items = order.lines.iter().map(LineItem::item).collect();
                 match reservations::reserve(tx, &order.order_id, Flow::Choreographed, items, ttl_ms) {
-                    Ok(_) => tx.publish(&StockReserved {
+                    Ok(Ok(_)) => tx.publish(&StockReserved {
                         order_id: order.order_id,
                         flow: order.flow,
                         user_id: order.user_id,
@@ -36,11 +36,11 @@ impl Subscriber<OrderPlaced> for Inventory {
                         card_token: order.card_token,
                         shipping_address: order.shipping_address,
                     }),
-                    Err(error) if error.is(INSUFFICIENT_STOCK) => tx.publish(&StockRejected {
+                    Ok(Err(shortage)) => tx.publish(&StockRejected {
                         order_id: order.order_id,
                         flow: order.flow,
-                        product_id: String::new(),
-                        reason: error.reason().to_owned(),
+                        product_id: shortage.item.product_id,
+                        reason: INSUFFICIENT_STOCK.as_str().to_owned(),
                     }),
                     // It was cancelled before: there is nothing to hold.
                     Err(error) if error.is(RESERVATION_CLOSED) => Ok(()),

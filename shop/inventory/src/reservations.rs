@@ -9,8 +9,8 @@ use shop_contracts::inventory::v1::{
 use shop_contracts::time::timestamp;
 use shop_contracts::types::v1::{Flow, Item};
 
-/// Reservations that one look for expired ones ends.
-const EXPIRE_BATCH_MAX: u32 = 200;
+/// Reservations that one transaction ends at most.
+const EXPIRE_BATCH_MAX: usize = 200;
 
 /// A reservation as the store keeps it.
 pub(crate) struct Record {
@@ -32,34 +32,46 @@ impl Record {
     }
 }
 
-/// Holds all `items` for the order, or none.
+/// There is less of a product than an order wants.
+pub(crate) struct Shortage {
+    pub(crate) item: Item,
+    available: i32,
+}
+
+impl From<Shortage> for Error {
+    fn from(shortage: Shortage) -> Self {
+        let Shortage { item: Item { product_id, quantity }, available } = shortage;
+        let message = format!("{quantity} of {product_id} are wanted, {available} are there");
+        Error::failed_precondition(INSUFFICIENT_STOCK, message)
+    }
+}
+
+/// Holds all `items` for the order, or none. After a shortage nothing has been written, the transaction may go on.
 ///
 /// # Errors
-/// `INSUFFICIENT_STOCK` naming the product: nothing has been written then, the transaction may go on.
+/// `RESERVATION_CLOSED`.
 pub(crate) fn reserve(
     tx: &mut Tx<'_>,
     order_id: &str,
     flow: Flow,
     items: Vec<Item>,
     ttl_ms: u64,
-) -> Result<Record> {
+) -> Result<Result<Record, Shortage>> {
     let found = find(tx, order_id)?;
     let Some((state, _)) = decide(found.as_ref().map(|r| r.state), Command::Reserve)? else {
-        return Ok(found.expect("only what exists is reserved already"));
+        return Ok(Ok(found.expect("only what exists is reserved already")));
     };
     for item in &items {
         let available = stock::get(tx, &item.product_id)?.map_or(0, |s| s.available);
         if available < item.quantity {
-            let message =
-                format!("{} of {} are wanted, {available} are there", item.quantity, item.product_id);
-            return Err(Error::failed_precondition(INSUFFICIENT_STOCK, message));
+            return Ok(Err(Shortage { item: item.clone(), available }));
         }
     }
     let record =
         Record { order_id: order_id.to_owned(), state, flow, items, expires_ms: tx.now_ms() + ttl_ms };
     write(tx, &record)?;
     move_goods(tx, &record, Movement::Hold)?;
-    Ok(record)
+    Ok(Ok(record))
 }
 
 /// Does `command` to the order's reservation. Returns it, and whether anything changed.
@@ -84,23 +96,37 @@ pub(crate) fn apply(tx: &mut Tx<'_>, order_id: &str, command: Command) -> Result
     Ok((record, true))
 }
 
-/// Gives back what was held too long.
+/// Gives back what was held too long. Looks before it writes, so that an idle service commits nothing.
 pub(crate) async fn expire(store: Store, cx: Context) -> Result<()> {
-    store
-        .transact(&cx, |tx| {
-            let now_ms = tx.now_ms();
-            let late = tx.query(
-                "SELECT order_id FROM reservations WHERE state = $1 AND expires_ms <= $2 ORDER BY expires_ms LIMIT $3",
-                params![i32::from(State::Held), now_ms, EXPIRE_BATCH_MAX],
-                |row| row.get::<String>("order_id"),
-            )?;
-            for order_id in late {
-                let (record, _) = apply(tx, &order_id, Command::Expire)?;
-                tx.publish(&ReservationExpired { order_id, flow: record.flow.into() })?;
-            }
-            Ok(())
-        })
-        .await
+    loop {
+        let now_ms = cx.env().clock.unix_ms();
+        let late = store.read(&cx, move |q| late(q, now_ms)).await?;
+        let last = late.len() < EXPIRE_BATCH_MAX;
+        if !late.is_empty() {
+            store.transact(&cx, move |tx| late.iter().try_for_each(|order_id| end(tx, order_id))).await?;
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns the orders whose goods have been held too long, those first that have been longest.
+fn late(q: &mut impl Query, now_ms: u64) -> Result<Vec<String>> {
+    q.query(
+        "SELECT order_id FROM reservations WHERE state = $1 AND expires_ms <= $2 ORDER BY expires_ms LIMIT $3",
+        params![i32::from(State::Held), now_ms, EXPIRE_BATCH_MAX],
+        |row| row.get("order_id"),
+    )
+}
+
+fn end(tx: &mut Tx<'_>, order_id: &str) -> Result<()> {
+    // It may have been committed since it was found.
+    let (record, changed) = apply(tx, order_id, Command::Expire)?;
+    if changed {
+        tx.publish(&ReservationExpired { order_id: record.order_id, flow: record.flow.into() })?;
+    }
+    Ok(())
 }
 
 fn move_goods(tx: &mut Tx<'_>, record: &Record, movement: Movement) -> Result<()> {
