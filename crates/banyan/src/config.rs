@@ -202,7 +202,7 @@ impl Config {
 }
 
 /// Tells whether `name` may name a process: 1 to 40 of `a-z`, `0-9` and `-`.
-fn valid_process_name(name: &str) -> bool {
+pub fn valid_process_name(name: &str) -> bool {
     (1..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

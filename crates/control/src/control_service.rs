@@ -17,12 +17,12 @@ impl api::ControlService for ControlApi {
         _: &Context,
         req: api::RegisterProcessRequest,
     ) -> Result<api::RegisterProcessResponse> {
-        self.supervisor.register(&req).await?;
+        self.supervisor.register(&req)?;
         Ok(api::RegisterProcessResponse {})
     }
 
     async fn get_system(&self, _: &Context, _: api::GetSystemRequest) -> Result<api::SystemStatus> {
-        let (processes, services) = self.supervisor.status().await;
+        let (processes, services) = self.supervisor.status();
         Ok(api::SystemStatus { name: self.system.to_owned(), processes, services })
     }
 
@@ -38,22 +38,24 @@ impl api::ControlService for ControlApi {
     async fn list_sagas(&self, cx: &Context, req: api::ListSagasRequest) -> Result<api::ListSagasResponse> {
         let mut sagas = Vec::new();
         let clients = match req.service.as_str() {
-            "" => self.supervisor.clients().await,
-            service => vec![self.supervisor.client_of(service).await?],
+            "" => self.supervisor.clients(),
+            service => vec![self.supervisor.client_of(service)?],
         };
         for client in clients {
             sagas.extend(client.list_local_sagas(cx, req.clone()).await?.sagas);
         }
-        sagas.sort_by_key(|s| std::cmp::Reverse(s.updated_ms));
+        // Replicas read the same journal.
+        sagas.sort_by(|a, b| (b.updated_ms, &a.service, &a.id).cmp(&(a.updated_ms, &b.service, &b.id)));
+        sagas.dedup_by(|a, b| (&a.service, &a.id) == (&b.service, &b.id));
         Ok(api::ListSagasResponse { sagas })
     }
 
     async fn get_saga(&self, cx: &Context, req: api::GetSagaRequest) -> Result<api::SagaDetail> {
-        self.supervisor.client_of(&req.service).await?.get_local_saga(cx, req).await
+        self.supervisor.client_of(&req.service)?.get_local_saga(cx, req).await
     }
 
     async fn retry_saga(&self, cx: &Context, req: api::RetrySagaRequest) -> Result<api::RetrySagaResponse> {
-        self.supervisor.client_of(&req.service).await?.retry_local_saga(cx, req).await
+        self.supervisor.client_of(&req.service)?.retry_local_saga(cx, req).await
     }
 
     async fn cancel_saga(
@@ -61,6 +63,6 @@ impl api::ControlService for ControlApi {
         cx: &Context,
         req: api::CancelSagaRequest,
     ) -> Result<api::CancelSagaResponse> {
-        self.supervisor.client_of(&req.service).await?.cancel_local_saga(cx, req).await
+        self.supervisor.client_of(&req.service)?.cancel_local_saga(cx, req).await
     }
 }

@@ -8,13 +8,16 @@
 //! processes and a registry finds them.
 
 pub mod child;
+mod children;
 mod control_service;
 mod generated;
 mod links;
 mod log_service;
 mod log_session;
 mod log_wire;
+mod moves;
 mod process_service;
+mod registry;
 mod remote_log;
 pub mod root;
 mod run_file;

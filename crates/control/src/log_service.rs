@@ -18,7 +18,7 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct LogServer {
     env: Env,
     log: Arc<dyn EventLog>,
-    tasks: Tasks,
+    sessions: Tasks,
     open: Mutex<HashMap<String, Open>>,
 }
 
@@ -28,8 +28,13 @@ struct Open {
 }
 
 impl LogServer {
-    pub(crate) fn new(env: Env, log: Arc<dyn EventLog>, tasks: Tasks) -> Self {
-        Self { env, log, tasks, open: Mutex::default() }
+    pub(crate) fn new(env: Env, log: Arc<dyn EventLog>) -> Self {
+        Self { env, log, sessions: Tasks::new(), open: Mutex::default() }
+    }
+
+    /// Ends all subscriptions; later ones end at once.
+    pub(crate) fn close(&self) {
+        self.sessions.stop();
     }
 
     /// Closes the subscriptions of a process that has died, so that others take over its partitions.
@@ -63,7 +68,7 @@ impl api::LogService for LogServer {
             session_timeout: Duration::from_millis(req.session_timeout_ms),
         };
         let subscription = self.log.subscribe(spec).await?;
-        let session = Session::start(subscription, &self.tasks);
+        let session = Session::start(subscription, &self.sessions);
         let id = self.env.new_id();
         let mut open = self.open.lock();
         open.retain(|_, open| !open.session.has_ended());

@@ -25,6 +25,7 @@ pub struct Root {
     server: Server,
     supervisor: Arc<Supervisor>,
     log: Arc<EmbeddedLog>,
+    log_server: Arc<LogServer>,
     peer_secret: String,
     tasks: Tasks,
     run_file: Option<RunFileGuard>,
@@ -37,6 +38,8 @@ impl Root {
     /// If the data folder is in use, a service cannot start, or the placement names what is not there. What had been
     /// started is stopped again.
     pub async fn start(system: System, config: Config, env: Env) -> Result<Self> {
+        let names: Vec<_> = system.services().iter().map(|s| s.name()).collect();
+        config.place(&names)?;
         let peer_secret = new_secret()?;
         make_private(&config.data)?;
         let log = Arc::new(EmbeddedLog::open(log_options(&config, &env)).await?);
@@ -52,7 +55,7 @@ impl Root {
         });
         let agent = ProcessAgent::new(process.clone(), server.clone());
         let tasks = Tasks::new();
-        let log_server = Arc::new(LogServer::new(env.clone(), log.clone(), tasks.clone()));
+        let log_server = Arc::new(LogServer::new(env.clone(), log.clone()));
         let supervisor = Supervisor::new(Parts {
             env: env.clone(),
             system: system.clone(),
@@ -65,9 +68,9 @@ impl Root {
         })?;
         let control = ControlApi { system: system.name(), supervisor: supervisor.clone() };
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
-        server.add(api::log_service(log_server));
+        server.add(api::log_service(log_server.clone()));
         server.add(api::control_service(Arc::new(control)));
-        let root = Self { process, server, supervisor, log, peer_secret, tasks, run_file: None };
+        let root = Self { process, server, supervisor, log, log_server, peer_secret, tasks, run_file: None };
         if let Err(error) = root.supervisor.start().await {
             root.stop().await;
             return Err(error);
@@ -96,15 +99,15 @@ impl Root {
         Ok(())
     }
 
-    /// Drains: children first told, own services stopped meanwhile, then the log is closed.
+    /// Drains: the children are told and the own services stop meanwhile; then the log, which they all need, is closed.
     pub async fn stop(mut self) {
         let limit = Duration::from_millis(self.process.config().limits.drain_ms_max);
         self.run_file = None;
-        self.supervisor.stop().await;
-        let (drained, ()) = tokio::join!(self.tasks.drain(limit * 3), self.process.stop_all());
-        if let Err(unfinished) = drained {
+        let (ended, ()) = tokio::join!(self.tasks.drain(limit * 3), self.process.stop_all());
+        if let Err(unfinished) = ended {
             tracing::warn!(tasks = unfinished.0, "the supervisor's tasks outlasted the drain limit");
         }
+        self.log_server.close();
         if let Err(error) = self.server.drain(limit).await {
             tracing::warn!(?error, "calls between processes were cut off");
         }

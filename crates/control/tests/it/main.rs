@@ -2,4 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../examples/counter_system/contract.rs"]
+mod contract;
+mod crashes;
+mod lifecycle;
+mod moves;
 mod remote_log;
+mod replicas;
+mod system;

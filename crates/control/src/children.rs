@@ -1,0 +1,147 @@
+//! The child processes of a root: started, watched, started anew when they die, told to end.
+
+use crate::links::{Bootstrap, dismiss};
+use crate::registry::{Registry, Run};
+use crate::supervisor::{AGAIN, START_MAX, Supervisor};
+use banyan_core::{Error, Result, Tasks};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::process::{Child, ChildStdin, Command};
+
+/// A child that lived so long before it died is started anew without delay.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// How long a child may take to read its first line.
+const BOOTSTRAP_MAX: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Has the child process `name` run from now on. One of that name that is about to end is waited for.
+    ///
+    /// # Errors
+    /// If there are too many processes, or the one of that name does not end.
+    pub(crate) async fn ensure_process(self: &Arc<Self>, name: &str) -> Result<()> {
+        let ended =
+            |registry: &Registry| registry.life(name).is_none_or(|life| !life.is_stopping()).then_some(());
+        if self.until(self.end_max() * 2, ended).await.is_none() {
+            return Err(Error::unavailable(format!(
+                "process {name} does not end; it cannot be started anew"
+            )));
+        }
+        let life = self.parts.tasks.child();
+        let added = self.edit(|registry| match registry.life(name) {
+            Some(_) => Ok(false),
+            None => registry.add(name, life.clone()).map(|()| true),
+        })?;
+        if added {
+            let (this, name) = (Arc::clone(self), name.to_owned());
+            self.parts.tasks.spawn("supervise", async move { this.supervise(&name, life).await });
+        }
+        Ok(())
+    }
+
+    /// Tells a child that has nothing to do any more to end.
+    pub(crate) fn retire_if_idle(&self, name: &str) {
+        self.edit(|registry| {
+            if let Some(life) = registry.idle(name) {
+                life.stop();
+            }
+        });
+    }
+
+    /// Keeps the child process `name` running until `life` stops.
+    async fn supervise(&self, name: &str, life: Tasks) {
+        let mut quick_deaths = 0u32;
+        while !life.is_stopping() {
+            let began = self.parts.env.clock.now();
+            match self.spawn(name).await {
+                Ok((child, link, run)) => self.watch(child, link, &run, &life).await,
+                Err(error) => tracing::error!(process = name, ?error, "the process cannot be started"),
+            }
+            self.parts.log.close_process(name);
+            let restarts = self.edit(|registry| registry.died(name));
+            if life.is_stopping() {
+                break;
+            }
+            tracing::warn!(process = name, restarts, "the process died; it is started anew");
+            quick_deaths = if began.elapsed() > STABLE_AFTER { 0 } else { quick_deaths + 1 };
+            if quick_deaths > 1 {
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN.delay(quick_deaths, &self.parts.env.rng)) => {}
+                    () = life.stopping() => {}
+                }
+            }
+        }
+        self.edit(|registry| registry.remove(name));
+    }
+
+    /// Returns when the child has ended: by itself, because `life` stopped, or killed because it does not do its part.
+    async fn watch(&self, mut child: Child, link: ChildStdin, run: &Run, life: &Tasks) {
+        let process = &run.process;
+        let must_end = tokio::select! {
+            status = child.wait() => {
+                tracing::info!(process, ?status, "a process ended");
+                return;
+            }
+            () = life.stopping() => true,
+            () = self.overdue(run) => false,
+        };
+        if must_end {
+            let ending = async {
+                dismiss(Some(link)).await;
+                child.wait().await
+            };
+            if tokio::time::timeout(self.end_max(), ending).await.is_ok() {
+                return;
+            }
+            tracing::warn!(process, "the process outlasted its drain limit and is killed");
+        } else {
+            tracing::warn!(process, "the process did not register in time and is killed");
+        }
+        if let Err(error) = child.kill().await {
+            tracing::error!(process, %error, "a process could not be killed");
+        }
+    }
+
+    /// Returns when the process should long have registered and has not.
+    async fn overdue(&self, run: &Run) {
+        tokio::time::sleep(START_MAX).await;
+        if self.read(|registry| registry.client(run)).is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How long a child may take to end.
+    fn end_max(&self) -> Duration {
+        Duration::from_millis(self.parts.config.limits.drain_ms_max) * 2
+    }
+
+    async fn spawn(&self, name: &str) -> Result<(Child, ChildStdin, Run)> {
+        let program = std::env::current_exe().map_err(Error::internal)?;
+        let mut child = Command::new(program)
+            .arg("process")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .process_group(0)
+            .spawn()
+            .map_err(Error::internal)?;
+        let mut link = child.stdin.take().expect("its standard input is a pipe");
+        // Known before the child learns whom to register with.
+        let run = self.edit(|registry| registry.spawned(name, child.id().unwrap_or_default()));
+        let bootstrap = Bootstrap {
+            process: name.to_owned(),
+            root_address: self.parts.address.clone(),
+            peer_secret: self.parts.peer_secret.clone(),
+            config: self.parts.config.as_ref().clone(),
+        };
+        let sent = tokio::time::timeout(BOOTSTRAP_MAX, bootstrap.send(&mut link)).await;
+        match sent.unwrap_or_else(|_| Err(Error::unavailable("it does not read its first line"))) {
+            Ok(()) => Ok((child, link, run)),
+            Err(error) => {
+                let _ = child.kill().await;
+                Err(error)
+            }
+        }
+    }
+}

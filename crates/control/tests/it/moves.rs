@@ -1,0 +1,120 @@
+//! A service moves while it is called: nobody notices, whatever dies.
+
+use crate::system::{Failures, Load, Running, signal};
+use banyan_core::{Code, Env, Rng};
+use banyan_testkit::eventually;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_moves_apart_and_back_under_load() {
+    let system = Running::start("").await;
+    let mut load = Load::start(&system, 16, Failures::Never);
+    for round in 0..6 {
+        load.flows(100).await;
+        let apart = system.move_counter("counter").await.unwrap();
+        assert_eq!(system.settled().await, ["counter"]);
+        load.flows(100).await;
+        let back = system.move_counter("main").await.unwrap();
+        assert_eq!(system.settled().await, ["main"]);
+        println!("round {round}: calls waited {} ms and {} ms", apart.paused_ms, back.paused_ms);
+    }
+    let added = load.end().await;
+    system.assert_counted(added).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_moves_from_child_to_child_under_load() {
+    let system = Running::start("placement.apart = 'all'").await;
+    let mut load = Load::start(&system, 8, Failures::Never);
+    for to in ["one", "two", "one", "caller", "main", "counter"] {
+        load.flows(50).await;
+        system.move_counter(to).await.unwrap();
+        assert_eq!(system.settled().await, [to]);
+    }
+    let added = load.end().await;
+    system.assert_counted(added).await;
+    let processes = system.status().await.processes;
+    let names: Vec<_> = processes.iter().filter(|p| p.state != "STOPPING").map(|p| &*p.process).collect();
+    assert_eq!(names, ["caller", "counter", "main"], "what nobody needs any more ends");
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_dies_half_way_costs_nothing() {
+    let seed = seed();
+    let rng = Rng::seeded(seed);
+    let system = Running::start("").await;
+    let mut load = Load::start(&system, 8, Failures::Repeat);
+    for _ in 0..8 {
+        load.flows(30).await;
+        let delay = Duration::from_millis(rng.below(120));
+        let killing = async {
+            let pid = eventually("the target's process", async || {
+                let processes = system.status().await.processes;
+                processes.iter().find(|p| p.process == "counter" && p.pid != 0).map(|p| p.pid)
+            });
+            let pid = pid.await;
+            tokio::time::sleep(delay).await;
+            signal("KILL", pid).await;
+        };
+        let (moved, ()) = tokio::join!(system.move_counter("counter"), killing);
+        let home = system.settled().await;
+        println!("seed {seed}, killed after {delay:?}: {moved:?}, it serves in {home:?}");
+        load.flows(30).await;
+        system.move_counter("main").await.unwrap();
+    }
+    let added = load.end().await;
+    system.assert_counted(added).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_dies_half_way_costs_nothing() {
+    let seed = seed();
+    let rng = Rng::seeded(seed);
+    let system = Running::start("").await;
+    let mut load = Load::start(&system, 8, Failures::Repeat);
+    for _ in 0..8 {
+        system.move_counter("counter").await.unwrap();
+        let source = system.ready("counter").await;
+        load.flows(30).await;
+        let delay = Duration::from_millis(rng.below(60));
+        let killing = async {
+            tokio::time::sleep(delay).await;
+            signal("KILL", source).await;
+        };
+        let (moved, ()) = tokio::join!(system.move_counter("main"), killing);
+        let home = system.settled().await;
+        println!("seed {seed}, killed after {delay:?}: {moved:?}, it serves in {home:?}");
+        load.flows(30).await;
+        system.move_counter("main").await.unwrap();
+    }
+    let added = load.end().await;
+    system.assert_counted(added).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_nobody_waits_for_goes_on_and_wrong_ones_are_refused() {
+    let system = Running::start("").await;
+    let given_up = tokio::time::timeout(Duration::from_millis(5), system.move_counter("counter")).await;
+    println!("given up: {}", given_up.is_err());
+    eventually("the service to serve apart", async || {
+        let status = system.status().await;
+        let there =
+            |s: &&banyan_control::contract::ServiceStatus| s.processes == ["counter"] && s.state == "READY";
+        status.services.iter().find(there).map(drop)
+    })
+    .await;
+    assert_eq!(system.move_counter("counter").await.unwrap().paused_ms, 0, "it is there already");
+    for wrong in ["", "Two Words", &"long".repeat(11)] {
+        assert_eq!(system.move_counter(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    system.end().await;
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("BANYAN_SEED").ok().and_then(|text| text.parse().ok());
+    seed.unwrap_or_else(|| Env::default().rng.u64())
+}
