@@ -31,6 +31,11 @@ async fn orchestrated_over_failing_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orchestrated_in_groups_and_replicas() {
+    run(Setup::grouped()).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn choreographed_in_one_process() {
     run(Setup::one_process().choreographed()).await.stop().await;
 }

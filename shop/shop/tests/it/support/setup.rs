@@ -25,6 +25,13 @@ impl Setup {
         Self { args: vec!["--apart".to_owned(), "all".to_owned()], faulty: false }
     }
 
+    /// Some services share a process, one is alone, some run twice, the rest stays at home.
+    pub(crate) fn grouped() -> Self {
+        let args =
+            "--group back=inventory,shipping --apart payments --replicas orders=2 --replicas catalog=2";
+        Self { args: args.split(' ').map(str::to_owned).collect(), faulty: false }
+    }
+
     /// All services in one process, whose calls to each other are delayed, refused and doubled.
     pub(crate) fn with_faults() -> Self {
         let seed = seed();
