@@ -2,7 +2,9 @@
 //! once.
 
 use crate::TestSystem;
+use banyan::core::Envelope;
 use banyan::event_log::TopicInfo;
+use banyan::event_log::dead_letters::{self, DeadLetter, Entry};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
@@ -34,6 +36,23 @@ impl TestSystem {
             );
         }
         assert_eq!(before.len(), after.len(), "a table is gone");
+    }
+
+    /// Checks that no service that runs has given up on an event.
+    ///
+    /// # Panics
+    /// If one has, naming the event and the error.
+    pub async fn assert_no_dead_letters(&self) {
+        for group in self.process().groups().await.into_values().flatten() {
+            let letters = dead_letters::list(&*self.log(), &group, 1).await.expect("the log can be read");
+            if let Some(Entry { letter, .. }) = letters.first() {
+                let DeadLetter { envelope, reason, message, attempts, .. } = letter;
+                let Envelope { event_type, key, .. } = envelope;
+                panic!(
+                    "{group} gave up on {event_type} {key} after {attempts} attempts: {reason}: {message}"
+                );
+            }
+        }
     }
 
     async fn state(&self) -> State {
