@@ -36,7 +36,7 @@ impl Root {
     ///
     /// # Errors
     /// If the data folder is in use, a service cannot start, or the placement names what is not there. What had been
-    /// started is stopped again.
+    /// started is stopped again. If the future is dropped, the children that it has started end.
     pub async fn start(system: System, config: Config, env: Env) -> Result<Self> {
         let names: Vec<_> = system.services().iter().map(|s| s.name()).collect();
         config.place(&names)?;
@@ -113,6 +113,13 @@ impl Root {
         }
         self.process.directory().close();
         self.log.close().await;
+    }
+}
+
+impl Drop for Root {
+    /// Tells the children to end, also where nobody waits for them any more.
+    fn drop(&mut self) {
+        self.tasks.stop();
     }
 }
 

@@ -143,7 +143,7 @@ async fn a_process_full_of_work_ends_soon() {
     let took = clock.now() - began;
     println!("it took {took:?}");
     assert!(took < END_MAX, "it took {took:?}");
-    let failures = failures.lock().unwrap();
+    let failures = std::mem::take(&mut *failures.lock().unwrap());
     assert_eq!(failures.len(), 50, "every caller was told in the end");
     assert!(failures.iter().all(|e| e.is(Reason::SERVICE_MOVING)), "{failures:?}");
     let late = system.process().start("ping").await.unwrap_err();

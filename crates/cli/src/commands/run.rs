@@ -40,7 +40,12 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         None => None,
     };
     let (port, system) = (config.port, program.system.clone());
-    let mut root = Root::start(program.system, config, env.clone()).await?;
+    let mut root = tokio::select! {
+        root = Root::start(program.system, config, env.clone()) => root?,
+        // What was started ends with this process.
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
     let parts = GatewayParts {
         env: env.clone(),
         system: system.clone(),

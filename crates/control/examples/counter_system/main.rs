@@ -23,17 +23,11 @@ const MIGRATIONS: &[Migration] = &[Migration {
           CREATE TABLE heard (name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT",
 }];
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     /// Where the counters begin; not below 0.
     first: i64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { first: 0 }
-    }
 }
 
 #[derive(Clone)]
@@ -153,7 +147,10 @@ fn system() -> System {
 async fn run(file: &Path) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
     let env = Env::default();
-    let mut root = Root::start(system(), Config::read(file)?, env.clone()).await?;
+    let mut root = tokio::select! {
+        root = Root::start(system(), Config::read(file)?, env.clone()) => root?,
+        _ = terminate.recv() => return Ok(()),
+    };
     let directory = root.process().directory().clone();
     let edge = Server::builder(&env, ServerOptions::default()).bind().await?;
     let (counter, caller) = (directory.channel(COUNTER), directory.channel(CALLER));

@@ -62,16 +62,7 @@ async fn a_service_that_cannot_start_fails_the_run_and_leaves_nothing() {
         let log = setup.log();
         assert!(!status.success(), "{log}");
         assert!(log.contains("services.counter.first: must be 0 or more"), "{log}");
-        until("all to be gone", async || is_gone(pid) && children_of(&setup).is_empty()).await;
+        until("all to be gone", async || is_gone(pid) && setup.processes().is_empty()).await;
         assert!(!setup.data().join("run/system.json").exists());
     }
-}
-
-/// Returns the processes whose logs go to this system's file.
-fn children_of(setup: &Setup) -> Vec<String> {
-    let log = setup.data().with_file_name("log");
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok());
-    let has_log = |path: &std::path::Path| std::fs::read_link(path.join("fd/2")).is_ok_and(|to| to == log);
-    let found = processes.filter(|entry| has_log(&entry.path()));
-    found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

@@ -1,10 +1,11 @@
 //! A system's start and end.
 
 use crate::contract::{Amount, WAIT};
-use crate::system::{END_MAX, Failures, Load, Running, context, is_gone};
-use banyan_core::{Clock, Code};
+use crate::system::{END_MAX, Failures, Load, Running, Setup, context, is_gone, seed, signal};
+use banyan_core::{Clock, Code, Rng};
 use banyan_testkit::until;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -51,6 +52,29 @@ async fn a_loaded_system_ends_soon_and_goes_on_where_it_was() {
         system.assert_counted(counted).await;
         system.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_is_told_to_end_while_it_starts_leaves_nothing() {
+    let seed = seed();
+    println!("seed {seed}");
+    let rng = Rng::seeded(seed);
+    let mut setup = Setup::new("placement.apart = 'all'");
+    for _ in 0..10 {
+        let mut program = setup.spawn();
+        tokio::time::sleep(Duration::from_millis(rng.below(150))).await;
+        signal("TERM", program.id().unwrap()).await;
+        let status = tokio::time::timeout(END_MAX, program.wait()).await.expect("it ends").unwrap();
+        // Right after its start a program has no say in what the signal does.
+        assert!(status.success() || status.signal() == Some(15), "{status}\n{}", setup.log());
+        until("all to be gone", async || setup.processes().is_empty()).await;
+    }
+    let system = setup.start().await;
+    let mut load = Load::start(&system, 2, Failures::Never);
+    load.flows(10).await;
+    system.assert_counted(load.end().await).await;
+    setup = system.stop().await.1;
+    assert!(setup.processes().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

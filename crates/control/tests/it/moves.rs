@@ -1,7 +1,7 @@
 //! A service moves while it is called: nobody notices, whatever dies.
 
-use crate::system::{Failures, Load, Running, signal};
-use banyan_core::{Code, Env, Rng};
+use crate::system::{Failures, Load, Running, seed, signal};
+use banyan_core::{Code, Rng};
 use banyan_testkit::eventually;
 use std::time::Duration;
 
@@ -112,9 +112,4 @@ async fn a_move_that_nobody_waits_for_goes_on_and_wrong_ones_are_refused() {
         assert_eq!(system.move_counter(wrong).await.unwrap_err().code(), Code::InvalidArgument);
     }
     system.end().await;
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("BANYAN_SEED").ok().and_then(|text| text.parse().ok());
-    seed.unwrap_or_else(|| Env::default().rng.u64())
 }

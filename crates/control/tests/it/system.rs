@@ -56,6 +56,15 @@ impl Setup {
         std::fs::read_to_string(self.0.path().join("log")).unwrap()
     }
 
+    /// Returns the ids of all processes that log for this system.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let log = self.0.path().join("log");
+        let pids = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/fd/2")).is_ok_and(|to| to == log)).collect()
+    }
+
     /// Starts the system and waits until it serves.
     pub(crate) async fn start(self) -> Running {
         let mut program = self.spawn();
@@ -235,6 +244,12 @@ pub(crate) fn is_gone(pid: u32) -> bool {
     stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// Returns the seed of this run: `BANYAN_SEED`, or a new one.
+pub(crate) fn seed() -> u64 {
+    let seed = std::env::var("BANYAN_SEED").ok().and_then(|text| text.parse().ok());
+    seed.unwrap_or_else(|| Env::default().rng.u64())
+}
+
 /// The counters that callers add to.
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -302,6 +317,7 @@ impl Load {
     }
 
     /// Lets every caller end its call, and returns how much was added in all.
+    #[expect(clippy::print_stdout, reason = "shown when the test fails")]
     pub(crate) async fn end(mut self) -> i64 {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.callers.join_next().await {
