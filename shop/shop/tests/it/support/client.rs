@@ -17,6 +17,10 @@ use std::time::Duration;
 const AGAIN_FIRST: Duration = Duration::from_millis(20);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 
+/// How long the shop may work on one request of a patient client, as `grpc-timeout` says it: the rest would be lost on one
+/// whose answer never comes.
+const PATIENT_TIMEOUT: &str = "5S";
+
 /// What a client does about a request that failed although nothing was wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -179,9 +183,9 @@ impl Client {
     /// When no answer came that says something about the request.
     pub(crate) async fn ask(&self, ask: Ask) -> Answer {
         let clock = Clock::default();
-        let until = match self.patience {
-            Patience::Strict => clock.now(),
-            Patience::Retries(limit) => clock.now() + limit,
+        let (ask, until) = match self.patience {
+            Patience::Strict => (ask, clock.now()),
+            Patience::Retries(limit) => (ask.header("grpc-timeout", PATIENT_TIMEOUT), clock.now() + limit),
         };
         let mut pause = AGAIN_FIRST;
         loop {

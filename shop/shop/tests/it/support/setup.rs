@@ -32,13 +32,14 @@ impl Setup {
         Self { args: args.split(' ').map(str::to_owned).collect(), faulty: false }
     }
 
-    /// All services in one process, whose calls to each other are delayed, refused and doubled.
+    /// All services in one process, whose calls to each other are delayed, refused, lost and doubled.
     pub(crate) fn with_faults() -> Self {
         let seed = seed();
         println!("seed of the faults: {seed}");
         let setup = Self { args: Vec::new(), faulty: true };
         setup
             .set("faults.error_probability=0.15")
+            .set("faults.drop_probability=0.005")
             .set("faults.duplicate_probability=0.1")
             .set("faults.delay_probability=0.1")
             .set("faults.delay_ms=20")
