@@ -4,12 +4,13 @@ use crate::domain::Report;
 use crate::{Analytics, store};
 use banyan::prelude::*;
 use shop_contracts::analytics::v1::*;
+use shop_contracts::callers::ADMIN;
 
 impl AnalyticsService for Analytics {
     async fn sales_report(&self, cx: &Context, req: SalesReportRequest) -> Result<SalesReportResponse> {
         check_may_read(cx.identity())?;
         let report = Report::new(req, cx.env().clock.unix_ms())?;
-        let (size, days_max) = (report.rows, self.settings.report_days_max);
+        let (page, days_max) = (report.page.clone(), self.settings.report_days_max);
         let mut rows = self
             .store
             .read(cx, move |q| match store::first_day(q)? {
@@ -20,13 +21,8 @@ impl AnalyticsService for Analytics {
                 None => Ok(Vec::new()),
             })
             .await?;
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let next = rows.last().filter(|_| more).map(|(token, _)| token.clone());
-        Ok(SalesReportResponse {
-            rows: rows.into_iter().map(|(_, row)| row).collect(),
-            next_page_token: next.unwrap_or_default(),
-        })
+        let next_page_token = page.cut(&mut rows, |(token, _)| token);
+        Ok(SalesReportResponse { rows: rows.into_iter().map(|(_, row)| row).collect(), next_page_token })
     }
 }
 
@@ -34,7 +30,7 @@ impl AnalyticsService for Analytics {
 fn check_may_read(identity: &Identity) -> Result<()> {
     match identity.kind() {
         IdentityKind::Service => Ok(()),
-        IdentityKind::User if identity.has_role("admin") => Ok(()),
+        IdentityKind::User if identity.has_role(ADMIN) => Ok(()),
         IdentityKind::User => Err(Error::permission_denied("only an admin may read the sales")),
         IdentityKind::Anonymous => Err(Error::unauthenticated("sign in first")),
     }

@@ -4,16 +4,13 @@ use banyan::prelude::*;
 use shop_contracts::analytics::v1::{SalesGroup, SalesReportRequest};
 use shop_contracts::money::GBP;
 use shop_contracts::orders::v1::{OrderConfirmed, OrderRefunded};
+use shop_contracts::paging::Page;
 use shop_contracts::time::unix_ms;
 use shop_contracts::types::v1::{LineItem, Money};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 const DAY_MS: u64 = 24 * 3_600_000;
-/// Rows on a page unless the request says otherwise.
-const PAGE_DEFAULT: i32 = 20;
-/// Rows on a page at most.
-const PAGE_MAX: i32 = 100;
 
 /// A day (UTC), counted from 1970-01-01.
 pub(crate) type Day = i64;
@@ -52,9 +49,8 @@ pub(crate) struct Report {
     /// `None`: from the first sale.
     pub(crate) from: Option<Day>,
     pub(crate) to: Day,
-    pub(crate) rows: usize,
-    /// Key of the last row of the previous page; empty for the first page.
-    pub(crate) after: String,
+    /// Its tokens are keys of rows; of a day, its number.
+    pub(crate) page: Page,
 }
 
 impl Sale {
@@ -124,12 +120,9 @@ impl Report {
         if from.is_some_and(|from| from > to) {
             return Err(Error::invalid("to", "must not be before from"));
         }
-        if group == SalesGroup::Day && !req.page_token.is_empty() {
-            req.page_token
-                .parse::<Day>()
-                .map_err(|_| Error::invalid("page_token", "is not of this report"))?;
-        }
-        Ok(Self { group, from, to, rows: page_size(req.page_size)?, after: req.page_token })
+        let is_key = |token: &str| group != SalesGroup::Day || token.parse::<Day>().is_ok();
+        let page = Page::with_tokens(req.page_size, req.page_token, is_key)?;
+        Ok(Self { group, from, to, page })
     }
 
     /// Returns the days that the report covers when the first sale was on the day `first`.
@@ -143,14 +136,6 @@ impl Report {
             true => Err(Error::invalid("from", format!("a report covers at most {days_max} days"))),
             false => Ok(from..self.to),
         }
-    }
-}
-
-fn page_size(asked: i32) -> Result<usize> {
-    match asked {
-        0 => Ok(PAGE_DEFAULT as usize),
-        1..=PAGE_MAX => Ok(asked as usize),
-        _ => Err(Error::invalid("page_size", format!("must be 0 to {PAGE_MAX}"))),
     }
 }
 

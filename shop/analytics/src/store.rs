@@ -95,21 +95,17 @@ const BY_COUNTRY: &str = "SELECT country AS name, CAST(SUM(orders) AS BIGINT) AS
 
 /// Returns the rows of a report's page, and one more if there is a further page; each with the token of the page after it.
 pub(crate) fn rows(q: &mut impl Query, report: &Report, days: Range<Day>) -> Result<Vec<(String, SalesRow)>> {
-    let limit = report.rows + 1;
+    let (token, limit) = (report.page.token(), report.page.limit());
     let by_name = |row: &Row<'_>| {
         let name: String = row.get("name")?;
         Ok((name.clone(), sales_row(row, name)?))
     };
     match report.group {
-        SalesGroup::Product => {
-            q.query(BY_PRODUCT, params![days.start, days.end, &report.after, limit], by_name)
-        }
-        SalesGroup::Country => {
-            q.query(BY_COUNTRY, params![days.start, days.end, &report.after, limit], by_name)
-        }
+        SalesGroup::Product => q.query(BY_PRODUCT, params![days.start, days.end, token, limit], by_name),
+        SalesGroup::Country => q.query(BY_COUNTRY, params![days.start, days.end, token, limit], by_name),
         SalesGroup::Day | SalesGroup::Unspecified => {
             // The token of this group is a day's number: the report was checked; the first page comes after no day.
-            let after = report.after.parse::<Day>().unwrap_or(-1);
+            let after = token.parse::<Day>().unwrap_or(-1);
             q.query(BY_DAY, params![days.start, days.end, after, limit], |row| {
                 let day: Day = row.get("day")?;
                 Ok((day.to_string(), sales_row(row, date(day))?))
