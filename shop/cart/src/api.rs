@@ -1,10 +1,12 @@
 //! What the service answers: the generated contract, implemented. Checkout is in [`crate::checkout`].
 
-use crate::domain::{CartRecord, Change, check_product_id, check_quantity, signed_in};
+use crate::domain::{CartRecord, Change};
 use crate::{Carts, store};
 use banyan::prelude::*;
+use shop_contracts::callers::signed_in;
 use shop_contracts::cart::v1::*;
 use shop_contracts::catalog::v1::{GetProductRequest, PriceItemsRequest};
+use shop_contracts::checks::{check_product_id, check_quantity};
 use shop_contracts::orders::v1::Order;
 use shop_contracts::time::timestamp;
 use shop_contracts::types::v1::{Item, Money};
@@ -17,8 +19,8 @@ impl CartService for Carts {
     }
 
     async fn put_item(&self, cx: &Context, req: PutItemRequest) -> Result<Cart> {
-        check_product_id(&req.product_id)?;
-        check_quantity(req.quantity)?;
+        check_product_id("product_id", &req.product_id)?;
+        check_quantity("quantity", req.quantity)?;
         signed_in(cx)?;
         self.catalog.get_product(cx, GetProductRequest { product_id: req.product_id.clone() }).await?;
         let item = Item { product_id: req.product_id.clone(), quantity: req.quantity };
@@ -26,7 +28,7 @@ impl CartService for Carts {
     }
 
     async fn remove_item(&self, cx: &Context, req: RemoveItemRequest) -> Result<Cart> {
-        check_product_id(&req.product_id)?;
+        check_product_id("product_id", &req.product_id)?;
         self.change(cx, "RemoveItem", &req, Change::Remove(req.product_id.clone())).await
     }
 

@@ -1,9 +1,10 @@
 //! From a cart to an order: once, whatever is lost or repeated on the way.
 
-use crate::domain::{Change, empty, ordered, signed_in};
+use crate::domain::{Change, empty, ordered};
 use crate::{Carts, store};
 use banyan::prelude::*;
 use banyan::store::IDEMPOTENCY_KEY_REUSED;
+use shop_contracts::callers::signed_in;
 use shop_contracts::cart::v1::CheckoutRequest;
 use shop_contracts::orders::v1::{Order, PlaceOrderRequest};
 

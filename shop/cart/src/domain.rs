@@ -1,14 +1,8 @@
 //! What a cart is and how it may change: pure decisions, no I/O.
 
 use banyan::prelude::*;
+use shop_contracts::checks::ITEMS_MAX;
 use shop_contracts::types::v1::Item;
-
-/// Products in a cart.
-const ITEMS_MAX: usize = 500;
-/// Pieces of one product in a cart.
-const QUANTITY_MAX: i32 = 100_000;
-/// Characters of a product's id.
-const PRODUCT_ID_MAX: usize = 40;
 
 /// There is nothing in the cart to be ordered.
 pub(crate) const CART_EMPTY: Reason = Reason::new("CART_EMPTY");
@@ -91,28 +85,6 @@ pub(crate) fn ordered() -> Error {
     Error::failed_precondition(CART_ORDERED, message)
 }
 
-pub(crate) fn check_product_id(product_id: &str) -> Result<()> {
-    match product_id.is_empty() || product_id.chars().count() > PRODUCT_ID_MAX {
-        true => Err(Error::invalid("product_id", format!("must have 1 to {PRODUCT_ID_MAX} characters"))),
-        false => Ok(()),
-    }
-}
-
-pub(crate) fn check_quantity(quantity: i32) -> Result<()> {
-    match (1..=QUANTITY_MAX).contains(&quantity) {
-        true => Ok(()),
-        false => Err(Error::invalid("quantity", format!("must be 1 to {QUANTITY_MAX}"))),
-    }
-}
-
-/// Returns the user behind the call, whose cart it is about.
-pub(crate) fn signed_in(cx: &Context) -> Result<&str> {
-    match cx.identity().kind() {
-        IdentityKind::User => Ok(cx.identity().subject()),
-        _ => Err(Error::unauthenticated("sign in first")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,16 +139,5 @@ mod tests {
         assert_eq!(emptied.just_ordered(1_500, 500), None);
         assert_eq!(emptied.just_ordered(1_000, 0), None);
         assert_eq!(cart(vec![]).just_ordered(1_000, 500), None);
-    }
-
-    #[test]
-    fn bounds_name_their_field() {
-        assert!(check_quantity(1).is_ok() && check_quantity(100_000).is_ok());
-        for quantity in [i32::MIN, 0, 100_001] {
-            assert_eq!(check_quantity(quantity).unwrap_err().violations()[0].field, "quantity");
-        }
-        for product_id in [String::new(), "x".repeat(41)] {
-            assert_eq!(check_product_id(&product_id).unwrap_err().violations()[0].field, "product_id");
-        }
     }
 }
