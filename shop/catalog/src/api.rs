@@ -1,9 +1,10 @@
 //! What the service answers: the generated contract, implemented.
 
-use crate::domain::{Listing, Search, check_items, check_product_id};
+use crate::domain::{Listing, Search};
 use crate::{Catalog, store};
 use banyan::prelude::*;
 use shop_contracts::catalog::v1::*;
+use shop_contracts::checks::{check_items, check_product_id};
 use shop_contracts::types::v1::Money;
 
 impl CatalogService for Catalog {
@@ -22,13 +23,10 @@ impl CatalogService for Catalog {
         req: SearchProductsRequest,
     ) -> Result<SearchProductsResponse> {
         let search = Search::try_from(req)?;
-        let page_size = search.page_size;
-        // One more than the page has tells whether there is a next one.
-        let mut products = self.store.read(cx, move |q| store::search(q, &search, page_size + 1)).await?;
-        let more = products.len() > page_size;
-        products.truncate(page_size);
-        let next = products.last().filter(|_| more).map(|product| product.product_id.clone());
-        Ok(SearchProductsResponse { products, next_page_token: next.unwrap_or_default() })
+        let page = search.page.clone();
+        let mut products = self.store.read(cx, move |q| store::search(q, &search)).await?;
+        let next_page_token = page.cut(&mut products, |product| &product.product_id);
+        Ok(SearchProductsResponse { products, next_page_token })
     }
 
     async fn list_categories(

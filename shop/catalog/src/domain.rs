@@ -4,26 +4,18 @@ use crate::words;
 use banyan::core::FieldViolation;
 use banyan::prelude::*;
 use shop_contracts::catalog::v1::{Product, SearchProductsRequest};
+use shop_contracts::checks::{check_product_id, check_text, of_entry};
 use shop_contracts::money::GBP;
+use shop_contracts::paging::Page;
 use shop_contracts::time::timestamp;
-use shop_contracts::types::v1::{Item, Money};
+use shop_contracts::types::v1::Money;
 
-/// Characters of a product's id.
-const PRODUCT_ID_MAX: usize = 40;
 /// Characters of a product's name, and of a query.
 const NAME_MAX: usize = 200;
 /// Characters of a category's name.
 const CATEGORY_MAX: usize = 60;
 /// The highest price of one piece, in pence: the dearest possible order still fits into 64 bits.
 const PRICE_MINOR_MAX: i64 = 1_000_000_000;
-/// Items that are priced together.
-const ITEMS_MAX: usize = 500;
-/// Pieces of one item.
-const QUANTITY_MAX: i32 = 100_000;
-/// Products on a page unless the request says otherwise.
-const PAGE_DEFAULT: i32 = 20;
-/// Products on a page at most.
-const PAGE_MAX: i32 = 100;
 /// Different words of a query, the last one not counted.
 pub(crate) const QUERY_WORDS_MAX: usize = 11;
 /// Categories the shop may have.
@@ -65,10 +57,7 @@ impl Listing {
 
     /// Checks the product number `index` of an import; what is wrong with it is said of `[index].field`.
     pub(crate) fn imported(index: usize, product: Option<Product>) -> Result<Self> {
-        Self::new(product).map_err(|error| match error.violations() {
-            [first, ..] => Error::invalid(format!("[{index}].{}", first.field), first.description.clone()),
-            [] => error,
-        })
+        Self::new(product).map_err(|error| of_entry(index, error))
     }
 
     pub(crate) fn view(self, updated_ms: u64) -> Product {
@@ -92,10 +81,8 @@ pub(crate) struct Search {
     pub(crate) category: String,
     pub(crate) price_minor_min: i64,
     pub(crate) price_minor_max: i64,
-    /// Products on the page: 1 to 100.
-    pub(crate) page_size: usize,
-    /// The product behind which the page starts.
-    pub(crate) after: String,
+    /// Its tokens are ids of products.
+    pub(crate) page: Page,
 }
 
 impl TryFrom<SearchProductsRequest> for Search {
@@ -112,24 +99,9 @@ impl TryFrom<SearchProductsRequest> for Search {
         if price_minor_max < price_minor_min {
             return Err(Error::invalid("max_price_minor", "must not be below 0 or min_price_minor"));
         }
-        let page_size = match req.page_size {
-            0 => PAGE_DEFAULT,
-            1..=PAGE_MAX => req.page_size,
-            _ => return Err(Error::invalid("page_size", format!("must be 0 to {PAGE_MAX}"))),
-        };
-        if !req.page_token.is_empty() {
-            check_product_id("page_token", &req.page_token)
-                .map_err(|_| Error::invalid("page_token", "must be next_page_token of a previous page"))?;
-        }
-        Ok(Self {
-            words,
-            prefix,
-            category: req.category,
-            price_minor_min,
-            price_minor_max,
-            page_size: page_size as usize,
-            after: req.page_token,
-        })
+        let is_id = |token: &str| check_product_id("page_token", token).is_ok();
+        let page = Page::with_tokens(req.page_size, req.page_token, is_id)?;
+        Ok(Self { words, prefix, category: req.category, price_minor_min, price_minor_max, page })
     }
 }
 
@@ -153,23 +125,6 @@ fn query(text: &str) -> Result<(Vec<String>, String)> {
     Ok((words, prefix))
 }
 
-/// Checks what is to be priced.
-pub(crate) fn check_items(items: &[Item]) -> Result<()> {
-    if items.is_empty() || items.len() > ITEMS_MAX {
-        return Err(Error::invalid("items", format!("must be 1 to {ITEMS_MAX} items")));
-    }
-    for (i, item) in items.iter().enumerate() {
-        check_product_id(&format!("items[{i}].product_id"), &item.product_id)?;
-        if !(1..=QUANTITY_MAX).contains(&item.quantity) {
-            return Err(Error::invalid(
-                format!("items[{i}].quantity"),
-                format!("must be 1 to {QUANTITY_MAX}"),
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// Says that the item number `index` is not sold.
 pub(crate) fn not_sold(index: usize, product_id: &str) -> Error {
     let field = format!("items[{index}].product_id");
@@ -178,32 +133,10 @@ pub(crate) fn not_sold(index: usize, product_id: &str) -> Error {
         .with_violation(FieldViolation { field, description })
 }
 
-/// Checks the id of a product: 1 to 40 letters, digits, `-`, `_`, `.`.
-pub(crate) fn check_product_id(field: &str, id: &str) -> Result<()> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    match (1..=PRODUCT_ID_MAX).contains(&id.len()) && id.bytes().all(allowed) {
-        true => Ok(()),
-        false => Err(Error::invalid(
-            field,
-            format!("must be 1 to {PRODUCT_ID_MAX} letters, digits, '-', '_' or '.'"),
-        )),
-    }
-}
-
-fn check_text(field: &str, value: &str, chars_max: usize) -> Result<()> {
-    if value.chars().count() > chars_max {
-        return Err(Error::invalid(field, format!("must have at most {chars_max} characters")));
-    }
-    // Not every engine keeps a NUL in a text.
-    match value.chars().any(char::is_control) {
-        true => Err(Error::invalid(field, "must not have control characters")),
-        false => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shop_contracts::checks::{ITEMS_MAX, QUANTITY_MAX};
 
     fn product() -> Product {
         Product {
@@ -213,10 +146,6 @@ mod tests {
             price: Some(Money::gbp(255)),
             updated_at: None,
         }
-    }
-
-    fn item(product_id: &str, quantity: i32) -> Item {
-        Item { product_id: product_id.into(), quantity }
     }
 
     fn field<T: std::fmt::Debug>(outcome: Result<T>) -> String {
@@ -290,17 +219,11 @@ mod tests {
         ] {
             assert_eq!(field(Search::try_from(bad)), name);
         }
-        assert_eq!(Search::try_from(good).unwrap().page_size, 20);
+        assert_eq!(Search::try_from(good).unwrap().page.limit(), 21);
     }
 
     #[test]
-    fn bad_items_are_named_by_their_number() {
-        assert!(check_items(&[item("85123A", 1), item("85123A", 100_000)]).is_ok());
-        assert_eq!(field(check_items(&[])), "items");
-        assert_eq!(field(check_items(&vec![item("a", 1); 501])), "items");
-        assert_eq!(field(check_items(&[item("a", 1), item("", 1)])), "items[1].product_id");
-        assert_eq!(field(check_items(&[item("a", 0)])), "items[0].quantity");
-        assert_eq!(field(check_items(&[item("a", 100_001)])), "items[0].quantity");
+    fn what_is_not_sold_is_named_by_its_number() {
         let error = not_sold(3, "nope");
         assert_eq!(
             (error.code(), error.violations()[0].field.as_str()),

@@ -69,9 +69,10 @@ pub(crate) fn price(q: &mut impl Query, items: Vec<Item>) -> Result<Vec<LineItem
     items.into_iter().enumerate().map(line).collect()
 }
 
-/// Returns the first `limit` products behind `search.after` that fit.
-pub(crate) fn search(q: &mut impl Query, search: &Search, limit: usize) -> Result<Vec<Product>> {
-    let Search { after, category, price_minor_min: min, price_minor_max: max, prefix, words, .. } = search;
+/// Returns the products on the page of a search, and one more if there is a further page.
+pub(crate) fn search(q: &mut impl Query, search: &Search) -> Result<Vec<Product>> {
+    let (after, limit) = (search.page.token(), search.page.limit());
+    let Search { category, price_minor_min: min, price_minor_max: max, prefix, words, .. } = search;
     let view = |row: &Row<'_>| read(row).map(|(listing, updated_ms)| listing.view(updated_ms));
     if prefix.is_empty() {
         return match category.is_empty() {
