@@ -1,8 +1,9 @@
 //! What the service answers: the generated contract, implemented.
 
-use crate::domain::{Command, check_id, check_items, check_ttl};
+use crate::domain::{Command, check_ttl};
 use crate::{Inventory, reservations, stock};
 use banyan::prelude::*;
+use shop_contracts::checks::{check_distinct_items, check_required};
 use shop_contracts::inventory::v1::*;
 use shop_contracts::time::duration_ms;
 use shop_contracts::types::v1::Flow;
@@ -50,8 +51,8 @@ impl InventoryService for Inventory {
     }
 
     async fn reserve(&self, cx: &Context, req: ReserveRequest) -> Result<Reservation> {
-        check_id("order_id", &req.order_id)?;
-        check_items(&req.items)?;
+        check_required("order_id", &req.order_id)?;
+        check_distinct_items(&req.items)?;
         let ttl_ms = match &req.ttl {
             Some(ttl) => check_ttl(duration_ms("ttl", ttl)?)?,
             None => self.ttl_ms_default,
@@ -79,7 +80,7 @@ impl InventoryService for Inventory {
 
 impl Inventory {
     async fn apply(&self, cx: &Context, order_id: String, command: Command) -> Result<Reservation> {
-        check_id("order_id", &order_id)?;
+        check_required("order_id", &order_id)?;
         self.store.transact(cx, move |tx| Ok(reservations::apply(tx, &order_id, command)?.0.view())).await
     }
 }

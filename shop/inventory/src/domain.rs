@@ -2,19 +2,11 @@
 
 use banyan::prelude::*;
 use shop_contracts::inventory::v1::ReservationState as State;
-use shop_contracts::types::v1::Item;
-use std::collections::HashSet;
 
-/// Items a reservation may have.
-const ITEMS_MAX: usize = 500;
-/// Pieces of one item.
-const QUANTITY_MAX: i32 = 100_000;
 /// Pieces of a product in the house.
 const ON_HAND_MAX: i32 = 1_000_000_000;
 /// Longest time for which goods are held, in milliseconds.
 const TTL_MS_MAX: u64 = 24 * 3_600_000;
-/// Characters of an id.
-const ID_MAX: usize = 100;
 
 /// There is less of a product than was asked for.
 pub(crate) const INSUFFICIENT_STOCK: Reason = Reason::new("INSUFFICIENT_STOCK");
@@ -79,34 +71,6 @@ pub(crate) fn decide(state: Option<State>, command: Command) -> Result<Option<(S
 
         (Command::Expire, Some(State::Held)) => Ok(Some((State::Expired, Movement::GiveBack))),
         (Command::Expire, _) => Ok(None),
-    }
-}
-
-/// Checks what an order wants.
-pub(crate) fn check_items(items: &[Item]) -> Result<()> {
-    if items.is_empty() || items.len() > ITEMS_MAX {
-        return Err(Error::invalid("items", format!("must be 1 to {ITEMS_MAX} items")));
-    }
-    let mut seen = HashSet::new();
-    for (i, item) in items.iter().enumerate() {
-        check_id(&format!("items[{i}].product_id"), &item.product_id)?;
-        if !(1..=QUANTITY_MAX).contains(&item.quantity) {
-            return Err(Error::invalid(
-                format!("items[{i}].quantity"),
-                format!("must be 1 to {QUANTITY_MAX}"),
-            ));
-        }
-        if !seen.insert(item.product_id.as_str()) {
-            return Err(Error::invalid(format!("items[{i}].product_id"), "is in the list twice"));
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn check_id(field: &str, id: &str) -> Result<()> {
-    match id.trim().is_empty() || id.chars().count() > ID_MAX {
-        true => Err(Error::invalid(field, format!("must have 1 to {ID_MAX} characters"))),
-        false => Ok(()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! How much there is of each product.
 
-use crate::domain::{STOCK_RESERVED, check_id, check_on_hand};
+use crate::domain::{STOCK_RESERVED, check_on_hand};
 use crate::store::note;
 use banyan::prelude::*;
+use shop_contracts::checks::check_product_id;
 use shop_contracts::inventory::v1::Stock;
 
 /// Returns the stock of a product; `None` if it was never counted.
@@ -15,7 +16,7 @@ pub(crate) fn get(q: &mut impl Query, product_id: &str) -> Result<Option<Stock>>
 
 /// Sets how many pieces are in the house, and notes the difference as received (or, below zero, written off).
 pub(crate) fn set(tx: &mut Tx<'_>, product_id: &str, on_hand: i32) -> Result<Stock> {
-    check_id("product_id", product_id)?;
+    check_product_id("product_id", product_id)?;
     check_on_hand(on_hand)?;
     let (before, reserved) = get(tx, product_id)?.map_or((0, 0), |s| (s.on_hand, s.reserved));
     if on_hand < reserved {

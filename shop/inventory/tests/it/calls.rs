@@ -11,7 +11,7 @@ async fn an_order_gets_all_of_its_goods_or_none() {
     let error = it.reserve("o-1", &[("a", 10), ("b", 6)]).await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Code::FailedPrecondition, "INSUFFICIENT_STOCK"));
     assert!(error.message().contains("of b are wanted, 5 are there"), "{error}");
-    assert_eq!(refused(it.reserve("o-2", &[("never counted", 1)]).await), "INSUFFICIENT_STOCK");
+    assert_eq!(refused(it.reserve("o-2", &[("uncounted", 1)]).await), "INSUFFICIENT_STOCK");
     assert_eq!((it.stock("a").await, it.stock("b").await), ((10, 0), (5, 0)));
 
     // What was refused for want of goods may be asked for again.
