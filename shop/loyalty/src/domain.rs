@@ -7,10 +7,6 @@ use shop_contracts::types::v1::Money;
 
 /// Pence that earn a point.
 const PENCE_PER_POINT: i64 = 100;
-/// Entries on a page unless the request says otherwise.
-const PAGE_DEFAULT: i32 = 20;
-/// Entries on a page at most.
-const PAGE_MAX: i32 = 100;
 
 /// Why an entry is there; an order has at most one of each. The numbers are kept in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +56,6 @@ fn points(order_id: &str, total: &Option<Money>) -> Result<i64> {
     }
 }
 
-/// Returns how many entries a page has.
-pub(crate) fn page_size(asked: i32) -> Result<usize> {
-    match asked {
-        0 => Ok(PAGE_DEFAULT as usize),
-        1..=PAGE_MAX => Ok(asked as usize),
-        _ => Err(Error::invalid("page_size", format!("must be 0 to {PAGE_MAX}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,14 +88,6 @@ mod tests {
         let euro = Money { currency_code: "EUR".into(), minor_units: 100 };
         for total in [None, Some(euro), Some(Money::gbp(-1))] {
             assert_eq!(NewEntry::awarded(&confirmed(total)).unwrap_err().code(), Code::DataLoss);
-        }
-    }
-
-    #[test]
-    fn a_page_is_bounded() {
-        assert_eq!((page_size(0).unwrap(), page_size(100).unwrap()), (20, 100));
-        for size in [-1, 101] {
-            assert_eq!(page_size(size).unwrap_err().violations()[0].field, "page_size");
         }
     }
 }

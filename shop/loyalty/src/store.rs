@@ -3,6 +3,7 @@
 use crate::domain::{Kind, NewEntry};
 use banyan::prelude::*;
 use shop_contracts::loyalty::v1::PointsEntry;
+use shop_contracts::paging::Page;
 use shop_contracts::time::timestamp;
 
 pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
@@ -51,20 +52,12 @@ pub(crate) fn balance(q: &mut impl Query, user_id: &str) -> Result<i64> {
     )
 }
 
-/// Returns at most `limit` entries of a user that are older than the one `before` (empty: the newest), the newest
-/// first, each with its id.
-pub(crate) fn of_user(
-    q: &mut impl Query,
-    user_id: &str,
-    before: &str,
-    limit: usize,
-) -> Result<Vec<(String, PointsEntry)>> {
-    // Ids sort by time and begin with a hexadecimal digit, so that every id is below "g".
-    let before = if before.is_empty() { "g" } else { before };
+/// Returns a page of the entries of a user, the newest first, each with its id.
+pub(crate) fn of_user(q: &mut impl Query, user_id: &str, page: &Page) -> Result<Vec<(String, PointsEntry)>> {
     q.query(
         "SELECT entry_id, order_id, points, created_ms FROM entries
          WHERE user_id = $1 AND entry_id < $2 ORDER BY entry_id DESC LIMIT $3",
-        params![user_id, before, limit],
+        params![user_id, page.below_id(), page.limit()],
         |row| {
             let entry = PointsEntry {
                 order_id: row.get("order_id")?,
