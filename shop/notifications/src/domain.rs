@@ -8,10 +8,6 @@ use std::fmt::Write;
 
 /// Lines of an order that an e-mail lists; of more it says how many.
 const LINES_MAX: usize = 20;
-/// Notifications on a page unless the request says otherwise.
-const PAGE_DEFAULT: i32 = 20;
-/// Notifications on a page at most.
-const PAGE_MAX: i32 = 100;
 
 /// An e-mail that is not addressed yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,15 +88,6 @@ fn explain(reason: &str) -> String {
     }
 }
 
-/// Returns how many notifications a page has.
-pub(crate) fn page_size(asked: i32) -> Result<usize> {
-    match asked {
-        0 => Ok(PAGE_DEFAULT as usize),
-        1..=PAGE_MAX => Ok(asked as usize),
-        _ => Err(Error::invalid("page_size", format!("must be 0 to {PAGE_MAX}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,13 +141,5 @@ mod tests {
     fn an_event_without_money_is_not_an_event() {
         let error = Draft::refunded(&OrderRefunded::default()).unwrap_err();
         assert_eq!(error.code(), Code::DataLoss);
-    }
-
-    #[test]
-    fn a_page_is_bounded() {
-        assert_eq!((page_size(0).unwrap(), page_size(7).unwrap()), (20, 7));
-        for size in [-1, 101] {
-            assert_eq!(page_size(size).unwrap_err().violations()[0].field, "page_size");
-        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::domain::Draft;
 use banyan::prelude::*;
 use shop_contracts::notifications::v1::Notification;
+use shop_contracts::paging::Page;
 use shop_contracts::time::timestamp;
 
 pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
@@ -75,21 +76,13 @@ pub(crate) fn send(tx: &mut Tx<'_>, draft: &Draft) -> Result<()> {
     Ok(())
 }
 
-/// Returns at most `limit` e-mails sent to a user that are older than the one `before` (empty: the newest), the newest
-/// first.
-pub(crate) fn sent_to(
-    q: &mut impl Query,
-    user_id: &str,
-    before: &str,
-    limit: usize,
-) -> Result<Vec<Notification>> {
-    // Ids sort by time and begin with a hexadecimal digit, so that every id is below "g".
-    let before = if before.is_empty() { "g" } else { before };
+/// Returns a page of the e-mails sent to a user, the newest first.
+pub(crate) fn sent_to(q: &mut impl Query, user_id: &str, page: &Page) -> Result<Vec<Notification>> {
     q.query(
         "SELECT order_id, kind, notification_id, email, subject, body, created_ms
          FROM emails WHERE user_id = $1 AND notification_id < $2 AND email IS NOT NULL
          ORDER BY notification_id DESC LIMIT $3",
-        params![user_id, before, limit],
+        params![user_id, page.below_id(), page.limit()],
         |row| {
             Ok(Notification {
                 notification_id: row.get("notification_id")?,
