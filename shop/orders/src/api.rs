@@ -1,18 +1,17 @@
 //! What the service answers: the generated contract, implemented.
 
-use crate::domain::{OrderRecord, PlaceOrder, cancel_reason, place};
+use crate::domain::{OrderRecord, PlaceOrder, place};
 use crate::{Orders, fulfil, refund, store};
 use banyan::prelude::*;
 use futures::stream;
+use shop_contracts::callers::{may_see, signed_in};
 use shop_contracts::catalog::v1::PriceItemsRequest;
+use shop_contracts::checks::{TEXT_CHARS_MAX, check_text};
 use shop_contracts::orders::v1::*;
+use shop_contracts::paging::Page;
 use shop_contracts::types::v1::Flow;
 use tokio::sync::broadcast;
 
-/// Orders on a page unless the request says otherwise.
-const PAGE_DEFAULT: i32 = 20;
-/// Orders on a page at most.
-const PAGE_MAX: i32 = 100;
 /// How often a watcher looks by itself, should a change have passed it by.
 const WATCH_POLL: Duration = Duration::from_secs(1);
 /// How long CancelOrder waits for the compensation to end before it answers with the order as it is.
@@ -46,23 +45,15 @@ impl OrderService for Orders {
 
     async fn list_orders(&self, cx: &Context, req: ListOrdersRequest) -> Result<ListOrdersResponse> {
         let user = signed_in(cx)?.to_owned();
-        if !(0..=PAGE_MAX).contains(&req.page_size) {
-            return Err(Error::invalid("page_size", format!("must be 0 to {PAGE_MAX}")));
-        }
-        let size = if req.page_size == 0 { PAGE_DEFAULT } else { req.page_size };
-        let mut found =
-            self.store.read(cx, move |q| store::of_user(q, &user, &req.page_token, size + 1)).await?;
-        let more = found.len() > size as usize;
-        found.truncate(size as usize);
-        let next = found.last().filter(|_| more).map(|o| o.placed.order_id.clone());
-        Ok(ListOrdersResponse {
-            orders: found.iter().map(OrderRecord::view).collect(),
-            next_page_token: next.unwrap_or_default(),
-        })
+        let page = Page::newest_first(req.page_size, req.page_token)?;
+        let asked = page.clone();
+        let mut found = self.store.read(cx, move |q| store::of_user(q, &user, &asked)).await?;
+        let next_page_token = page.cut(&mut found, |order| &order.placed.order_id);
+        Ok(ListOrdersResponse { orders: found.iter().map(OrderRecord::view).collect(), next_page_token })
     }
 
     async fn cancel_order(&self, cx: &Context, req: CancelOrderRequest) -> Result<Order> {
-        cancel_reason(&req.reason)?;
+        check_text("reason", &req.reason, TEXT_CHARS_MAX)?;
         let order = self.find(cx, req.order_id.clone()).await?;
         order.check_cancellable()?;
         if order.has_ended() {
@@ -146,12 +137,9 @@ impl Orders {
     /// Returns an order that the caller may see.
     async fn find(&self, cx: &Context, order_id: String) -> Result<OrderRecord> {
         let order = self.store.read(cx, move |q| store::get(q, &order_id)).await?;
-        let identity = cx.identity();
-        let own = identity.kind() == IdentityKind::User && identity.subject() == order.placed.user_id;
-        if own || identity.kind() == IdentityKind::Service || identity.has_role("admin") {
-            Ok(order)
-        } else {
-            Err(Error::not_found("order", &order.placed.order_id))
+        match may_see(cx.identity(), &order.placed.user_id) {
+            true => Ok(order),
+            false => Err(Error::not_found("order", &order.placed.order_id)),
         }
     }
 
@@ -194,12 +182,4 @@ impl Orders {
 async fn changed(changes: &mut broadcast::Receiver<String>, order_id: &str) {
     let announced = async { while matches!(changes.recv().await, Ok(id) if id != order_id) {} };
     let _ = tokio::time::timeout(WATCH_POLL, announced).await;
-}
-
-/// Returns the user behind the call.
-fn signed_in(cx: &Context) -> Result<&str> {
-    match cx.identity().kind() {
-        IdentityKind::User => Ok(cx.identity().subject()),
-        _ => Err(Error::unauthenticated("sign in first")),
-    }
 }

@@ -1,21 +1,15 @@
 //! What an order is and how it may change: pure decisions, no I/O.
 
 use banyan::prelude::*;
+use shop_contracts::checks::{check_distinct_items, check_required, check_shipping_address};
 use shop_contracts::orders::v1::{
     Order, OrderCancelled, OrderConfirmed, OrderPlaced, OrderRefunded, OrderState, PlaceOrderRequest,
 };
 use shop_contracts::time::timestamp;
 use shop_contracts::types::v1::{Address, Flow, Item, LineItem, Money};
-use std::collections::HashSet;
 
-/// Lines an order may have.
-const LINES_MAX: usize = 500;
-/// Pieces a line may have.
-const QUANTITY_MAX: i32 = 100_000;
 /// The largest sum of an order: a million pounds, in pence. What is worth more is not sold by card.
 const TOTAL_MINOR_MAX: i64 = 100_000_000;
-/// Characters a field of an address, or a reason, may have.
-const TEXT_MAX: usize = 200;
 
 /// An order is confirmed or refunded and cannot be cancelled any more.
 pub(crate) const ORDER_NOT_CANCELLABLE: Reason = Reason::new("ORDER_NOT_CANCELLABLE");
@@ -34,50 +28,10 @@ impl TryFrom<PlaceOrderRequest> for PlaceOrder {
     type Error = Error;
 
     fn try_from(req: PlaceOrderRequest) -> Result<Self> {
-        if req.items.is_empty() || req.items.len() > LINES_MAX {
-            return Err(Error::invalid("items", format!("an order has 1 to {LINES_MAX} items")));
-        }
-        let mut seen = HashSet::new();
-        for (i, item) in req.items.iter().enumerate() {
-            text(&format!("items[{i}].product_id"), &item.product_id)?;
-            if !(1..=QUANTITY_MAX).contains(&item.quantity) {
-                return Err(Error::invalid(
-                    format!("items[{i}].quantity"),
-                    format!("must be 1 to {QUANTITY_MAX}"),
-                ));
-            }
-            if !seen.insert(item.product_id.as_str()) {
-                return Err(Error::invalid(format!("items[{i}].product_id"), "is in the order twice"));
-            }
-        }
-        text("card_token", &req.card_token)?;
-        let address =
-            req.shipping_address.ok_or_else(|| Error::invalid("shipping_address", "is required"))?;
-        for (field, value) in [
-            ("name", &address.name),
-            ("street", &address.street),
-            ("city", &address.city),
-            ("postal_code", &address.postal_code),
-            ("country", &address.country),
-        ] {
-            text(&format!("shipping_address.{field}"), value)?;
-        }
+        check_distinct_items(&req.items)?;
+        check_required("card_token", &req.card_token)?;
+        let address = check_shipping_address(req.shipping_address.as_ref())?.clone();
         Ok(Self { items: req.items, card_token: req.card_token, address })
-    }
-}
-
-fn text(field: &str, value: &str) -> Result<()> {
-    match value.trim().is_empty() || value.chars().count() > TEXT_MAX {
-        true => Err(Error::invalid(field, format!("must have 1 to {TEXT_MAX} characters"))),
-        false => Ok(()),
-    }
-}
-
-/// Checks the reason a customer gives.
-pub(crate) fn cancel_reason(reason: &str) -> Result<()> {
-    match reason.chars().count() > TEXT_MAX {
-        true => Err(Error::invalid("reason", format!("must have at most {TEXT_MAX} characters"))),
-        false => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::domain::{Fulfilment, OrderRecord};
 use banyan::prelude::*;
 use shop_contracts::orders::v1::{OrderPlaced, OrderState};
+use shop_contracts::paging::Page;
 
 pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
     version: 1,
@@ -82,16 +83,9 @@ const BY_ID: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms,
 const OF_USER: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
      FROM orders WHERE user_id = $1 AND order_id < $2 ORDER BY order_id DESC LIMIT $3";
 
-/// Returns at most `limit` orders of a user that are older than the order `before` (empty: the newest), newest first.
-pub(crate) fn of_user(
-    q: &mut impl Query,
-    user_id: &str,
-    before: &str,
-    limit: i32,
-) -> Result<Vec<OrderRecord>> {
-    // Ids sort by time and begin with a hexadecimal digit, so that every id is below "g".
-    let before = if before.is_empty() { "g" } else { before };
-    q.query(OF_USER, params![user_id, before, limit], read)
+/// Returns a page of the orders of a user, the newest first.
+pub(crate) fn of_user(q: &mut impl Query, user_id: &str, page: &Page) -> Result<Vec<OrderRecord>> {
+    q.query(OF_USER, params![user_id, page.below_id(), page.limit()], read)
 }
 
 fn read(row: &Row<'_>) -> Result<OrderRecord> {
