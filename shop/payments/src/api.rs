@@ -1,9 +1,10 @@
 //! What the service answers: the generated contract, implemented.
 
 use crate::cashier::Onward;
-use crate::domain::{check_charge, check_text};
+use crate::domain::check_charge;
 use crate::{Payments, store};
 use banyan::prelude::*;
+use shop_contracts::checks::check_required;
 use shop_contracts::payments::v1::*;
 use shop_contracts::types::v1::Flow;
 
@@ -14,7 +15,7 @@ impl PaymentService for Payments {
     }
 
     async fn refund(&self, cx: &Context, req: RefundRequest) -> Result<Payment> {
-        check_text("order_id", &req.order_id)?;
+        check_required("order_id", &req.order_id)?;
         Ok(self.cashier.refund(cx, &req.order_id).await?.view())
     }
 

@@ -1,6 +1,7 @@
 //! What may happen to a payment: pure decisions, no I/O.
 
 use banyan::prelude::*;
+use shop_contracts::checks::check_required;
 use shop_contracts::money::GBP;
 use shop_contracts::payments::v1::{ChargeRequest, Payment, PaymentState as State};
 use shop_contracts::time::timestamp;
@@ -8,8 +9,6 @@ use shop_contracts::types::v1::{Flow, Money};
 
 /// The largest amount of one payment: a million pounds.
 const AMOUNT_MINOR_MAX: i64 = 100_000_000;
-/// Characters of an id or a token.
-const TEXT_MAX: usize = 200;
 
 /// The processor refused the card.
 pub(crate) const CARD_DECLINED: Reason = Reason::new("CARD_DECLINED");
@@ -158,8 +157,8 @@ impl Record {
 
 /// Checks a request to charge.
 pub(crate) fn check_charge(req: &ChargeRequest) -> Result<()> {
-    check_text("order_id", &req.order_id)?;
-    check_text("card_token", &req.card_token)?;
+    check_required("order_id", &req.order_id)?;
+    check_required("card_token", &req.card_token)?;
     let amount = req.amount.as_ref().ok_or_else(|| Error::invalid("amount", "is required"))?;
     if amount.currency_code != GBP {
         return Err(Error::invalid("amount.currency_code", "must be GBP"));
@@ -167,13 +166,6 @@ pub(crate) fn check_charge(req: &ChargeRequest) -> Result<()> {
     match (1..=AMOUNT_MINOR_MAX).contains(&amount.minor_units) {
         true => Ok(()),
         false => Err(Error::invalid("amount.minor_units", format!("must be 1 to {AMOUNT_MINOR_MAX}"))),
-    }
-}
-
-pub(crate) fn check_text(field: &str, value: &str) -> Result<()> {
-    match value.trim().is_empty() || value.chars().count() > TEXT_MAX {
-        true => Err(Error::invalid(field, format!("must have 1 to {TEXT_MAX} characters"))),
-        false => Ok(()),
     }
 }
 
