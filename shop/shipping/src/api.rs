@@ -1,8 +1,9 @@
 //! What the service answers: the generated contract, implemented.
 
-use crate::domain::{check, check_text};
+use crate::domain::check;
 use crate::{Shipping, parcels, store};
 use banyan::prelude::*;
+use shop_contracts::checks::check_required;
 use shop_contracts::shipping::v1::*;
 use shop_contracts::types::v1::Flow;
 
@@ -19,7 +20,7 @@ impl ShippingService for Shipping {
     }
 
     async fn cancel_shipment(&self, cx: &Context, req: CancelShipmentRequest) -> Result<Shipment> {
-        check_text("order_id", &req.order_id)?;
+        check_required("order_id", &req.order_id)?;
         self.store.transact(cx, move |tx| Ok(parcels::cancel(tx, &req.order_id)?.view())).await
     }
 

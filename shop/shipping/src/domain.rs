@@ -1,16 +1,12 @@
 //! What may happen to a shipment: pure decisions, no I/O.
 
 use banyan::prelude::*;
+use shop_contracts::callers::may_see;
+use shop_contracts::checks::{check_items, check_required, check_shipping_address};
 use shop_contracts::shipping::v1::{CreateShipmentRequest, Shipment, ShipmentState as State};
 use shop_contracts::time::timestamp;
 use shop_contracts::types::v1::Flow;
 
-/// Items a parcel may have.
-const ITEMS_MAX: usize = 500;
-/// Pieces of one item.
-const QUANTITY_MAX: i32 = 100_000;
-/// Characters of an id or of a field of an address.
-const TEXT_MAX: usize = 200;
 /// Who brings the parcels.
 const CARRIER: &str = "Banyan Parcels";
 /// What the carrier's tracking numbers begin with.
@@ -105,11 +101,7 @@ impl Record {
 
     /// Tells whether the caller may see the shipment: its owner, an admin, another service.
     pub(crate) fn is_visible_to(&self, identity: &Identity) -> bool {
-        match identity.kind() {
-            IdentityKind::Service => true,
-            IdentityKind::User => identity.subject() == self.request.user_id || identity.has_role("admin"),
-            IdentityKind::Anonymous => false,
-        }
+        may_see(identity, &self.request.user_id)
     }
 
     pub(crate) fn carrier(&self) -> &'static str {
@@ -139,39 +131,10 @@ fn tracking(shipment_id: &str) -> String {
 
 /// Checks what is to be shipped.
 pub(crate) fn check(req: &CreateShipmentRequest) -> Result<()> {
-    check_text("order_id", &req.order_id)?;
-    check_text("user_id", &req.user_id)?;
-    let address =
-        req.shipping_address.as_ref().ok_or_else(|| Error::invalid("shipping_address", "is required"))?;
-    for (field, value) in [
-        ("name", &address.name),
-        ("street", &address.street),
-        ("city", &address.city),
-        ("postal_code", &address.postal_code),
-        ("country", &address.country),
-    ] {
-        check_text(&format!("shipping_address.{field}"), value)?;
-    }
-    if req.items.is_empty() || req.items.len() > ITEMS_MAX {
-        return Err(Error::invalid("items", format!("must be 1 to {ITEMS_MAX} items")));
-    }
-    for (i, item) in req.items.iter().enumerate() {
-        check_text(&format!("items[{i}].product_id"), &item.product_id)?;
-        if !(1..=QUANTITY_MAX).contains(&item.quantity) {
-            return Err(Error::invalid(
-                format!("items[{i}].quantity"),
-                format!("must be 1 to {QUANTITY_MAX}"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn check_text(field: &str, value: &str) -> Result<()> {
-    match value.trim().is_empty() || value.chars().count() > TEXT_MAX {
-        true => Err(Error::invalid(field, format!("must have 1 to {TEXT_MAX} characters"))),
-        false => Ok(()),
-    }
+    check_required("order_id", &req.order_id)?;
+    check_required("user_id", &req.user_id)?;
+    check_shipping_address(req.shipping_address.as_ref())?;
+    check_items(&req.items)
 }
 
 #[cfg(test)]
