@@ -5,6 +5,7 @@ use crate::{Settings, store};
 use banyan::prelude::*;
 use banyan_identity::{KeyRing, Passwords, Secret};
 use futures::{StreamExt, TryStreamExt};
+use shop_contracts::checks::of_entry;
 use shop_contracts::time::timestamp;
 use shop_contracts::users::v1::{
     GetUserRequest, ImportUsersRequest, ImportUsersResponse, Jwk, Jwks, ListKeysRequest, LoginRequest,
@@ -229,10 +230,7 @@ fn create(tx: &mut Tx<'_>, new: NewAccount) -> Result<Option<Account>> {
 fn checked(index: usize, item: ImportUsersRequest) -> Result<(Profile, Password)> {
     let ImportUsersRequest { email, name, password, country } = item;
     let account = Profile::new(&email, &name, &country).and_then(|p| Ok((p, Password::new(password)?)));
-    account.map_err(|error| match error.violations() {
-        [first, ..] => Error::invalid(format!("[{index}].{}", first.field), first.description.clone()),
-        [] => error,
-    })
+    account.map_err(|error| of_entry(index, error))
 }
 
 fn message(account: &Account) -> User {

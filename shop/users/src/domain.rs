@@ -2,9 +2,8 @@
 
 use banyan::prelude::*;
 use banyan_identity::{Claims, Secret};
-
-/// The role that may do what the contracts reserve for administrators.
-pub(crate) const ADMIN: &str = "admin";
+use shop_contracts::callers::{ADMIN, may_see};
+use shop_contracts::checks::check_text;
 
 const EMAIL_CHARS_MAX: usize = 254;
 const EMAIL_LOCAL_PART_CHARS_MAX: usize = 64;
@@ -102,12 +101,7 @@ impl Profile {
             return Err(Error::invalid("name", "is required"));
         }
         for (field, value, max) in [("name", name, NAME_CHARS_MAX), ("country", country, COUNTRY_CHARS_MAX)] {
-            if value.chars().count() > max {
-                return Err(Error::invalid(field, format!("must have at most {max} characters")));
-            }
-            if value.chars().any(char::is_control) {
-                return Err(Error::invalid(field, "must not have control characters"));
-            }
+            check_text(field, value, max)?;
         }
         Ok(Self { email: Email::new(email)?, name: name.to_owned(), country: country.to_owned() })
     }
@@ -139,11 +133,7 @@ impl Account {
 
     /// Tells whether `identity` may see the account: the person himself, an administrator, a service of the system.
     pub(crate) fn is_visible_to(&self, identity: &Identity) -> bool {
-        match identity.kind() {
-            IdentityKind::Anonymous => false,
-            IdentityKind::User => identity.subject() == self.user_id || identity.has_role(ADMIN),
-            IdentityKind::Service => true,
-        }
+        may_see(identity, &self.user_id)
     }
 
     /// Returns what the token says that a login gets at `now_s` (seconds since the Unix epoch).
