@@ -34,7 +34,12 @@ impl Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: Duration::from_millis(20), max: Duration::from_secs(10), multiplier: 2.0, attempts_max: 8 }
+        Self {
+            initial: Duration::from_millis(20),
+            max: Duration::from_secs(10),
+            multiplier: 2.0,
+            attempts_max: 8,
+        }
     }
 }
 
