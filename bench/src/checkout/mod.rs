@@ -50,6 +50,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
                 placement.title().to_owned(),
                 failed.to_string(),
                 Spread::of(turns().map(Turn::cpu_ms_each)).to_string(),
+                Spread::of(turns().map(Turn::cores_busy)).to_string(),
                 Spread::of(rounds.iter().map(|round| round[index].1)).to_string(),
             ]);
             let time = |latencies: fn(&Turn) -> &Latencies, percentile| {
@@ -77,8 +78,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
     section.paragraph(
         "A shopper places an order of three lines (`POST /v1/orders`, kept-alive HTTP/1.1) and follows it on a gRPC \
          stream (`WatchOrder`) until it is confirmed, then places the next. The shoppers' program and the card \
-         processor run on the same cores; \"CPU\" is the shop's own processes alone. \"Disk\" is the median `fdatasync` \
-         of 4 KiB before each turn.",
+         processor run on the same cores and count among the busy ones. \"Failed\" are orders that were refused or \
+         cancelled; \"disk\" is the median `fdatasync` of 4 KiB before each turn.",
     );
     syncs::run(settings, &mut section).await?;
     Ok(section)

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::shop::customer::Customer;
-use crate::shop::processes::{cpu_ms, family};
+use crate::shop::processes::{Cpu, cpu, family};
 use crate::stats::Latencies;
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ pub(super) struct Turn {
     /// When the counted time was over, in seconds since the Unix epoch.
     pub(super) ended_at: f64,
     length: Duration,
-    cpu_ms: f64,
+    /// What was used within the counted time.
+    cpu: Cpu,
 }
 
 impl Turn {
@@ -33,7 +34,12 @@ impl Turn {
 
     /// Returns the processor time of the shop for one checkout, in milliseconds.
     pub(super) fn cpu_ms_each(&self) -> f64 {
-        self.cpu_ms / self.confirmed.count().max(1) as f64
+        self.cpu.shop_ms / self.confirmed.count().max(1) as f64
+    }
+
+    /// Returns how many cores worked on average: for the shop, the card processor and the shoppers.
+    pub(super) fn cores_busy(&self) -> f64 {
+        (self.cpu.shop_ms + self.cpu.others_ms) / (self.length.as_secs_f64() * 1000.0)
     }
 
     pub(super) fn checkouts(&self) -> u64 {
@@ -57,11 +63,12 @@ pub(super) async fn turn(
     }
     let processes = family(pid);
     tokio::time::sleep_until(from.into()).await;
-    let cpu_before = cpu_ms(&processes);
+    let before = cpu(&processes);
     tokio::time::sleep_until(to.into()).await;
-    let (cpu_ms, ended_at) = (cpu_ms(&processes) - cpu_before, clock::unix_s());
+    let (after, ended_at) = (cpu(&processes), clock::unix_s());
+    let cpu = Cpu { shop_ms: after.shop_ms - before.shop_ms, others_ms: after.others_ms - before.others_ms };
     let (accepted, confirmed) = (Latencies::new(), Latencies::new());
-    let mut all = Turn { accepted, confirmed, failed: 0, ended_at, length, cpu_ms };
+    let mut all = Turn { accepted, confirmed, failed: 0, ended_at, length, cpu };
     let mut customers = Vec::new();
     while let Some(ended) = shopping.join_next().await {
         let Shopper { customer, accepted, confirmed, failed } = ended??;

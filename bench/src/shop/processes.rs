@@ -44,16 +44,33 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { role: role(pid), resident: mb("Rss:"), private: mb("Private_Clean:") + mb("Private_Dirty:") })
 }
 
-/// Returns the processor time that the processes have used so far, in milliseconds, but for the card processor's.
-pub(crate) fn cpu_ms(processes: &[u32]) -> f64 {
-    let of = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name, in parentheses, may hold spaces; `utime` and `stime` are the 14th and 15th field.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-        (ticks(11) + ticks(12)) * 1000.0 / TICKS_PER_SECOND
-    };
-    processes.iter().filter(|pid| role(**pid) != CARD_PROCESSOR).map(of).sum()
+/// Processor time that was used so far, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu {
+    /// By the shop's processes, but for the card processor.
+    pub(crate) shop_ms: f64,
+    /// By the card processor and by this program, which is the shop's customers.
+    pub(crate) others_ms: f64,
+}
+
+/// Reads the processor time of the shop's `processes`, and of this one.
+pub(crate) fn cpu(processes: &[u32]) -> Cpu {
+    let mut cpu = Cpu { shop_ms: 0.0, others_ms: used_ms(std::process::id()) };
+    for pid in processes {
+        match role(*pid) {
+            CARD_PROCESSOR => cpu.others_ms += used_ms(*pid),
+            _ => cpu.shop_ms += used_ms(*pid),
+        }
+    }
+    cpu
+}
+
+fn used_ms(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold spaces; `utime` and `stime` are the 14th and 15th field.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) * 1000.0 / TICKS_PER_SECOND
 }
 
 const CARD_PROCESSOR: &str = "card processor";
