@@ -98,8 +98,15 @@ async fn a_source_that_dies_half_way_costs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_nobody_waits_for_goes_on_and_wrong_ones_are_refused() {
     let system = Running::start("").await;
-    let given_up = tokio::time::timeout(Duration::from_millis(5), system.move_counter("counter")).await;
-    println!("given up: {}", given_up.is_err());
+    let begun = eventually("the move to begin", async || {
+        let processes = system.status().await.processes;
+        processes.iter().any(|p| p.process == "counter").then_some(())
+    });
+    tokio::select! {
+        biased;
+        () = begun => {}
+        moved = system.move_counter("counter") => panic!("it ended before it was given up: {moved:?}"),
+    }
     eventually("the service to serve apart", async || {
         let status = system.status().await;
         let there =

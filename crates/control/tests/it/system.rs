@@ -1,11 +1,12 @@
 //! The example `counter_system` as a running program: its processes, its callers, its end.
 
 use crate::contract::{ADD, Amount, CALLER, COUNTER, GET, HEARD, ORDER};
+use banyan::event_log::EventLog;
 use banyan::rpc::{Channel, Directory, Endpoint, MethodInfo, Target};
 use banyan_control::contract::{
     ControlServiceClient, GetSystemRequest, MoveServiceRequest, MoveServiceResponse, SystemStatus,
 };
-use banyan_control::{RunFile, root};
+use banyan_control::{RemoteLog, RunFile, root};
 use banyan_core::{Context, Env, Identity, Result};
 use banyan_testkit::{eventually, until};
 use std::fs::File;
@@ -20,6 +21,8 @@ use tokio::task::JoinSet;
 
 /// How long a caller's request may take, with all its waits.
 const CALL_MAX: Duration = Duration::from_secs(20);
+/// How long events may take to arrive.
+const HEAR_MAX: Duration = Duration::from_secs(30);
 /// How long a program may take to end.
 pub(crate) const END_MAX: Duration = Duration::from_secs(20);
 
@@ -167,15 +170,28 @@ impl Running {
     /// Asserts that exactly `total` was counted in all, and heard of.
     pub(crate) async fn assert_counted(&self, total: i64) {
         assert_eq!(self.counted().await, total, "nothing is lost or doubled\n{}", self.log());
-        until("everything to be heard of", async || {
-            let mut heard = 0;
-            for name in NAMES {
-                heard += self.read(&HEARD, name).await;
+        let hearing = async {
+            loop {
+                let mut heard = 0;
+                for name in NAMES {
+                    heard += self.read(&HEARD, name).await;
+                }
+                assert!(heard <= total, "{heard} of {total} heard: something was heard twice");
+                if heard == total {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            assert!(heard <= total, "{heard} of {total} heard: something was heard twice");
-            heard == total
-        })
-        .await;
+        };
+        if tokio::time::timeout(HEAR_MAX, hearing).await.is_err() {
+            let log = RemoteLog::new(
+                root::client_at(&Env::default(), &self.run.peer_secret, &self.run.control_address).unwrap(),
+                "test",
+                Env::default(),
+            );
+            let (groups, topics) = (log.groups().await, log.topics().await);
+            panic!("not everything is heard of: {groups:#?}\n{topics:#?}\n{}", self.log());
+        }
     }
 
     pub(crate) fn log(&self) -> String {
