@@ -19,7 +19,7 @@ mod shop;
 mod start;
 mod stats;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use settings::Settings;
 use std::path::PathBuf;
@@ -123,24 +123,33 @@ fn run(cli: Cli) -> Result<()> {
         }
         None => {}
     }
-    let settings = Settings::new(cli.quick, cli.shop, cli.data)?;
+    let settings = Settings::new(cli.quick, cli.shop.clone(), cli.data.clone())?;
     let chosen = match cli.names.as_slice() {
         [] => Benchmark::value_variants(),
         names => names,
     };
-    let all = cli.names.is_empty();
+    let mut failed = Vec::new();
     for benchmark in chosen {
         let name = benchmark.name();
         eprintln!("== {name}");
-        let section = runtime.block_on(benchmark.run(&settings)).with_context(|| name.clone())?;
-        let disk = disk::probe(&settings.data, disk::SAMPLES)?;
-        let command = if all { COMMAND.to_owned() } else { format!("{COMMAND} {name}") };
-        let text = section.markdown(&machine::describe(&settings.data), &disk, &command);
-        println!("{text}");
-        match &cli.report {
-            Some(page) if !cli.quick => report::write(page, &name, &text)?,
-            _ => {}
+        let measured = runtime.block_on(benchmark.run(&settings));
+        if let Err(error) = measured.and_then(|section| publish(&cli, &settings, &name, &section)) {
+            eprintln!("{name}: {error:#}");
+            failed.push(name);
         }
     }
+    ensure!(failed.is_empty(), "without results: {}", failed.join(", "));
     Ok(())
+}
+
+/// Prints results, and writes them into the report.
+fn publish(cli: &Cli, settings: &Settings, name: &str, section: &report::Section) -> Result<()> {
+    let disk = disk::probe(&settings.data, disk::SAMPLES)?;
+    let command = if cli.names.is_empty() { COMMAND.to_owned() } else { format!("{COMMAND} {name}") };
+    let text = section.markdown(&machine::describe(&settings.data), &disk, &command);
+    println!("{text}");
+    match &cli.report {
+        Some(page) if !cli.quick => report::write(page, name, &text),
+        _ => Ok(()),
+    }
 }

@@ -30,14 +30,9 @@ type Round = Vec<(Turn, f64)>;
 
 pub(crate) async fn run(settings: &Settings) -> Result<Section> {
     let mut section = Section::default();
-    let mut rates = Table::new([
-        "checkouts/s",
-        "shoppers",
-        "shop",
-        "cancelled or failed",
-        "CPU ms a checkout",
-        "disk µs",
-    ]);
+    let heading =
+        ["checkouts/s", "shoppers", "shop", "failed", "shop's CPU ms a checkout", "cores busy", "disk µs"];
+    let mut rates = Table::new(heading);
     let mut times = Table::new(["times, ms", "shoppers", "accept p50", "p99", "confirmed p50", "p99"]);
     for placement in Placement::ALL {
         let rounds = rounds(settings, placement).await?;

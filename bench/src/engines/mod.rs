@@ -81,11 +81,11 @@ async fn rounds(settings: &Settings, engine: Engine, writers: usize) -> Result<V
     Ok(rounds)
 }
 
-fn table(ours: &str, bare: &str) -> Table {
+fn table(ours: &str, bare: &str) -> Table<7> {
     Table::new([ours, "writers", "ours p50/p99 µs", bare, "ratio", "in one sync", "disk µs"])
 }
 
-fn add(table: &mut Table, writers: usize, rounds: &[Round]) {
+fn add(table: &mut Table<7>, writers: usize, rounds: &[Round]) {
     let percentile =
         |percent| Spread::of(rounds.iter().map(|r| r.ours.latencies.percentile_us(percent))).median;
     table.row([
