@@ -253,3 +253,39 @@ pub async fn members_share_partitions_and_rebalance(log: Arc<dyn EventLog>) {
     let numbers = |deliveries: &[_]| deliveries.iter().map(number_of).collect::<BTreeSet<_>>();
     assert_eq!(numbers(&again), numbers(&b), "what the other did not commit comes again");
 }
+
+/// A member that was told that it loses a partition has given it up, also if a further rebalance leaves it to the member
+/// before that asks again: what it had not committed comes again.
+pub async fn what_was_announced_as_lost_is_delivered_again(log: Arc<dyn EventLog>) {
+    let corner = Corner::new(log);
+    corner.configure(4).await;
+    corner.publish(40, 80).await;
+    let mut first = corner.join("group", "first").await;
+    let received = receive(first.as_mut(), 80).await;
+    let second = corner.join("group", "second").await;
+    let announced = soon("the announcement", first.next(10)).await.expect("receiving works");
+    assert!(announced.is_empty());
+    let kept = first.assignment();
+    assert_eq!(kept.len(), 2);
+
+    drop(second);
+    let group = format!("{}.group", corner.name);
+    soon("the other member has left", async {
+        loop {
+            let groups = corner.log.groups().await.expect("groups can be listed");
+            if groups.iter().any(|g| g.group == group && g.members.len() == 1) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let is_lost = |d: &&crate::Delivery| !kept.contains(&(d.position.topic.clone(), d.position.partition));
+    let lost: BTreeSet<u64> = received.iter().filter(is_lost).map(number_of).collect();
+    assert!(!lost.is_empty(), "keys are spread over the partitions");
+    let again = receive(first.as_mut(), lost.len()).await;
+    assert_eq!(again.iter().map(number_of).collect::<BTreeSet<_>>(), lost);
+    assert_eq!(first.assignment().len(), 4);
+    commit(first.as_mut(), &again).await;
+    not_now("a delivery of what was kept all the time", first.next(1)).await;
+}

@@ -17,6 +17,7 @@ pub use delivery::{
     a_new_group_may_start_at_the_end, a_seek_fences_what_was_fetched_before, a_silent_member_is_fenced,
     groups_are_independent, members_share_partitions_and_rebalance, publishing_keeps_order_within_a_key,
     replay_from_an_offset_and_a_time, topics_are_configured_once, what_is_not_committed_is_delivered_again,
+    what_was_announced_as_lost_is_delivered_again,
 };
 pub use requests::{a_late_reply_is_dropped_and_counted, a_request_gets_its_reply_or_its_error};
 
@@ -45,6 +46,7 @@ macro_rules! event_log_conformance {
             a_seek_fences_what_was_fetched_before
             a_silent_member_is_fenced
             members_share_partitions_and_rebalance
+            what_was_announced_as_lost_is_delivered_again
             order_per_key_survives_retries
             order_per_key_survives_rebalances
             handlers_run_in_the_context_of_the_event

@@ -168,14 +168,23 @@ impl Groups {
         owned.iter().filter(|o| !stays(o)).map(|o| o.partition.clone()).collect()
     }
 
-    /// Gives up what is meant for others, takes what is free and meant for this member, and returns what it owns
-    /// and the version of the group that this is of.
-    pub(crate) fn acquire(&mut self, name: &str, token: u64, before: &[Owned]) -> (Vec<Owned>, u64) {
+    /// Gives up `lost` and what is meant for others, takes what is free and meant for this member, and returns what it
+    /// owns and the version of the group that this is of.
+    ///
+    /// The member has forgotten what it was told that it loses. If that is meant for it again by now, it begins anew,
+    /// behind what is committed; it must not go on where it had read to.
+    pub(crate) fn acquire(
+        &mut self,
+        name: &str,
+        token: u64,
+        before: &[Owned],
+        lost: &[TopicPartition],
+    ) -> (Vec<Owned>, u64) {
         let Some(group) = self.by_name.get_mut(name) else { return (Vec::new(), 0) };
         let mut released = false;
         let mut owned = Vec::new();
         for (partition, claim) in &mut group.claims {
-            if claim.owner == Some(token) && claim.target != Some(token) {
+            if claim.owner == Some(token) && (claim.target != Some(token) || lost.contains(partition)) {
                 claim.owner = None;
                 released = true;
             }

@@ -83,12 +83,14 @@ impl EmbeddedSubscription {
             return Ok(false);
         }
         let losing = groups.losing(&self.spec.group, self.token, &self.owned);
-        if losing.iter().any(|partition| !self.losing.contains(partition)) {
-            self.losing = losing;
+        let unannounced: Vec<_> = losing.into_iter().filter(|p| !self.losing.contains(p)).collect();
+        if !unannounced.is_empty() {
+            // What was announced before stays lost, whatever has become of it since.
+            self.losing.extend(unannounced);
             return Ok(true);
         }
-        self.losing.clear();
-        (self.owned, self.version) = groups.acquire(&self.spec.group, self.token, &self.owned);
+        let lost = std::mem::take(&mut self.losing);
+        (self.owned, self.version) = groups.acquire(&self.spec.group, self.token, &self.owned, &lost);
         Ok(false)
     }
 
