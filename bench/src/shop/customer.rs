@@ -9,7 +9,7 @@ use http::Method;
 use http::uri::PathAndQuery;
 use serde_json::json;
 use shop_contracts::orders::v1::{Order, OrderState, WatchOrderRequest, order_service};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic_prost::ProstCodec;
@@ -97,25 +97,28 @@ impl Customer {
         let placed = self.gateway.send(Method::POST, "/v1/orders", headers, &order).await?;
         let accepted = began.elapsed();
         let order_id = placed["orderId"].as_str().context("the order has no id")?.to_owned();
-        tokio::time::timeout(ORDER_MAX, self.follow(order_id)).await.context("the order did not end")??;
-        Ok(Taken { accepted, confirmed: began.elapsed() })
+        let following = tokio::time::timeout(ORDER_MAX, self.follow(order_id));
+        let confirmed_at = following.await.context("the order did not end")??;
+        Ok(Taken { accepted, confirmed: confirmed_at - began })
     }
 
-    /// Watches an order until it is confirmed.
-    async fn follow(&mut self, order_id: String) -> Result<()> {
+    /// Watches an order to its end; returns when it was confirmed.
+    async fn follow(&mut self, order_id: String) -> Result<Instant> {
         let mut request = tonic::Request::new(WatchOrderRequest { order_id });
         request.metadata_mut().insert("authorization", self.bearer.clone());
         self.grpc.ready().await?;
         let path = PathAndQuery::from_static(order_service::WATCH_ORDER.path);
         let codec: ProstCodec<WatchOrderRequest, Order> = ProstCodec::default();
         let mut states = self.grpc.server_streaming(request, path, codec).await?.into_inner();
+        let mut confirmed_at = None;
+        // To the end of the stream, which follows at once: one that is dropped has to be reset.
         while let Some(order) = states.next().await.transpose()? {
             match order.state() {
                 OrderState::Pending => {}
-                OrderState::Confirmed => return Ok(()),
+                OrderState::Confirmed => confirmed_at = Some(clock::now()),
                 other => bail!("the order became {}: {}", other.as_str_name(), order.cancel_reason),
             }
         }
-        bail!("the shop stopped telling about the order");
+        confirmed_at.context("the shop stopped telling about the order")
     }
 }
