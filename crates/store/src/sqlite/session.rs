@@ -4,6 +4,7 @@ use super::failure::translate;
 use super::statement::Statements;
 use crate::value::{Row, Value};
 use banyan_core::{Blame, Clock, Code, Context, Error, Reason, Result, Retry};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ops::RangeInclusive;
@@ -236,6 +237,8 @@ fn connect(path: &Path, access: Access, options: &crate::StoreOptions) -> rusqli
     connection.set_prepared_statement_cache_capacity(options.statements_max);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // Or SQLite plans every run of a statement with a `LIMIT` parameter anew, because it looks at the bound value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if access == Access::Write {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -283,6 +286,7 @@ fn bind(
 mod tests {
     use super::*;
     use banyan_core::Env;
+    use rusqlite::StatementStatus;
 
     #[test]
     fn a_commit_is_synced_and_references_are_checked() {
@@ -295,5 +299,20 @@ mod tests {
         const FULL: i64 = 2;
         assert_eq!(setting("synchronous"), FULL);
         assert_eq!(setting("foreign_keys"), 1);
+    }
+
+    #[test]
+    fn a_bound_limit_is_planned_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = crate::StoreOptions::new("test", folder.path().join("test.db"), Env::default());
+        let session = Session::open(&options.path, Access::Write, &options).unwrap();
+        session.connection.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY)").unwrap();
+        let sql = "SELECT id FROM rows WHERE id > ?1 ORDER BY id LIMIT ?2";
+        for limit in 1..=3 {
+            let mut statement = session.connection.prepare_cached(sql).unwrap();
+            assert!(statement.query((0, limit)).unwrap().next().unwrap().is_none());
+        }
+        let statement = session.connection.prepare_cached(sql).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }
