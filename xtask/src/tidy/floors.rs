@@ -14,6 +14,8 @@ enum Floor {
     Service,
     /// Stands for the world outside, or judges the system: imports nothing of ours.
     Outside,
+    /// What tests and xtask use: imports nothing of ours; only programs import it, others in their tests.
+    Tool,
     /// A program, or the tests of one: links what it needs, is imported by no one.
     Program,
 }
@@ -55,6 +57,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("example-tonic-greeter", Floor::Program),
     ("xtask", Floor::Program),
     ("banyan-bench", Floor::Program),
+    ("banyan-engines", Floor::Tool),
 ];
 
 pub(super) fn check(packages: &[&Package]) -> Problems {
@@ -87,7 +90,7 @@ fn floor_of(name: &str) -> Option<Floor> {
 
 fn may_import(floor: Floor, lower: Floor) -> bool {
     match (floor, lower) {
-        (_, Floor::Program) | (Floor::Outside, _) => false,
+        (_, Floor::Program) | (Floor::Outside | Floor::Tool, _) => false,
         (Floor::Program, _) => true,
         (Floor::Platform(own), Floor::Platform(other)) => other < own,
         (Floor::Contracts | Floor::Service, Floor::Platform(other)) => other <= SERVICE_ON_MAX,
@@ -118,6 +121,10 @@ mod tests {
             (Floor::Outside, core, false),
             (Floor::Program, Floor::Service, true),
             (Floor::Program, Floor::Program, false),
+            (codegen, Floor::Tool, false),
+            (Floor::Service, Floor::Tool, false),
+            (Floor::Program, Floor::Tool, true),
+            (Floor::Tool, core, false),
         ] {
             assert_eq!(may_import(floor, lower), expected, "{floor:?} on {lower:?}");
         }

@@ -1,0 +1,205 @@
+//! One running engine: started, killed, paused, restarted, stopped.
+
+use crate::install::install;
+use crate::launchers::{Launcher, Site};
+use crate::process::{Lifetime, Running, family};
+use crate::{Kind, ports};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// How often a starting engine is asked whether it is ready.
+const PROBE_EVERY: Duration = Duration::from_millis(25);
+/// Bound of one such question.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a killed process may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long a graceful stop may take before the process is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How many lines of its log an engine's failure shows.
+const LOG_LINES: usize = 20;
+
+/// Where and for how long an engine runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    folder: PathBuf,
+    port: Option<u16>,
+    pub(crate) lifetime: Lifetime,
+}
+
+impl Options {
+    /// Keeps data, configuration and log in `folder` (made if missing), on a free port.
+    ///
+    /// A folder that an engine of the same kind has used before keeps its data.
+    pub fn in_folder(folder: impl AsRef<Path>) -> Self {
+        let lifetime = Lifetime::Guarded { remove_folder: false };
+        Self { folder: folder.as_ref().to_owned(), port: None, lifetime }
+    }
+
+    /// Uses this loopback port.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+}
+
+/// A server of one [`Kind`] on loopback. Dropping kills it.
+pub struct Engine {
+    kind: Kind,
+    site: Site,
+    lifetime: Lifetime,
+    url: String,
+    running: Mutex<Option<Running>>,
+}
+
+impl Engine {
+    /// Installs the engine if it is missing, starts it, and waits until it takes clients.
+    ///
+    /// Errors carry the last lines of the engine's log.
+    pub async fn start(kind: Kind, options: Options) -> Result<Self> {
+        let program = install(kind).await?;
+        let [port, inner, other] = ports::free()?;
+        let port = options.port.unwrap_or(port);
+        std::fs::create_dir_all(options.folder.join("data"))
+            .with_context(|| format!("create {}", options.folder.display()))?;
+        let folder = options.folder.canonicalize()?;
+        let site = Site { program, folder, port, inner_ports: [inner, other] };
+        let url = kind.launcher().url(port);
+        let engine = Self { kind, site, lifetime: options.lifetime, url, running: Mutex::new(None) };
+        engine.launch().await?;
+        Ok(engine)
+    }
+
+    /// Returns what a client connects to, such as `nats://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the kind of this engine.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns the loopback port that clients connect to.
+    pub fn port(&self) -> u16 {
+        self.site.port
+    }
+
+    /// Returns the folder with this instance's data, configuration and log.
+    pub fn folder(&self) -> &Path {
+        &self.site.folder
+    }
+
+    /// Returns the server's process id, while it runs.
+    pub async fn pid(&self) -> Option<u32> {
+        self.running.lock().await.as_ref().map(Running::pid)
+    }
+
+    /// Kills the server and its children at once (SIGKILL), as a crash of the machine would, and waits until they are gone.
+    pub async fn kill(&self) -> Result<()> {
+        let mut slot = self.running.lock().await;
+        let running = slot.as_mut().context("the engine is not running")?;
+        end_by_force(running, self.kind).await?;
+        *slot = None;
+        Ok(())
+    }
+
+    /// Asks the server to end and waits; kills it when it takes longer than 20 seconds.
+    pub async fn stop(&self) -> Result<()> {
+        let mut slot = self.running.lock().await;
+        let Some(running) = slot.as_mut() else { return Ok(()) };
+        let members = family(running.pid());
+        // A paused process cannot hear anything else.
+        running.signal_all(Signal::CONT)?;
+        running.signal(self.kind.launcher().facts().stop_signal)?;
+        if !running.wait(&members, STOP_LIMIT).await {
+            end_by_force(running, self.kind).await?;
+        }
+        *slot = None;
+        Ok(())
+    }
+
+    /// Starts the server again on the same port with the same data; one that still runs is stopped first.
+    pub async fn restart(&self) -> Result<()> {
+        self.stop().await?;
+        self.launch().await
+    }
+
+    /// Stops the server's processes without ending them (SIGSTOP): connections stay open and nothing answers.
+    pub async fn pause(&self) -> Result<()> {
+        self.signal_all(Signal::STOP).await
+    }
+
+    /// Lets a paused server go on (SIGCONT).
+    pub async fn resume(&self) -> Result<()> {
+        self.signal_all(Signal::CONT).await
+    }
+
+    async fn signal_all(&self, signal: Signal) -> Result<()> {
+        let slot = self.running.lock().await;
+        slot.as_ref().context("the engine is not running")?.signal_all(signal)
+    }
+
+    async fn launch(&self) -> Result<()> {
+        let mut slot = self.running.lock().await;
+        let launcher = self.kind.launcher();
+        ensure!(
+            ports::is_free(self.site.port),
+            "port {} is taken; {} cannot start",
+            self.site.port,
+            self.kind
+        );
+        let prepared = launcher.prepare(&self.site).await;
+        prepared.with_context(|| format!("prepare {} in {}", self.kind, self.site.folder.display()))?;
+        let mut running = Running::start(launcher.launch(&self.site)?, &self.site, &self.lifetime)?;
+        if let Err(error) = ready(launcher, &self.site, &mut running).await {
+            let log = log_end(&self.site.log());
+            return Err(error.context(format!("{} does not start; its log ends with:\n{log}", self.kind)));
+        }
+        *slot = Some(running);
+        Ok(())
+    }
+}
+
+async fn end_by_force(running: &mut Running, kind: Kind) -> Result<()> {
+    let members = family(running.pid());
+    running.signal_all(Signal::KILL)?;
+    ensure!(running.wait(&members, KILL_LIMIT).await, "{kind} is still there {KILL_LIMIT:?} after SIGKILL");
+    Ok(())
+}
+
+/// Asks until the engine answers, its process ends, or its time is up.
+async fn ready(launcher: &dyn Launcher, site: &Site, running: &mut Running) -> Result<()> {
+    let limit = launcher.facts().start_limit;
+    let mut last = anyhow::anyhow!("it was never asked");
+    let answered = async {
+        loop {
+            if let Some(status) = running.ended() {
+                bail!("its process ended with {status}");
+            }
+            match tokio::time::timeout(PROBE_LIMIT, launcher.probe(site)).await {
+                // Whoever answers has to be our process: it would have ended if the port were another's.
+                Ok(Ok(())) if running.ended().is_none() => return Ok(()),
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => last = error,
+                Err(_) => last = anyhow::anyhow!("no answer within {PROBE_LIMIT:?}"),
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+    };
+    match tokio::time::timeout(limit, answered).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(last.context(format!("not ready after {} s", limit.as_secs()))),
+    }
+}
+
+/// Returns the last lines of a log.
+pub(crate) fn log_end(path: &Path) -> String {
+    let text =
+        std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}

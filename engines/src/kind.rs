@@ -1,0 +1,64 @@
+//! The engines this crate knows.
+
+use crate::launchers::{Launcher, nats};
+use anyhow::{Context, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// An engine that can be installed by package name and started on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// NATS with JetStream.
+    Nats,
+}
+
+impl Kind {
+    /// Every kind, in the order in which commands list them.
+    pub const ALL: &[Kind] = &[Kind::Nats];
+
+    /// Returns the name that commands, folders and `BANYAN_ENGINE_<NAME>` use, in lower case.
+    pub fn name(self) -> &'static str {
+        self.launcher().facts().name
+    }
+
+    /// Returns the environment variable that names a server to share: `BANYAN_ENGINE_NATS`.
+    pub fn variable(self) -> String {
+        format!("BANYAN_ENGINE_{}", self.name().to_uppercase())
+    }
+
+    pub(crate) fn launcher(self) -> &'static dyn Launcher {
+        match self {
+            Kind::Nats => &nats::Nats,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Kind::ALL.iter().copied().find(|kind| kind.name() == name);
+        let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        found.with_context(|| format!("no engine is named {name:?}; there are {}", names.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn a_kind_is_found_by_its_name_and_an_unknown_name_lists_all() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.name().parse::<Kind>().unwrap(), *kind);
+        }
+        let error = "oracle".parse::<Kind>().unwrap_err().to_string();
+        assert!(error.contains("nats"), "{error}");
+    }
+}

@@ -1,0 +1,158 @@
+//! How each engine is found, configured, started, asked whether it is ready, and stopped: one file an engine.
+//!
+//! A new engine is a file here with a [`Launcher`], a variant of [`Kind`](crate::Kind), and a test in `tests/it`.
+
+pub(crate) mod nats;
+
+use crate::install::Packages;
+use anyhow::{Context, Result};
+use futures::future::BoxFuture;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Bound of one answer that a readiness probe reads.
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// What is the same for every instance of an engine.
+pub(crate) struct Facts {
+    /// Lower case; see [`Kind::name`](crate::Kind::name).
+    pub(crate) name: &'static str,
+    /// Where the server's program may be, best first: a name to look up in `PATH` and the project's virtual environment,
+    /// or a path; `*` stands for any one folder name, as in `/usr/lib/postgresql/*/bin/postgres`. A path that does not
+    /// begin with `/` and holds one is below the virtual environment.
+    pub(crate) programs: &'static [&'static str],
+    /// What to install when none of `programs` is there.
+    pub(crate) packages: Packages,
+    /// Arguments with which the program prints its version and ends.
+    #[allow(dead_code, reason = "read by the status of started engines")]
+    pub(crate) version: &'static [&'static str],
+    /// How long a start may take, from the process's start until it answers.
+    pub(crate) start_limit: Duration,
+    /// The signal that asks for a graceful end.
+    pub(crate) stop_signal: rustix::process::Signal,
+}
+
+/// Where one instance lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// The server's program.
+    pub(crate) program: PathBuf,
+    /// Everything of this instance is below this folder.
+    pub(crate) folder: PathBuf,
+    /// What clients connect to.
+    pub(crate) port: u16,
+    /// More ports of this instance alone, for engines whose parts talk to each other.
+    #[allow(dead_code, reason = "used by engines with several ports")]
+    pub(crate) inner_ports: [u16; 2],
+}
+
+impl Site {
+    /// Returns the folder with the engine's own data; it exists when [`Launcher::prepare`] is called.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Returns the file that takes what the engine prints.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join("engine.log")
+    }
+
+    /// Writes a configuration file into the instance's folder and returns its path.
+    #[allow(dead_code, reason = "used by engines that are configured by a file")]
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+/// The command line of a server in the foreground.
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(&'static str, OsString)>,
+}
+
+impl Launch {
+    pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), args: Vec::new(), env: Vec::new() }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    #[allow(dead_code, reason = "used by engines that are configured through the environment")]
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+}
+
+/// One engine. The process that [`launch`](Launcher::launch) describes stays in the foreground, and dies with its
+/// process group or when its parent process dies.
+pub(crate) trait Launcher: Send + Sync {
+    /// Returns what holds for every instance.
+    fn facts(&self) -> &'static Facts;
+
+    /// Fills an empty data folder; called before every start, so it has to leave a filled one alone.
+    fn prepare<'a>(&'a self, _site: &'a Site) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Returns the server's command line.
+    fn launch(&self, site: &Site) -> Result<Launch>;
+
+    /// Asks once whether the server takes clients, in the engine's own protocol. An error means "not yet".
+    fn probe<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>>;
+
+    /// Returns what a client connects to.
+    fn url(&self, port: u16) -> String;
+}
+
+/// Sends `question` to a loopback port and reads until the answer holds `expected`.
+pub(crate) async fn ask(port: u16, question: &[u8], expected: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(question).await?;
+    let mut answer = Vec::new();
+    let mut part = [0; 512];
+    while answer.len() < ANSWER_BYTES_MAX {
+        let read = stream.read(&mut part).await?;
+        anyhow::ensure!(
+            read > 0,
+            "port {port} closed the connection after {:?}",
+            String::from_utf8_lossy(&answer)
+        );
+        answer.extend_from_slice(&part[..read]);
+        if answer.windows(expected.len()).any(|window| window == expected) {
+            return Ok(answer);
+        }
+    }
+    anyhow::bail!("port {port} answers {:?}", String::from_utf8_lossy(&answer))
+}
+
+/// Runs a program that ends by itself; its error carries what the program printed.
+#[allow(dead_code, reason = "used by engines whose data folder has to be made")]
+pub(crate) async fn run(launch: Launch, folder: &Path, limit: Duration) -> Result<String> {
+    let mut command = tokio::process::Command::new(&launch.program);
+    command.args(&launch.args).envs(launch.env).current_dir(folder).kill_on_drop(true);
+    command.stdin(std::process::Stdio::null());
+    let program = launch.program.display();
+    let output = tokio::time::timeout(limit, command.output())
+        .await
+        .with_context(|| format!("{program} takes longer than {} s", limit.as_secs()))?
+        .with_context(|| format!("start {program}"))?;
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{program} ended with {}: {}", output.status, text.trim());
+    Ok(text)
+}

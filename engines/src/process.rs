@@ -1,0 +1,162 @@
+//! A server process: started in a session of its own, guarded, signalled with all its children.
+
+use crate::launchers::{Launch, Site};
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::Write as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+/// How often an ending process is looked at.
+const POLL: Duration = Duration::from_millis(10);
+/// Bound of the walk through `/proc`.
+const PROCESSES_MAX: usize = 10_000;
+
+/// Who ends a process that nobody stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// The process dies with this one, however this one ends.
+    Guarded {
+        /// The guard also removes the instance's folder.
+        remove_folder: bool,
+    },
+    /// The process outlives this one (`cargo xtask engines start`).
+    Detached,
+}
+
+/// Runs the engine (`"$@"`) beside a guard. The guard reads a pipe whose other end only the starting process holds: a line
+/// means "stopped, all is well", the end of the file means that the starting process is gone. A guard instead of
+/// `PR_SET_PDEATHSIG`, because that signal is sent when the *thread* that started the engine ends, and tests are threads.
+/// The guard is no child of the engine: it is not stopped, killed or waited for with it.
+const GUARDED: &str = r#"
+exec 3<&0 0</dev/null
+leader=$$
+(setsid sh -c 'read -r line <&3 || { kill -s KILL -- "-$0"; [ -z "$1" ] || { sleep 1; rm -rf -- "$1"; }; }' "$leader" "$BANYAN_REMOVE" >/dev/null 2>&1 &)
+exec 3<&-
+exec "$@"
+"#;
+
+/// A running server. Dropping kills it and its children.
+pub(crate) struct Running {
+    child: Child,
+    guard: Option<ChildStdin>,
+    detached: bool,
+}
+
+impl Running {
+    /// Starts the server with its output appended to the instance's log.
+    pub(crate) fn start(launch: Launch, site: &Site, lifetime: &Lifetime) -> Result<Self> {
+        let path = site.log();
+        let log = fs::OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("open {}", path.display()))?;
+        let mut command = Command::new("setsid");
+        if let Lifetime::Guarded { remove_folder } = lifetime {
+            let folder = if *remove_folder { site.folder.as_os_str() } else { "".as_ref() };
+            command.args(["sh", "-c", GUARDED, "sh"]).env("BANYAN_REMOVE", folder).stdin(Stdio::piped());
+        } else {
+            command.stdin(Stdio::null());
+        }
+        command.arg(&launch.program).args(&launch.args).envs(launch.env).current_dir(&site.folder);
+        command.stdout(log.try_clone()?).stderr(log);
+        let mut child = command.spawn().context("start `setsid` (package util-linux)")?;
+        let guard = child.stdin.take();
+        Ok(Self { child, guard, detached: *lifetime == Lifetime::Detached })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns how the server ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.child.try_wait().ok().flatten().map(|status| status.to_string())
+    }
+
+    /// Sends a signal to the server and every process below it.
+    pub(crate) fn signal_all(&self, signal: Signal) -> Result<()> {
+        for pid in family(self.pid()) {
+            send(pid, signal)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the server alone.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        send(self.pid(), signal)
+    }
+
+    /// Waits until the server and all its processes are gone; `false` when `limit` passed first.
+    pub(crate) async fn wait(&mut self, family: &[u32], limit: Duration) -> bool {
+        let gone = async {
+            while self.ended().is_none() || family.iter().any(|pid| is_alive(*pid)) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let in_time = tokio::time::timeout(limit, gone).await.is_ok();
+        if in_time {
+            self.dismiss_guard();
+        }
+        in_time
+    }
+
+    fn dismiss_guard(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            // A guard that is already gone needs no telling.
+            let _ = guard.write_all(b"stopped\n");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.detached || self.ended().is_some() {
+            self.dismiss_guard();
+            return;
+        }
+        let _ = self.signal_all(Signal::KILL);
+        let _ = self.child.wait();
+        self.dismiss_guard();
+    }
+}
+
+/// Sends a signal; a process that is already gone is no error.
+pub(crate) fn send(pid: u32, signal: Signal) -> Result<()> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process id is positive")?;
+    match kill_process(raw, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("send signal {signal:?} to process {pid}")),
+    }
+}
+
+/// Tells whether a process exists and is not only waiting to be reaped.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z')
+}
+
+/// Returns a process and everything below it, parents first.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten().take(PROCESSES_MAX);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parents: Vec<(u32, u32)> = pids.filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
+    let mut family = vec![pid];
+    let mut index = 0;
+    while index < family.len() {
+        let parent = family[index];
+        family.extend(parents.iter().filter(|row| row.1 == parent).map(|row| row.0));
+        index += 1;
+    }
+    family
+}
+
+struct Stat {
+    state: char,
+    parent: u32,
+}
+
+/// Reads `/proc/PID/stat` (see proc(5)); the command in parentheses may itself hold parentheses.
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    Some(Stat { state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
+}

@@ -1,0 +1,4 @@
+//! Real engines: each starts, answers, is killed, and comes back on its port with its data.
+
+mod engines;
+mod guard;
