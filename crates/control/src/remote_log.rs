@@ -4,8 +4,8 @@ use crate::contract as api;
 use crate::log_wire::assignment_from_wire;
 use banyan_core::{BoxFuture, Context, Env, Envelope, Identity, Result, Tasks};
 use banyan_event_log::{
-    Delivery, EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, StartAt, Subscription, SubscriptionSpec,
-    TopicConfig, TopicInfo,
+    Capabilities, Delivery, EmbeddedLog, EventLog, GroupInfo, Page, Position, ReadFrom, SeekTo, StartAt,
+    Subscription, SubscriptionSpec, TopicConfig, TopicInfo,
 };
 use prost::Message;
 use std::time::Duration;
@@ -46,6 +46,10 @@ impl RemoteLog {
 }
 
 impl EventLog for RemoteLog {
+    fn capabilities(&self) -> Capabilities {
+        EmbeddedLog::CAPABILITIES.named("remote")
+    }
+
     fn publish(&self, events: Vec<Envelope>) -> BoxFuture<'_, Result<Vec<Position>>> {
         Box::pin(async move {
             let mut positions = Vec::with_capacity(events.len());

@@ -1,5 +1,6 @@
 //! The seam between services and whatever keeps their events: two object-safe traits and plain data.
 
+use crate::capabilities::Capabilities;
 use banyan_core::{BoxFuture, Envelope, Reason, Result};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ pub const TOPIC_PARTITIONS_FIXED: Reason = Reason::new("TOPIC_PARTITIONS_FIXED")
 /// Delivery is at least once. Events of one topic and key are in one partition and keep their order; an empty key
 /// asks for no order. A provider is correct when it passes the functions of `conformance`.
 pub trait EventLog: Send + Sync + 'static {
+    /// Tells what this provider guarantees beyond the least; it does not change.
+    fn capabilities(&self) -> Capabilities;
+
     /// Appends `events` in their order and returns when they are durable. Topics are created on first use.
     ///
     /// # Errors
@@ -52,7 +56,8 @@ pub trait EventLog: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`banyan_core::Code::NotFound`] for an unknown topic or partition; [`banyan_core::Code::OutOfRange`] with
-    /// [`OFFSET_OUT_OF_RANGE`] for an offset that the partition does not have.
+    /// [`OFFSET_OUT_OF_RANGE`] for an offset that the partition does not have;
+    /// [`banyan_core::Code::FailedPrecondition`] with [`crate::CAPABILITY_MISSING`] for what the provider cannot do.
     fn seek<'a>(&'a self, group: &'a str, topic: &'a str, to: SeekTo) -> BoxFuture<'a, Result<()>>;
 }
 

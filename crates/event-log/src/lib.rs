@@ -9,6 +9,7 @@
 //! its [`banyan_core::Context`].
 
 mod api;
+mod capabilities;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod consumer;
@@ -22,6 +23,7 @@ pub use api::{
     PartitionInfo, Position, RECORD_CORRUPT, ReadFrom, Record, Retention, SeekTo, StartAt, Subscription,
     SubscriptionSpec, TOPIC_PARTITIONS_FIXED, TopicConfig, TopicInfo,
 };
+pub use capabilities::{CAPABILITY_MISSING, Capabilities, Capability};
 pub use consumer::{Consumer, ConsumerOptions, Handler, Mode, handler_fn};
 pub use dead_letters::DeadLetter;
 pub use embedded::{Damage, EmbeddedLog, EmbeddedOptions, LOG_IN_USE, LOG_WRITE_FAILED, Recovery};

@@ -1,7 +1,7 @@
 //! Conformance of consumers: order, retries, dead letters.
 
-use super::{Corner, Number, number_of, soon};
-use crate::api::{Delivery, EventLog};
+use super::{Corner, Harness, Number, number_of, soon};
+use crate::api::Delivery;
 use crate::consumer::{Consumer, ConsumerOptions, Mode, handler_fn};
 use crate::dead_letters;
 use banyan_core::{Backoff, Code, Context, Error, IdentityKind, Result, Rng, Tasks};
@@ -75,8 +75,8 @@ async fn drain(tasks: Tasks) {
 
 /// Handlers that fail at random: every event is handled, those of one key in order, and the offsets follow.
 #[expect(clippy::print_stdout, reason = "a run that fails can be repeated with its seed")]
-pub async fn order_per_key_survives_retries(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn order_per_key_survives_retries(harness: Harness) {
+    let corner = Corner::new(harness);
     let seed = corner.env.rng.u64();
     println!("seed {seed}");
     corner.publish(13, 300).await;
@@ -100,8 +100,8 @@ pub async fn order_per_key_survives_retries(log: Arc<dyn EventLog>) {
 }
 
 /// Members come and go while events are handled: no two of them handle a key at the same time, and none is out of order.
-pub async fn order_per_key_survives_rebalances(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn order_per_key_survives_rebalances(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.publish(10, 300).await;
     let keys: Arc<Mutex<HashMap<String, KeyState>>> = Arc::default();
     let (sender, mut handled) = mpsc::unbounded_channel();
@@ -148,8 +148,8 @@ pub async fn order_per_key_survives_rebalances(log: Arc<dyn EventLog>) {
 }
 
 /// A handler runs as its service, in the event's trace, with the event's id as idempotency key and a deadline.
-pub async fn handlers_run_in_the_context_of_the_event(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn handlers_run_in_the_context_of_the_event(harness: Harness) {
+    let corner = Corner::new(harness);
     let event = corner.event("key", 1);
     corner.log.publish(vec![event.clone()]).await.expect("publishing works");
     let seen = Arc::new(Mutex::new(None));
@@ -175,8 +175,8 @@ pub async fn handlers_run_in_the_context_of_the_event(log: Arc<dyn EventLog>) {
 }
 
 /// Two workers of a queue: each event goes to one of them, side by side even if all have one key.
-pub async fn a_queue_shares_events_among_workers(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn a_queue_shares_events_among_workers(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.publish(60, 120).await;
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (sender, mut handled) = mpsc::unbounded_channel();
@@ -202,7 +202,7 @@ pub async fn a_queue_shares_events_among_workers(log: Arc<dyn EventLog>) {
     corner.caught_up("group").await;
     drain(corner.tasks).await;
 
-    let single = Corner::new(corner.log);
+    let single = Corner::new(corner.harness);
     single.publish(1, 20).await;
     most.store(0, Ordering::SeqCst);
     let together = Arc::new(Notify::new());
@@ -225,8 +225,8 @@ pub async fn a_queue_shares_events_among_workers(log: Arc<dyn EventLog>) {
 
 /// An event that fails for good becomes a dead letter with its error, its key goes on; redriven, it comes back to its
 /// group and to no other; dropped, it is gone from the list.
-pub async fn a_dead_letter_is_kept_and_redriven_to_its_group_only(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn a_dead_letter_is_kept_and_redriven_to_its_group_only(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.publish(2, 10).await;
     let poisoned = Arc::new(AtomicBool::new(true));
     let poison = Arc::clone(&poisoned);
@@ -294,8 +294,8 @@ pub async fn a_dead_letter_is_kept_and_redriven_to_its_group_only(log: Arc<dyn E
 }
 
 /// Failures that only say that something is unavailable do not use up an event's attempts.
-pub async fn an_outage_makes_no_dead_letters(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn an_outage_makes_no_dead_letters(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.publish(1, 1).await;
     let mut handled = corner.consume(corner.options("group"), &corner.tasks, |_, delivery| {
         if delivery.attempt < 8 { Err(Error::unavailable("the suite's outage")) } else { Ok(()) }
@@ -308,8 +308,8 @@ pub async fn an_outage_makes_no_dead_letters(log: Arc<dyn EventLog>) {
 }
 
 /// A handler that panics has failed that attempt, nothing more.
-pub async fn a_panic_is_a_failed_attempt(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn a_panic_is_a_failed_attempt(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.publish(1, 3).await;
     let mut handled = corner.consume(corner.options("group"), &corner.tasks, |_, delivery| {
         assert!(delivery.attempt > 1 || number_of(delivery) != 1, "the suite's panic");
@@ -323,8 +323,8 @@ pub async fn a_panic_is_a_failed_attempt(log: Arc<dyn EventLog>) {
 }
 
 /// A consumer that is asked to stop lets its running handlers end, commits what they did and leaves its group.
-pub async fn a_stopping_consumer_finishes_what_runs(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn a_stopping_consumer_finishes_what_runs(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.publish(1, 2).await;
     let (started, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (has_started, released) = (Arc::clone(&started), Arc::clone(&release));

@@ -1,11 +1,18 @@
 //! What every provider of [`EventLog`] must do, as functions that panic when it does not.
 //!
-//! A provider's test binary calls [`crate::event_log_conformance!`] with an async function that opens it. Every
-//! function uses topics and groups of its own, so they may share one log and run side by side.
+//! A provider's test binary calls [`crate::event_log_conformance!`] with an async function that opens it, and
+//! [`crate::event_log_fault_conformance!`] if faults can be made. Every function uses topics and groups of its own, so
+//! they may share one log and run side by side. What a provider does not guarantee it must refuse, clearly.
+//!
+//! With `BANYAN_SEMANTICS` set to a folder, each function leaves a line with its outcome there (see [`run`]).
 
 mod consuming;
 mod delivery;
+mod faults;
+mod refusal;
+mod replay;
 mod requests;
+mod results;
 
 pub use consuming::{
     a_dead_letter_is_kept_and_redriven_to_its_group_only, a_panic_is_a_failed_attempt,
@@ -14,12 +21,18 @@ pub use consuming::{
     order_per_key_survives_rebalances, order_per_key_survives_retries,
 };
 pub use delivery::{
-    a_new_group_may_start_at_the_end, a_seek_fences_what_was_fetched_before, a_silent_member_is_fenced,
-    groups_are_independent, members_share_partitions_and_rebalance, publishing_keeps_order_within_a_key,
-    replay_from_an_offset_and_a_time, topics_are_configured_once, what_is_not_committed_is_delivered_again,
-    what_was_announced_as_lost_is_delivered_again,
+    a_new_group_may_start_at_the_end, a_second_member_of_a_name_takes_over, a_silent_member_is_fenced,
+    an_event_published_twice_is_kept_once, groups_are_independent, members_share_partitions_and_rebalance,
+    offsets_have_no_gaps, publishing_keeps_order_within_a_key, topics_are_configured_once,
+    what_is_not_committed_is_delivered_again, what_was_announced_as_lost_is_delivered_again,
+};
+pub use faults::Faults;
+pub use replay::{
+    a_living_member_follows_a_seek, a_seek_fences_what_was_fetched_before, replay_from_a_time,
+    replay_from_an_offset,
 };
 pub use requests::{a_late_reply_is_dropped_and_counted, a_request_gets_its_reply_or_its_error};
+pub use results::run;
 
 use crate::api::{Delivery, EventLog, Subscription};
 use banyan_core::{Context, Env, Envelope, Event, Identity, Payload, Result, Tasks};
@@ -28,43 +41,75 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long anything that is expected may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything that is expected may take, with the slowest provider on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes a test of every conformance function; `$open` is an `async fn() -> (Arc<dyn EventLog>, impl Sized)` whose
-/// second value is kept until the test ends.
+/// A provider under test.
+#[derive(Clone)]
+pub struct Harness {
+    pub log: Arc<dyn EventLog>,
+    /// How long to wait before something that must not happen is taken not to happen.
+    pub quiet: Duration,
+    /// The shortest session timeout of a member that the provider allows.
+    pub session_timeout: Duration,
+    /// What can be done to the engine and the connections of `log`; the functions with faults need it.
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+impl Harness {
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        let (quiet, session_timeout) = (Duration::from_millis(150), Duration::from_millis(300));
+        Self { log, quiet, session_timeout, faults: None }
+    }
+}
+
+impl From<Arc<dyn EventLog>> for Harness {
+    fn from(log: Arc<dyn EventLog>) -> Self {
+        Self::new(log)
+    }
+}
+
+/// Makes a test of every conformance function; `$open` is an `async fn() -> (impl Into<Harness>, impl Sized)` whose
+/// second value is kept until the test ends. Behind each function stands what it needs: a provider without that must
+/// refuse it.
 #[macro_export]
 macro_rules! event_log_conformance {
     ($open:path) => {
         $crate::event_log_conformance! { $open:
-            publishing_keeps_order_within_a_key
-            topics_are_configured_once
-            what_is_not_committed_is_delivered_again
-            groups_are_independent
-            a_new_group_may_start_at_the_end
-            replay_from_an_offset_and_a_time
-            a_seek_fences_what_was_fetched_before
-            a_silent_member_is_fenced
-            members_share_partitions_and_rebalance
-            what_was_announced_as_lost_is_delivered_again
-            order_per_key_survives_retries
-            order_per_key_survives_rebalances
-            handlers_run_in_the_context_of_the_event
-            a_queue_shares_events_among_workers
-            a_dead_letter_is_kept_and_redriven_to_its_group_only
-            an_outage_makes_no_dead_letters
-            a_panic_is_a_failed_attempt
-            a_stopping_consumer_finishes_what_runs
-            a_request_gets_its_reply_or_its_error
-            a_late_reply_is_dropped_and_counted
+            publishing_keeps_order_within_a_key []
+            offsets_have_no_gaps [ContiguousOffsets]
+            topics_are_configured_once []
+            an_event_published_twice_is_kept_once [Deduplication]
+            what_is_not_committed_is_delivered_again []
+            groups_are_independent []
+            a_new_group_may_start_at_the_end []
+            replay_from_an_offset [ReplayOffset]
+            replay_from_a_time [ReplayOffset ReplayTime]
+            a_living_member_follows_a_seek [ReplayOffset LiveSeek]
+            a_seek_fences_what_was_fetched_before [ReplayOffset LiveSeek CommitFencing]
+            a_silent_member_is_fenced [CommitFencing]
+            a_second_member_of_a_name_takes_over [MemberTakeover]
+            members_share_partitions_and_rebalance [CooperativeRebalance]
+            what_was_announced_as_lost_is_delivered_again [CooperativeRebalance MemberVisibility]
+            order_per_key_survives_retries []
+            order_per_key_survives_rebalances []
+            handlers_run_in_the_context_of_the_event []
+            a_queue_shares_events_among_workers []
+            a_dead_letter_is_kept_and_redriven_to_its_group_only []
+            an_outage_makes_no_dead_letters []
+            a_panic_is_a_failed_attempt []
+            a_stopping_consumer_finishes_what_runs [MemberVisibility]
+            a_request_gets_its_reply_or_its_error []
+            a_late_reply_is_dropped_and_counted []
         }
     };
-    ($open:path: $($name:ident)*) => {
+    ($open:path: $($name:ident [$($needed:ident)*])*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let (log, _kept) = $open().await;
-                $crate::conformance::$name(log).await;
+                let (harness, _kept) = $open().await;
+                let needed = &[$($crate::Capability::$needed),*];
+                $crate::conformance::run(stringify!($name), needed, harness, $crate::conformance::$name).await;
             }
         )*
     };
@@ -73,6 +118,7 @@ macro_rules! event_log_conformance {
 /// One function's own corner of a log.
 struct Corner {
     log: Arc<dyn EventLog>,
+    harness: Harness,
     env: Env,
     /// A topic and a group of this name are used by nobody else.
     name: String,
@@ -80,10 +126,15 @@ struct Corner {
 }
 
 impl Corner {
-    fn new(log: Arc<dyn EventLog>) -> Self {
+    fn new(harness: Harness) -> Self {
         let env = Env::default();
         let name = format!("conformance-{}", env.new_id());
-        Self { log, env, name, tasks: Tasks::new() }
+        Self { log: Arc::clone(&harness.log), harness, env, name, tasks: Tasks::new() }
+    }
+
+    /// Asserts that something does not happen for a while.
+    async fn not_now<T>(&self, what: &str, work: impl Future<Output = T>) {
+        assert!(timeout(self.harness.quiet, work).await.is_err(), "{what}: it must not happen");
     }
 
     fn cx(&self) -> Context {
@@ -140,11 +191,6 @@ fn number_of(delivery: &Delivery) -> u64 {
 /// Waits for something that must happen.
 async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: it did not happen within {PATIENCE:?}"))
-}
-
-/// Asserts that something does not happen for a while.
-async fn not_now<T>(what: &str, work: impl Future<Output = T>) {
-    assert!(timeout(Duration::from_millis(150), work).await.is_err(), "{what}: it must not happen");
 }
 
 /// Receives until there are `count` deliveries, passing over announcements of a rebalance.

@@ -1,7 +1,6 @@
 //! Conformance of request and reply.
 
-use super::{Corner, Number, soon};
-use crate::api::EventLog;
+use super::{Corner, Harness, Number, soon};
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::request_reply::{Replier, ReplyHandler, Requester, RequesterOptions, reply_fn};
 use banyan_core::{Code, Context, Envelope, Error, Result};
@@ -28,8 +27,8 @@ impl Corner {
 }
 
 /// Many requests at once from two instances: each gets its own reply, or the error the replier failed with.
-pub async fn a_request_gets_its_reply_or_its_error(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn a_request_gets_its_reply_or_its_error(harness: Harness) {
+    let corner = Corner::new(harness);
     corner.reply(reply_fn(|_: Context, question: Number| async move {
         match question.number {
             7 => Err(Error::not_found("number", "7")),
@@ -59,8 +58,8 @@ pub async fn a_request_gets_its_reply_or_its_error(log: Arc<dyn EventLog>) {
 }
 
 /// Without a reply in time the deadline is what the requester sees; the reply that comes later is counted.
-pub async fn a_late_reply_is_dropped_and_counted(log: Arc<dyn EventLog>) {
-    let corner = Corner::new(log);
+pub async fn a_late_reply_is_dropped_and_counted(harness: Harness) {
+    let corner = Corner::new(harness);
     let release = Arc::new(Notify::new());
     let released = Arc::clone(&release);
     corner.reply(reply_fn(move |_: Context, question: Number| {

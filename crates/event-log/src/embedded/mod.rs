@@ -21,6 +21,7 @@ use crate::api::{
     EventLog, GroupInfo, OFFSET_OUT_OF_RANGE, Page, Position, ReadFrom, SeekTo, Subscription,
     SubscriptionSpec, TopicConfig, TopicInfo,
 };
+use crate::capabilities::{Capabilities, Capability};
 use crate::fields::{STRING_BYTES_MAX, strings};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Reason, Result};
 use groups::Groups;
@@ -119,6 +120,20 @@ struct Shared {
 }
 
 impl EmbeddedLog {
+    pub const CAPABILITIES: Capabilities = Capabilities::new(
+        "embedded",
+        &[
+            Capability::ReplayOffset,
+            Capability::ReplayTime,
+            Capability::LiveSeek,
+            Capability::CommitFencing,
+            Capability::MemberTakeover,
+            Capability::CooperativeRebalance,
+            Capability::MemberVisibility,
+            Capability::ContiguousOffsets,
+        ],
+    );
+
     /// Opens the log in a folder, or makes a new one; see [`EmbeddedLog::recovery`] for what was found.
     ///
     /// # Errors
@@ -247,6 +262,10 @@ impl Shared {
 }
 
 impl EventLog for EmbeddedLog {
+    fn capabilities(&self) -> Capabilities {
+        Self::CAPABILITIES
+    }
+
     fn publish(&self, events: Vec<Envelope>) -> BoxFuture<'_, Result<Vec<Position>>> {
         Box::pin(async move {
             let shared = &self.inner.shared;
