@@ -1,6 +1,6 @@
 //! From `.proto` files to descriptors.
 
-use crate::{Error, Options, Result};
+use crate::{Error, Options, Result, comments};
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 use protox::Compiler;
@@ -16,14 +16,15 @@ pub(crate) struct Contracts {
     pub(crate) files: Vec<FileDescriptorProto>,
     /// The files that they import.
     pub(crate) imports: Vec<FileDescriptorProto>,
-    /// The encoded `FileDescriptorSet` of everything, without comments and positions.
+    /// The encoded `FileDescriptorSet` of everything. Of the source it keeps what people read: the comments of contracts.
     pub(crate) descriptors: Vec<u8>,
 }
 
 /// Contracts that everybody may import.
-const BUNDLED: [(&str, &str); 3] = [
+const BUNDLED: [(&str, &str); 4] = [
     ("banyan/v1/options.proto", include_str!("../proto/banyan/v1/options.proto")),
     ("google/api/annotations.proto", include_str!("../proto/google/api/annotations.proto")),
+    ("google/api/field_behavior.proto", include_str!("../proto/google/api/field_behavior.proto")),
     ("google/api/http.proto", include_str!("../proto/google/api/http.proto")),
 ];
 
@@ -61,6 +62,7 @@ pub(crate) fn compile(options: &Options) -> Result<Contracts> {
         .collect();
     let descriptors = compiler.include_source_info(false).encode_file_descriptor_set();
     let all = compiler.include_source_info(true).file_descriptor_set().file;
+    let descriptors = comments::add(&descriptors, &all)?;
     // A package is one Rust module: what an include adds to a package of the roots belongs to it.
     let packages: BTreeSet<String> =
         all.iter().filter(|file| own.contains(file.name())).map(|file| file.package().to_owned()).collect();
@@ -69,7 +71,7 @@ pub(crate) fn compile(options: &Options) -> Result<Contracts> {
 }
 
 /// Tells whether a contract is one that Banyan or protobuf provides, also when a root has a copy of it.
-fn provided(name: &str) -> bool {
+pub(crate) fn provided(name: &str) -> bool {
     name.starts_with("google/protobuf/") || BUNDLED.iter().any(|(bundled, _)| *bundled == name)
 }
 

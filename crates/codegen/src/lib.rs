@@ -6,13 +6,14 @@
 //! - for each service a trait, a constructor of its handler table and a typed client;
 //! - `Payload` for every message, `Event` for those with the option
 //!   `(banyan.v1.event)`, and a `Debug` that hides fields with `debug_redact`;
-//! - `descriptors.bin`, the descriptors of everything with all options, from which JSON, REST and reflection are
-//!   served at run time.
+//! - `descriptors.bin`, the descriptors of everything with all options and with the comments of the contracts, from
+//!   which JSON, REST, the OpenAPI document and reflection are served at run time.
 //!
 //! One file per package: package `shop.orders.v1` becomes `shop/orders/v1.rs` below the output folder, whose `mod.rs`
-//! declares them all. Contracts import `banyan/v1/options.proto` and `google/api/annotations.proto` without having
-//! them: both are part of this crate.
+//! declares them all. Contracts import `banyan/v1/options.proto`, `google/api/annotations.proto` and
+//! `google/api/field_behavior.proto` without having them: they are part of this crate.
 
+mod comments;
 mod compile;
 mod error;
 mod files;

@@ -130,18 +130,39 @@ fn every_shape_of_package_has_its_module() {
 }
 
 #[test]
-fn descriptors_keep_options_and_drop_comments() {
+fn descriptors_keep_options_and_comments() {
     let text = "syntax = \"proto3\"; package a.v1;\n\
                 import \"banyan/v1/options.proto\"; import \"google/api/annotations.proto\";\n\
-                // A secret plan.\n\
-                message A {}\n\
+                import \"google/api/field_behavior.proto\";\n\
+                \n\
+                // Detached.\n\
+                \n\
+                // A plan.\n\
+                message A {\n\
+                  string id = 1 [(google.api.field_behavior) = REQUIRED];  // Beside.\n\
+                  string name = 2;\n\
+                }\n\
                 service S { rpc Do(A) returns (A) {\n\
                   option (banyan.v1.access) = ACCESS_ADMIN; option (google.api.http) = {get: \"/a\"}; } }";
     let folder = contracts(&[("a/v1/a.proto", text)]);
     generate(&options(&folder)).unwrap();
     let bytes = std::fs::read(folder.path().join("out/descriptors.bin")).unwrap();
-    assert!(!String::from_utf8_lossy(&bytes).contains("secret plan"));
     let pool = DescriptorPool::decode(bytes.as_slice()).unwrap();
+    let commented = |name: &str| {
+        let file = pool.get_file_by_name(name).unwrap().file_descriptor_proto().clone();
+        let locations = file.source_code_info.unwrap_or_default().location;
+        locations
+            .into_iter()
+            .map(|l| (l.path, l.leading_comments.or(l.trailing_comments)))
+            .collect::<Vec<_>>()
+    };
+    let expected = [(vec![4, 0], " A plan.\n"), (vec![4, 0, 2, 0], " Beside.\n")];
+    assert_eq!(commented("a/v1/a.proto"), expected.map(|(path, text)| (path, Some(text.to_owned()))));
+    assert_eq!(commented("google/api/http.proto"), [], "what is bundled is known");
+    let field = pool.get_message_by_name("a.v1.A").unwrap().get_field(1).unwrap();
+    let behavior = pool.get_extension_by_name("google.api.field_behavior").unwrap();
+    let behaviors = field.options().get_extension(&behavior).into_owned();
+    assert_eq!(behaviors.as_list().unwrap()[0].as_enum_number(), Some(2));
     let method = pool.get_service_by_name("a.v1.S").unwrap().methods().next().unwrap();
     let access = pool.get_extension_by_name("banyan.v1.access").unwrap();
     let http = pool.get_extension_by_name("google.api.http").unwrap();

@@ -76,7 +76,7 @@ pub struct SalesReportRequest {
     /// End of the period, not included, rounded up to a whole day (UTC); absent means up to now.
     #[prost(message, optional, tag = "2")]
     pub to: ::core::option::Option<::prost_types::Timestamp>,
-    /// Required.
+    /// What a row of the report stands for.
     #[prost(enumeration = "SalesGroup", tag = "3")]
     pub group_by: i32,
     /// At most 100; 0 means 20.
@@ -97,6 +97,7 @@ pub struct SalesReportResponse {
     pub next_page_token: ::prost::alloc::string::String,
 }
 
+/// What was sold in one group.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SalesRow {
     /// A day (`2010-12-01`), a product_id, or a country.
@@ -113,12 +114,16 @@ pub struct SalesRow {
     pub revenue: ::core::option::Option<super::super::types::v1::Money>,
 }
 
+/// What sales are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SalesGroup {
     Unspecified = 0,
+    /// The day the order was confirmed (UTC).
     Day = 1,
+    /// The product.
     Product = 2,
+    /// The country of the shipping address.
     Country = 3,
 }
 

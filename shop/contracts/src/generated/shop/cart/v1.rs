@@ -69,6 +69,7 @@ pub trait CartService: Send + Sync + 'static {
         cx: &Context,
         req: RemoveItemRequest,
     ) -> impl Future<Output = Result<Cart>> + Send;
+    /// Takes everything out of the cart.
     fn clear_cart(
         &self,
         cx: &Context,
@@ -161,6 +162,7 @@ impl CartServiceClient {
     ) -> Result<Cart> {
         self.0.unary(cx, &cart_service::REMOVE_ITEM, req).await
     }
+    /// Takes everything out of the cart.
     pub async fn clear_cart(&self, cx: &Context, req: ClearCartRequest) -> Result<Cart> {
         self.0.unary(cx, &cart_service::CLEAR_CART, req).await
     }
@@ -174,6 +176,7 @@ impl CartServiceClient {
     }
 }
 
+/// What a person is about to buy, at today's prices.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cart {
     /// At most 500 products, in the order in which they were first put.
@@ -211,7 +214,13 @@ pub struct ClearCartRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct CheckoutRequest {
-    /// A card, as the card processor knows it, for example `tok_visa`.
+    /// A card, as the card processor knows it. These test cards are valid:
+    ///
+    /// - `tok_visa`: approved.
+    /// - `tok_declined`: declined.
+    /// - `tok_slow`: approved after 2 seconds.
+    /// - `tok_timeout`: charged, but the first answer does not come in time; asked again, the processor answers.
+    /// - `tok_error`: fails once, then approved.
     #[prost(string, tag = "1")]
     pub card_token: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]

@@ -58,6 +58,7 @@ pub mod catalog_service {
 
 /// What a service does that serves `shop.catalog.v1.CatalogService`.
 pub trait CatalogService: Send + Sync + 'static {
+    /// Returns a product, or NOT_FOUND.
     fn get_product(
         &self,
         cx: &Context,
@@ -69,6 +70,7 @@ pub trait CatalogService: Send + Sync + 'static {
         cx: &Context,
         req: SearchProductsRequest,
     ) -> impl Future<Output = Result<SearchProductsResponse>> + Send;
+    /// Returns every category that has a product.
     fn list_categories(
         &self,
         cx: &Context,
@@ -166,6 +168,7 @@ impl Client for CatalogServiceClient {
 }
 
 impl CatalogServiceClient {
+    /// Returns a product, or NOT_FOUND.
     pub async fn get_product(
         &self,
         cx: &Context,
@@ -181,6 +184,7 @@ impl CatalogServiceClient {
     ) -> Result<SearchProductsResponse> {
         self.0.unary(cx, &catalog_service::SEARCH_PRODUCTS, req).await
     }
+    /// Returns every category that has a product.
     pub async fn list_categories(
         &self,
         cx: &Context,
@@ -220,7 +224,7 @@ pub struct Product {
     /// The retailer's stock code, for example `85123A`: 1 to 40 letters, digits, `-`, `_`, `.`.
     #[prost(string, tag = "1")]
     pub product_id: ::prost::alloc::string::String,
-    /// Required, at most 200 characters.
+    /// At most 200 characters.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// At most 60 characters; empty for none.
@@ -282,6 +286,7 @@ pub struct ListCategoriesResponse {
     pub categories: ::prost::alloc::vec::Vec<Category>,
 }
 
+/// Products that belong together.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Category {
     #[prost(string, tag = "1")]

@@ -72,6 +72,7 @@ pub trait InventoryService: Send + Sync + 'static {
         cx: &Context,
         req: SetStockRequest,
     ) -> impl Future<Output = Result<Stock>> + Send;
+    /// Returns how much there is of a product, or NOT_FOUND when it never had a stock.
     fn get_stock(
         &self,
         cx: &Context,
@@ -197,6 +198,7 @@ impl InventoryServiceClient {
     pub async fn set_stock(&self, cx: &Context, req: SetStockRequest) -> Result<Stock> {
         self.0.unary(cx, &inventory_service::SET_STOCK, req).await
     }
+    /// Returns how much there is of a product, or NOT_FOUND when it never had a stock.
     pub async fn get_stock(&self, cx: &Context, req: GetStockRequest) -> Result<Stock> {
         self.0.unary(cx, &inventory_service::GET_STOCK, req).await
     }
@@ -405,6 +407,7 @@ pub struct StockCommitted {
     pub tracking: ::prost::alloc::string::String,
 }
 
+/// What became of the held goods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ReservationState {

@@ -109,6 +109,7 @@ pub struct ListNotificationsResponse {
     pub next_page_token: ::prost::alloc::string::String,
 }
 
+/// What an e-mail tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum NotificationKind {

@@ -65,6 +65,7 @@ pub trait OrderService: Send + Sync + 'static {
         cx: &Context,
         req: PlaceOrderRequest,
     ) -> impl Future<Output = Result<Order>> + Send;
+    /// Returns an order: one's own, or any for an administrator; otherwise NOT_FOUND.
     fn get_order(
         &self,
         cx: &Context,
@@ -178,6 +179,7 @@ impl OrderServiceClient {
     ) -> Result<Order> {
         self.0.unary(cx, &order_service::PLACE_ORDER, req).await
     }
+    /// Returns an order: one's own, or any for an administrator; otherwise NOT_FOUND.
     pub async fn get_order(&self, cx: &Context, req: GetOrderRequest) -> Result<Order> {
         self.0.unary(cx, &order_service::GET_ORDER, req).await
     }
@@ -216,6 +218,7 @@ impl OrderServiceClient {
     }
 }
 
+/// An order, with what became of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Order {
     /// UUIDv7, made by the service.
@@ -254,7 +257,13 @@ pub struct PlaceOrderRequest {
     /// 1 to 500 items, each product at most once.
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<super::super::types::v1::Item>,
-    /// A card, as the card processor knows it, for example `tok_visa`.
+    /// A card, as the card processor knows it. These test cards are valid:
+    ///
+    /// - `tok_visa`: approved.
+    /// - `tok_declined`: declined.
+    /// - `tok_slow`: approved after 2 seconds.
+    /// - `tok_timeout`: charged, but the first answer does not come in time; asked again, the processor answers.
+    /// - `tok_error`: fails once, then approved.
     #[prost(string, tag = "2")]
     pub card_token: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
@@ -395,6 +404,7 @@ pub struct OrderRefunded {
     pub confirmed_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 
+/// How far an order is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OrderState {

@@ -50,6 +50,7 @@ pub trait PaymentService: Send + Sync + 'static {
         cx: &Context,
         req: RefundRequest,
     ) -> impl Future<Output = Result<Payment>> + Send;
+    /// Returns the payment of an order.
     fn get_payment(
         &self,
         cx: &Context,
@@ -111,6 +112,7 @@ impl PaymentServiceClient {
     pub async fn refund(&self, cx: &Context, req: RefundRequest) -> Result<Payment> {
         self.0.unary(cx, &payment_service::REFUND, req).await
     }
+    /// Returns the payment of an order.
     pub async fn get_payment(
         &self,
         cx: &Context,
@@ -148,7 +150,13 @@ pub struct ChargeRequest {
     /// GBP, at least 1 penny.
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<super::super::types::v1::Money>,
-    /// A card, as the card processor knows it, for example `tok_visa`.
+    /// A card, as the card processor knows it. These test cards are valid:
+    ///
+    /// - `tok_visa`: approved.
+    /// - `tok_declined`: declined.
+    /// - `tok_slow`: approved after 2 seconds.
+    /// - `tok_timeout`: charged, but the first answer does not come in time; asked again, the processor answers.
+    /// - `tok_error`: fails once, then approved.
     #[prost(string, tag = "3")]
     pub card_token: ::prost::alloc::string::String,
 }

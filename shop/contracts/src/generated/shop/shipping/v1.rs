@@ -51,6 +51,7 @@ pub trait ShippingService: Send + Sync + 'static {
         cx: &Context,
         req: CancelShipmentRequest,
     ) -> impl Future<Output = Result<Shipment>> + Send;
+    /// Returns the parcel of one's own order, or NOT_FOUND while there is none.
     fn get_shipment(
         &self,
         cx: &Context,
@@ -121,6 +122,7 @@ impl ShippingServiceClient {
     ) -> Result<Shipment> {
         self.0.unary(cx, &shipping_service::CANCEL_SHIPMENT, req).await
     }
+    /// Returns the parcel of one's own order, or NOT_FOUND while there is none.
     pub async fn get_shipment(
         &self,
         cx: &Context,
@@ -130,6 +132,7 @@ impl ShippingServiceClient {
     }
 }
 
+/// A parcel.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Shipment {
     /// UUIDv7, made by the service.
@@ -223,6 +226,7 @@ pub struct ShipmentDelivered {
     pub delivered_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 
+/// Where a parcel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ShipmentState {

@@ -226,10 +226,10 @@ pub struct User {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct RegisterRequest {
-    /// Required, at most 254 characters.
+    /// At most 254 characters.
     #[prost(string, tag = "1")]
     pub email: ::prost::alloc::string::String,
-    /// Required, at most 200 characters.
+    /// At most 200 characters.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// 8 to 200 characters. Only a hash of it is kept.
