@@ -13,10 +13,12 @@
 mod args;
 mod commands;
 mod output;
+mod problem;
 mod program;
 mod remote;
 
 pub use args::{Globals, RunArgs};
 pub use output::Output;
-pub use program::{Extra, Guard, Program};
-pub use remote::Remote;
+pub use problem::Problem;
+pub use program::{Companion, Extra, Guard, Program};
+pub use remote::{Remote, UnderWay};

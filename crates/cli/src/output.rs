@@ -1,8 +1,10 @@
 //! What commands print: tables for people, JSON for programs.
 
+use crate::problem::OutputClosed;
 use banyan_core::{Payload, Result};
 use banyan_transcoding::Transcoder;
-use std::io::{self, Write};
+use serde_json::Value;
+use std::io::{self, ErrorKind, Write};
 
 /// Prints the answers of commands.
 pub struct Output {
@@ -33,20 +35,36 @@ impl Output {
         message: &M,
         text: impl FnOnce(&M) -> String,
     ) -> anyhow::Result<()> {
-        if self.json {
-            let json =
-                self.messages.encode_message(&format!("banyan.control.v1.{name}"), &message.to_bytes())?;
-            self.line(&json)
-        } else {
-            self.line(text(message).trim_end())
+        self.message_with(name, message, &[], text)
+    }
+
+    /// Like [`Output::message`], with `more` members in the JSON object.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn message_with<M: Payload>(
+        &self,
+        name: &str,
+        message: &M,
+        more: &[(&str, Value)],
+        text: impl FnOnce(&M) -> String,
+    ) -> anyhow::Result<()> {
+        if !self.json {
+            return self.line(text(message).trim_end());
         }
+        let json = self.messages.encode_message(&format!("banyan.control.v1.{name}"), &message.to_bytes())?;
+        let mut value: Value = serde_json::from_str(&json)?;
+        for (key, member) in more {
+            value[*key] = member.clone();
+        }
+        self.line(&value.to_string())
     }
 
     /// Prints `value` as JSON, or else `text`.
     ///
     /// # Errors
     /// If standard output is closed.
-    pub fn value(&self, value: &serde_json::Value, text: &str) -> anyhow::Result<()> {
+    pub fn value(&self, value: &Value, text: &str) -> anyhow::Result<()> {
         if self.json { self.line(&value.to_string()) } else { self.line(text.trim_end()) }
     }
 
@@ -55,8 +73,11 @@ impl Output {
     /// # Errors
     /// If standard output is closed.
     pub fn line(&self, line: &str) -> anyhow::Result<()> {
-        writeln!(io::stdout().lock(), "{line}")?;
-        Ok(())
+        // A pipe whose reader has gone is the reader's wish, not an error.
+        match writeln!(io::stdout().lock(), "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+            written => Ok(written?),
+        }
     }
 }
 

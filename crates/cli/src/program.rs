@@ -2,19 +2,41 @@
 
 use crate::args::{Globals, RunArgs};
 use crate::commands::{dead_letters, move_service, process, replay, run, sagas, status, topics};
+use crate::problem::{report, report_usage};
 use anyhow::Result;
 use banyan::{Config, System};
 use banyan_core::BoxFuture;
 use banyan_gateway::GatewayOptions;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use serde::Serialize;
 use std::any::Any;
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+
+/// The column at which help is wrapped on a terminal that is wider.
+const HELP_COLUMNS_MAX: usize = 100;
 
 /// Something that must live as long as the system runs, for example a program beside it.
 pub type Guard = Box<dyn Any + Send>;
 
 type Prepare = Box<dyn Fn(&mut Config) -> BoxFuture<'_, Result<Guard>> + Send + Sync>;
 type RunExtra = Box<dyn Fn(&ArgMatches, Globals) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+pub(crate) type Companions = Box<dyn Fn(&Path) -> Result<Vec<Companion>> + Send + Sync>;
+
+/// A program that runs beside the system, as `status` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Companion {
+    pub name: String,
+    /// READY, RESTARTING, or EXTERNAL if the system did not start it.
+    pub state: String,
+    /// Absent while it does not run, and if the system did not start it.
+    pub pid: Option<u32>,
+    /// How often it was started anew after it died.
+    pub restarts: u32,
+    pub address: String,
+}
 
 /// A command that only this program has.
 pub struct Extra {
@@ -45,6 +67,8 @@ pub struct Program {
     pub(crate) system: System,
     pub(crate) gateway: GatewayOptions,
     pub(crate) prepare: Option<Prepare>,
+    companions: Option<Companions>,
+    about: Option<&'static str>,
     extras: Vec<Extra>,
 }
 
@@ -57,7 +81,7 @@ enum Verb {
     Status,
     /// Move a service, with its store, to another process while the system works.
     Move(move_service::MoveArgs),
-    /// List topics, or look at what is in one.
+    /// List topics, look at what is in one, or let a consumer group read one again.
     Topics(topics::TopicsArgs),
     /// Let a consumer group read events again.
     Replay(replay::ReplayArgs),
@@ -72,7 +96,21 @@ enum Verb {
 
 impl Program {
     pub fn new(system: System) -> Self {
-        Self { system, gateway: GatewayOptions::default(), prepare: None, extras: Vec::new() }
+        Self {
+            system,
+            gateway: GatewayOptions::default(),
+            prepare: None,
+            companions: None,
+            about: None,
+            extras: Vec::new(),
+        }
+    }
+
+    /// Sets what the help begins with: what the system is, and the commands to try first.
+    #[must_use]
+    pub fn about(mut self, about: &'static str) -> Self {
+        self.about = Some(about);
+        self
     }
 
     /// Sets what the gateway does beyond the routes of the contracts.
@@ -92,6 +130,16 @@ impl Program {
         self
     }
 
+    /// Sets how `status` finds, by the data folder, what runs beside the system.
+    #[must_use]
+    pub fn companions(
+        mut self,
+        companions: impl Fn(&Path) -> Result<Vec<Companion>> + Send + Sync + 'static,
+    ) -> Self {
+        self.companions = Some(Box::new(companions));
+        self
+    }
+
     /// Adds a command. It takes the place of the one that every system has under its name.
     #[must_use]
     pub fn command(mut self, extra: Extra) -> Self {
@@ -101,32 +149,57 @@ impl Program {
 
     /// Reads the arguments, runs the command, prints its error if it fails.
     pub fn main(self) -> ExitCode {
-        let matches = self.clap().get_matches();
-        let globals = Globals::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        // Also where the arguments are not valid.
+        let json = arguments.iter().take_while(|argument| *argument != "--").any(|a| a == "--json");
+        let hidden = arguments.get(1).and_then(|first| first.to_str()).map(str::to_owned);
+        let command = self.clap(hidden.as_deref());
+        let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
+            let globals = Globals::from_arg_matches(&matches)?;
+            Ok((matches, globals))
+        });
+        let (matches, globals) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return report_usage(&error, json),
+        };
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return report(&error.into()),
+            Err(error) => return report(&error.into(), json),
         };
         let outcome = runtime.block_on(self.dispatch(matches, globals));
         // What still blocks a thread (a read of standard input) must not hold up the end.
         runtime.shutdown_background();
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => report(&error),
+            Err(error) => report(&error, json),
         }
     }
 
-    fn clap(&self) -> Command {
-        let base = Command::new(self.system.name())
-            .about(format!("The command line of the system {:?}.", self.system.name()))
-            .after_help("A command that asks a running system finds it by its data folder (--data).")
-            .subcommand_required(self.system.services().is_empty())
-            .arg_required_else_help(self.system.services().is_empty());
+    /// Describes the arguments and the commands, without those that only the system itself uses.
+    pub fn command_line(&self) -> Command {
+        self.clap(None)
+    }
+
+    /// Describes the arguments. A hidden command is one only if it is `named`: it is never offered for a mistyped one.
+    fn clap(&self, named: Option<&str>) -> Command {
+        let alone = self.system.services().is_empty();
+        let about = self.about.map_or_else(
+            || format!("Runs the system {} and looks into it.", self.system.name()),
+            str::to_owned,
+        );
         let extra = || self.extras.iter().map(|extra| extra.command.clone());
         let verbs = Verb::augment_subcommands(Command::new("verbs"));
         let kept =
             verbs.get_subcommands().filter(|verb| extra().all(|e| e.get_name() != verb.get_name())).cloned();
-        Globals::augment_args(base).subcommands(kept).subcommands(extra())
+        let offered =
+            kept.chain(extra()).filter(|command| !command.is_hide_set() || named == Some(command.get_name()));
+        Globals::augment_args(Command::new(self.system.name()))
+            .about(about)
+            .after_help("A command that asks a running system finds it by its data folder (--data).")
+            .max_term_width(HELP_COLUMNS_MAX)
+            .subcommand_required(alone)
+            .arg_required_else_help(alone)
+            .subcommands(offered)
     }
 
     async fn dispatch(self, matches: ArgMatches, globals: Globals) -> Result<()> {
@@ -143,7 +216,7 @@ impl Program {
         run::log(&globals);
         match verb {
             Verb::Run(args) => run::run(self, args, globals).await,
-            Verb::Status => status::run(globals).await,
+            Verb::Status => status::run(self.companions, globals).await,
             Verb::Move(args) => move_service::run(args, globals).await,
             Verb::Topics(args) => topics::run(&self.system, args, globals).await,
             Verb::Replay(args) => replay::run(args, globals).await,
@@ -154,14 +227,47 @@ impl Program {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where a command's error is shown")]
-fn report(error: &anyhow::Error) -> ExitCode {
-    match error.downcast_ref::<banyan_core::Error>() {
-        Some(known) => {
-            eprintln!("error: {}", known.message());
-            eprintln!("  reason: {} (docs/errors/{0}.md)", known.reason());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks a command and those below it.
+    fn check(command: &Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        assert!(command.get_about().is_some(), "{path} does not say what it does");
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{path}: {} is not described", argument.get_id());
         }
-        None => eprintln!("error: {error:#}"),
+        // A paragraph is one line, which the terminal wraps where it ends; only examples keep their lines.
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for pair in text.lines().collect::<Vec<_>>().windows(2) {
+            let wrapped = !pair[0].is_empty() && !pair[1].is_empty() && !pair[1].starts_with(' ');
+            assert!(!wrapped, "{path} wraps its help itself: {pair:?}");
+        }
+        command.get_subcommands().for_each(|below| check(below, &path));
     }
-    ExitCode::FAILURE
+
+    fn banyan() -> Program {
+        Program::new(System::new("banyan"))
+    }
+
+    #[test]
+    fn every_command_and_argument_is_described() {
+        banyan().command_line().debug_assert();
+        check(&banyan().command_line(), "");
+    }
+
+    #[test]
+    fn a_hidden_command_is_known_only_where_it_is_named() {
+        let error = banyan().command_line().try_get_matches_from(["banyan", "proces"]).unwrap_err();
+        assert!(!error.to_string().contains("process"), "{error}");
+        let named = banyan().clap(Some("process")).try_get_matches_from(["banyan", "process"]).unwrap();
+        assert_eq!(named.subcommand_name(), Some("process"));
+    }
+
+    #[test]
+    fn the_help_begins_with_what_the_system_is() {
+        let help = banyan().about("A system.\n\nTry first:\n  banyan run").command_line().render_help();
+        assert!(help.to_string().starts_with("A system.\n\nTry first:\n  banyan run\n"), "{help}");
+    }
 }

@@ -1,15 +1,36 @@
 //! The way from a command line to the system that runs.
 
-use banyan_control::contract::{ControlServiceClient, GetSystemRequest, SystemStatus};
+use crate::problem::{Problem, program_name};
+use banyan_control::contract::{ControlServiceClient, GetSystemRequest, ListSagasRequest, SystemStatus};
 use banyan_control::root::client_at;
 use banyan_control::{RemoteLog, RunFile};
-use banyan_core::{Context, Env, Identity, Result};
+use banyan_core::{Code, Context, Env, Error, Identity, Reason, Result};
+use banyan_event_log::EventLog;
 use banyan_rpc::{Directory, DirectoryOptions, Endpoint, PeerSecret, Target};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 /// How long an operator's call may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a process on this machine may take to accept a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Sagas of one service that are counted at most: a page of the contract.
+const SAGAS_COUNTED_MAX: u32 = 500;
+
+/// No system runs with the data folder.
+const SYSTEM_NOT_RUNNING: Reason = Reason::new("SYSTEM_NOT_RUNNING");
+/// The system of the data folder did not end in an orderly way.
+const SYSTEM_DIED: Reason = Reason::new("SYSTEM_DIED");
+
+/// What a system has begun and not finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Sagas that run or compensate; from 500 of one service on, at least so many.
+    pub sagas: usize,
+    /// Deliveries of events to consumer groups that have not read them yet.
+    pub events: u64,
+}
 
 /// A running system, as a command line reaches it.
 pub struct Remote {
@@ -21,9 +42,19 @@ impl Remote {
     /// Finds the system that runs with the folder `data`.
     ///
     /// # Errors
-    /// If there is none; the message says what to do.
-    pub fn find(data: &Path) -> Result<Self> {
-        Ok(Self { env: Env::default(), run: RunFile::read(data)? })
+    /// If there is none, or it has died; with the next step.
+    pub fn find(data: &Path) -> Result<Self, Problem> {
+        let run = RunFile::read(data).map_err(|error| match error.code() {
+            Code::Unavailable => not_running(data),
+            _ => Problem::new(error, format!("remove the folder {}", data.join("run").display())),
+        })?;
+        let alive = runs(run.pid) && listens(&run.control_address);
+        if alive { Ok(Self { env: Env::default(), run }) } else { Err(died(data, &run)) }
+    }
+
+    /// Returns the process id of the root process.
+    pub fn pid(&self) -> u32 {
+        self.run.pid
     }
 
     /// Returns the gateway's address.
@@ -52,6 +83,26 @@ impl Remote {
         let client = client_at(&self.env, &self.run.peer_secret, &self.run.control_address)?;
         Ok(RemoteLog::new(client, "operator", self.env.clone()))
     }
+
+    /// Counts what the system has begun and not finished.
+    ///
+    /// # Errors
+    /// If the system cannot be asked.
+    pub async fn under_way(&self) -> Result<UnderWay> {
+        let (control, cx) = (self.control()?, self.context());
+        let mut sagas = 0;
+        for state in ["RUNNING", "COMPENSATING"] {
+            let request = ListSagasRequest {
+                state: state.to_owned(),
+                page_size: SAGAS_COUNTED_MAX,
+                ..ListSagasRequest::default()
+            };
+            sagas += control.list_sagas(&cx, request).await?.sagas.len();
+        }
+        let events = self.log()?.groups().await?.iter().map(|group| group.lag()).sum();
+        Ok(UnderWay { sagas, events })
+    }
+
     /// Returns the way to every service of the system, as they are placed at this moment.
     ///
     /// # Errors
@@ -66,6 +117,36 @@ impl Remote {
         }
         Ok(directory)
     }
+}
+
+fn not_running(data: &Path) -> Problem {
+    let message = format!("no system runs with the folder {}", data.display());
+    let next =
+        format!("start it with `{} run`, or name the folder of one that runs with --data", program_name());
+    Problem::new(Error::new(Code::Unavailable, SYSTEM_NOT_RUNNING, message), next)
+}
+
+fn died(data: &Path, run: &RunFile) -> Problem {
+    let (system, pid, folder) = (&run.system, run.pid, data.display());
+    let message = format!("{system}, which ran with the folder {folder} as process {pid}, has died");
+    let next = format!("start it again with `{system} run --data {folder}`; it goes on where it stopped");
+    Problem::new(Error::new(Code::Unavailable, SYSTEM_DIED, message), next)
+}
+
+/// Tells whether there is such a process. One that has ended and is not collected by its parent (proc(5): `Z`) is none.
+fn runs(pid: u32) -> bool {
+    if !Path::new("/proc/self").exists() {
+        return true;
+    }
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The command in parentheses may contain anything.
+    stat.rsplit_once(')').is_none_or(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Tells whether anybody accepts connections at `address`, as a process that lives does even if it is busy.
+fn listens(address: &str) -> bool {
+    let Ok(address) = address.parse::<SocketAddr>() else { return false };
+    TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
 }
 
 /// Returns each contract with the endpoints of the processes that serve it.
@@ -86,6 +167,37 @@ fn places(status: &SystemStatus) -> Result<Vec<(&str, Vec<Endpoint>)>> {
 mod tests {
     use super::*;
     use banyan_control::contract::{ProcessStatus, ServiceStatus};
+
+    fn run_file(pid: u32, control_address: String) -> RunFile {
+        let text = String::from;
+        RunFile { system: text("shop"), pid, url: text("http://x"), control_address, peer_secret: text("s") }
+    }
+
+    #[test]
+    fn a_system_runs_has_died_or_never_was() {
+        let data = tempfile::tempdir().unwrap();
+        let reason = |found: Result<Remote, Problem>| {
+            let problem = found.err().unwrap();
+            assert!(problem.next_step().contains("run"), "{problem:?}");
+            problem.error().reason().to_owned()
+        };
+        assert_eq!(reason(Remote::find(data.path())), "SYSTEM_NOT_RUNNING");
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let _file = run_file(std::process::id(), address.clone()).write(data.path()).unwrap();
+        assert_eq!(Remote::find(data.path()).unwrap().pid(), std::process::id());
+
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let _file = run_file(gone.id(), address.clone()).write(data.path()).unwrap();
+        assert_eq!(reason(Remote::find(data.path())), "SYSTEM_DIED");
+
+        // Another process may have got its id since.
+        drop(listener);
+        let _file = run_file(std::process::id(), address).write(data.path()).unwrap();
+        assert_eq!(reason(Remote::find(data.path())), "SYSTEM_DIED");
+    }
 
     #[test]
     fn a_contract_is_where_its_service_runs() {

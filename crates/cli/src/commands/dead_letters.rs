@@ -2,9 +2,10 @@
 
 use crate::args::Globals;
 use crate::output::{Output, table, time};
+use crate::problem::{Problem, program_name};
 use crate::remote::Remote;
-use anyhow::{Result, bail};
-use banyan_core::Env;
+use anyhow::Result;
+use banyan_core::{Code, Env, Error, Reason};
 use banyan_event_log::EventLog;
 use banyan_event_log::dead_letters::{self, Entry};
 use clap::{Args, Subcommand};
@@ -39,9 +40,10 @@ enum Verb {
 
 #[derive(Args)]
 struct Selection {
+    /// The consumer group; each service's group is named like the service.
     group: String,
     /// Which: PARTITION/OFFSET, as `list` shows them.
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", value_name = "LETTER", value_parser = letter)]
     letters: Vec<String>,
     /// All of the group.
     #[arg(long, conflicts_with = "letters")]
@@ -55,7 +57,7 @@ pub(crate) async fn run(args: DeadLettersArgs, globals: Globals) -> Result<()> {
     match args.verb.unwrap_or(Verb::List { group: None }) {
         Verb::List { group } => {
             let groups = match group {
-                Some(group) => vec![group],
+                Some(group) => vec![known_group(&log, &group).await?],
                 None => log.groups().await?.into_iter().map(|g| g.group).collect(),
             };
             let mut entries = Vec::new();
@@ -79,17 +81,41 @@ pub(crate) async fn run(args: DeadLettersArgs, globals: Globals) -> Result<()> {
 }
 
 async fn select(log: &dyn EventLog, selection: &Selection) -> Result<Vec<Entry>> {
-    let entries = dead_letters::list(log, &selection.group, LETTERS_MAX).await?;
+    let group = known_group(log, &selection.group).await?;
+    let entries = dead_letters::list(log, &group, LETTERS_MAX).await?;
     if selection.all {
         return Ok(entries);
     }
-    let named = |entry: &Entry| place(entry);
     for wanted in &selection.letters {
-        if !entries.iter().any(|e| named(e) == *wanted) {
-            bail!("{} has no dead letter {wanted}; `dlq list {0}` shows what it has", selection.group);
+        if !entries.iter().any(|entry| place(entry) == *wanted) {
+            let message = format!("{group} has no dead letter {wanted}");
+            let next =
+                format!("`{} dlq list {group}` shows what it has, in the column LETTER", program_name());
+            return Err(Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next).into());
         }
     }
-    Ok(entries.into_iter().filter(|e| selection.letters.contains(&named(e))).collect())
+    Ok(entries.into_iter().filter(|entry| selection.letters.contains(&place(entry))).collect())
+}
+
+/// Returns `group` if there is such a consumer group, or if events are kept for it.
+pub(super) async fn known_group(log: &dyn EventLog, group: &str) -> Result<String> {
+    let groups: Vec<String> = log.groups().await?.into_iter().map(|known| known.group).collect();
+    if groups.iter().any(|known| known == group) || !dead_letters::list(log, group, 1).await?.is_empty() {
+        return Ok(group.to_owned());
+    }
+    let message = format!("there is no consumer group {group:?}; there are {}", groups.join(", "));
+    let next = "name one of them; each service's group is named like the service";
+    Err(Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next).into())
+}
+
+/// Reads PARTITION/OFFSET.
+fn letter(text: &str) -> Result<String, String> {
+    let valid = |(partition, offset): (&str, &str)| {
+        Some(format!("{}/{}", partition.parse::<u32>().ok()?, offset.parse::<u64>().ok()?))
+    };
+    text.split_once('/').and_then(valid).ok_or_else(|| {
+        "expected PARTITION/OFFSET, for example 3/17; `dlq list` shows it in the column LETTER".to_owned()
+    })
 }
 
 fn done(output: &Output, group: &str, count: usize, what: &str) -> Result<()> {
@@ -131,4 +157,18 @@ fn list_text(entries: &[Entry]) -> String {
         })
         .collect();
     table(&["GROUP", "LETTER", "TYPE", "KEY", "ATTEMPTS", "FAILED", "ERROR"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_a_partition_and_an_offset() {
+        assert_eq!(letter("3/17").unwrap(), "3/17");
+        for bad in ["x", "3", "3/", "/17", "3/-1", "3/17/2"] {
+            let error = letter(bad).unwrap_err();
+            assert!(error.contains("PARTITION/OFFSET") && error.contains("dlq list"), "{bad}: {error}");
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! `replay`: a consumer group reads events again.
 
+use super::{dead_letters, topics};
 use crate::args::Globals;
 use crate::output::Output;
+use crate::problem::Problem;
 use crate::remote::Remote;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use banyan_event_log::{EventLog, SeekTo};
 use clap::Args;
 use serde_json::json;
@@ -11,11 +13,14 @@ use serde_json::json;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  replay analytics orders --from start            everything that is kept
-  replay analytics orders --from-ms 1795252474000 what came at this time or later (milliseconds since 1970)
-  replay analytics orders --partition 3 --from-offset 120
+  topics replay analytics orders --from start
+      everything that is kept
+  topics replay analytics orders --from-ms 1795252474000
+      what came at this time or later (milliseconds since 1970)
+  topics replay analytics orders --partition 3 --from-offset 120
+      from one place in one partition on
 
-A service recognises events that it has handled already by their ids, for as long as its inbox remembers them: what
+A service recognises events that it has handled already by their ids, for as long as its inbox remembers them: what \
 such a replay changes is what was not handled, or was undone by hand.")]
 pub(crate) struct ReplayArgs {
     /// The consumer group; each service's group is named like the service.
@@ -31,7 +36,8 @@ pub(crate) struct ReplayArgs {
     /// Read on with this offset of one partition.
     #[arg(long, group = "place", requires = "partition")]
     from_offset: Option<u64>,
-    #[arg(long)]
+    /// The partition that --from-offset is about.
+    #[arg(long, requires = "from_offset")]
     partition: Option<u32>,
 }
 
@@ -41,12 +47,16 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
         (Some(_), ..) => SeekTo::End,
         (None, Some(ms), ..) => SeekTo::Time(ms),
         (None, None, Some(offset), Some(partition)) => SeekTo::Offset { partition, offset },
-        _ => bail!(
-            "say where to read on: --from start, --from end, --from-ms MS, or --partition P --from-offset N"
-        ),
+        _ => {
+            let next = "--from start, --from end, --from-ms MS, or --partition P --from-offset N";
+            return Err(Problem::usage("--from", "say where to read on", next).into());
+        }
     };
     let remote = Remote::find(&globals.data()?)?;
-    remote.log()?.seek(&args.group, &args.topic, to).await?;
+    let log = remote.log()?;
+    dead_letters::known_group(&log, &args.group).await?;
+    topics::known_topic(&log, &args.topic).await?;
+    log.seek(&args.group, &args.topic, to).await?;
     let text = format!("{} reads {} from {to:?} on", args.group, args.topic);
     Output::new(globals.json)?.value(&json!({"group": args.group, "topic": args.topic}), &text)
 }

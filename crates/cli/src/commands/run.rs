@@ -2,8 +2,9 @@
 
 use crate::args::{Globals, RunArgs};
 use crate::output::Output;
+use crate::problem::Problem;
 use crate::program::Program;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use banyan_control::root::Root;
 use banyan_core::Env;
 use banyan_gateway::{Gateway, GatewayParts};
@@ -22,8 +23,12 @@ pub(crate) fn log(globals: &Globals) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours =
         std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        // It would complain on standard error that standard error is closed, and panic.
+        .log_internal_errors(false);
     // A second call, in a test, keeps the first one's settings.
     let _ = if globals.log_json { builder.json().try_init() } else { builder.try_init() };
 }
@@ -56,16 +61,20 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         Ok(gateway) => gateway,
         Err(error) => {
             root.stop().await;
-            return Err(error)
-                .with_context(|| format!("the gateway cannot use port {port}; choose one with --port"));
+            let next = format!("stop what listens on port {port}, or choose another one with --port");
+            return Err(Problem::new(error, next).into());
         }
     };
     root.announce(&gateway.url())?;
     let ready_ms = began.elapsed().as_millis() as u64;
-    output.value(
+    let announced = output.value(
         &json!({"system": system.name(), "url": gateway.url(), "ready_ms": ready_ms}),
         &format!("{} is ready at {} ({ready_ms} ms); Ctrl-C stops it", system.name(), gateway.url()),
-    )?;
+    );
+    if let Err(error) = announced {
+        // The system is for its callers, not for whoever reads this line.
+        tracing::warn!(%error, "the ready line could not be printed");
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -2,17 +2,25 @@
 
 use crate::args::Globals;
 use crate::output::{Output, table};
+use crate::program::{Companion, Companions};
 use crate::remote::Remote;
 use anyhow::Result;
 use banyan_control::contract::{GetSystemRequest, SystemStatus};
 
-pub(crate) async fn run(globals: Globals) -> Result<()> {
-    let remote = Remote::find(&globals.data()?)?;
+pub(crate) async fn run(companions: Option<Companions>, globals: Globals) -> Result<()> {
+    let data = globals.data()?;
+    let remote = Remote::find(&data)?;
     let status = remote.control()?.get_system(&remote.context(), GetSystemRequest {}).await?;
-    Output::new(globals.json)?.message("SystemStatus", &status, |status| text(status, remote.url()))
+    let beside = match companions {
+        Some(companions) => companions(&data)?,
+        None => Vec::new(),
+    };
+    let more = [("beside", serde_json::to_value(&beside)?)];
+    Output::new(globals.json)?
+        .message_with("SystemStatus", &status, &more, |status| text(status, &beside, remote.url()))
 }
 
-fn text(status: &SystemStatus, url: &str) -> String {
+fn text(status: &SystemStatus, beside: &[Companion], url: &str) -> String {
     let processes: Vec<_> = status
         .processes
         .iter()
@@ -31,10 +39,41 @@ fn text(status: &SystemStatus, url: &str) -> String {
         .iter()
         .map(|s| vec![s.service.clone(), s.state.clone(), s.processes.join(", ")])
         .collect();
-    format!(
+    let mut text = format!(
         "{} at {url}\n\n{}\n\n{}",
         status.name,
         table(&["PROCESS", "STATE", "PID", "RESTARTS", "ADDRESS"], &processes),
         table(&["SERVICE", "STATE", "PROCESS"], &services)
-    )
+    );
+    if !beside.is_empty() {
+        let row = |c: &Companion| {
+            let pid = c.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            vec![c.name.clone(), c.state.clone(), pid, c.restarts.to_string(), c.address.clone()]
+        };
+        let rows: Vec<_> = beside.iter().map(row).collect();
+        let heading = ["BESIDE", "STATE", "PID", "RESTARTS", "ADDRESS"];
+        text.push_str(&format!("\n\n{}", table(&heading, &rows)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_beside_the_system_is_shown() {
+        let status = SystemStatus { name: "shop".into(), ..SystemStatus::default() };
+        let companion = Companion {
+            name: "card-processor".into(),
+            state: "RESTARTING".into(),
+            pid: None,
+            restarts: 3,
+            address: "http://127.0.0.1:1".into(),
+        };
+        let lines = text(&status, &[companion], "http://x");
+        let row = "card-processor  RESTARTING  -    3         http://127.0.0.1:1";
+        assert!(lines.ends_with(row), "{lines}");
+        assert!(!text(&status, &[], "http://x").contains("BESIDE"));
+    }
 }

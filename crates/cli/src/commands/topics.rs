@@ -1,10 +1,13 @@
 //! `topics`: what the event log holds.
 
+use super::replay;
 use crate::args::Globals;
 use crate::output::{Output, table, time};
+use crate::problem::{Problem, program_name};
 use crate::remote::Remote;
 use anyhow::Result;
 use banyan::System;
+use banyan_core::{Code, Error, Reason};
 use banyan_event_log::{EventLog, GroupInfo, ReadFrom, Record, TopicInfo};
 use banyan_transcoding::Transcoder;
 use clap::{Args, Subcommand};
@@ -24,58 +27,78 @@ enum Verb {
     /// List topics and the consumer groups that read them, with their lag.
     List,
     /// Show events of a topic.
-    Peek {
-        topic: String,
-        /// Only this partition; all of them otherwise.
-        #[arg(long)]
-        partition: Option<u32>,
-        /// First offset to show; otherwise the newest events are shown.
-        #[arg(long, requires = "partition")]
-        offset: Option<u64>,
-        /// How many events at most.
-        #[arg(long, default_value_t = 10)]
-        limit: usize,
-    },
+    Peek(PeekArgs),
+    /// Let a consumer group read events again.
+    Replay(replay::ReplayArgs),
+}
+
+#[derive(Args)]
+struct PeekArgs {
+    /// The topic.
+    topic: String,
+    /// Only this partition; all of them otherwise.
+    #[arg(long)]
+    partition: Option<u32>,
+    /// First offset to show; otherwise the newest events are shown.
+    #[arg(long, requires = "partition")]
+    offset: Option<u64>,
+    /// How many events at most.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
 }
 
 pub(crate) async fn run(system: &System, args: TopicsArgs, globals: Globals) -> Result<()> {
-    let remote = Remote::find(&globals.data()?)?;
-    let output = Output::new(globals.json)?;
-    let log = remote.log()?;
     match args.verb.unwrap_or(Verb::List) {
-        Verb::List => {
-            let (topics, groups) = (log.topics().await?, log.groups().await?);
-            output.value(&list_json(&topics, &groups), &list_text(&topics, &groups))
-        }
-        Verb::Peek { topic, partition, offset, limit } => {
-            let known = log.topics().await?;
-            let Some(info) = known.iter().find(|t| t.topic == topic) else {
-                let names: Vec<_> = known.iter().map(|t| t.topic.as_str()).collect();
-                anyhow::bail!("there is no topic {topic:?}; there are {}", names.join(", "));
-            };
-            let mut records = Vec::new();
-            for p in info.partitions.iter().filter(|p| partition.is_none_or(|wanted| wanted == p.partition)) {
-                let newest = p.end_offset.saturating_sub(limit as u64).max(p.start_offset);
-                let from = ReadFrom {
-                    topic: topic.clone(),
-                    partition: p.partition,
-                    offset: offset.unwrap_or(newest),
-                    records_max: limit,
-                    bytes_max: PEEK_BYTES_MAX,
-                };
-                records.extend(log.read(from).await?.records);
-            }
-            records.sort_by_key(|r| r.appended_ms);
-            let first = if offset.is_some() { 0 } else { records.len().saturating_sub(limit) };
-            records.drain(..first);
-            let messages = Transcoder::new(system.descriptors(), &[])?;
-            for record in &records {
-                let value = record_json(&messages, record);
-                output.value(&value, &record_text(record, &value["data"]))?;
-            }
-            Ok(())
-        }
+        Verb::List => list(globals).await,
+        Verb::Peek(args) => peek(system, args, globals).await,
+        Verb::Replay(args) => replay::run(args, globals).await,
     }
+}
+
+async fn list(globals: Globals) -> Result<()> {
+    let log = Remote::find(&globals.data()?)?.log()?;
+    let (topics, groups) = (log.topics().await?, log.groups().await?);
+    Output::new(globals.json)?.value(&list_json(&topics, &groups), &list_text(&topics, &groups))
+}
+
+async fn peek(system: &System, args: PeekArgs, globals: Globals) -> Result<()> {
+    let PeekArgs { topic, partition, offset, limit } = args;
+    let limit = limit as usize;
+    let log = Remote::find(&globals.data()?)?.log()?;
+    let info = known_topic(&log, &topic).await?;
+    let mut records = Vec::new();
+    for p in info.partitions.iter().filter(|p| partition.is_none_or(|wanted| wanted == p.partition)) {
+        let newest = p.end_offset.saturating_sub(limit as u64).max(p.start_offset);
+        let from = ReadFrom {
+            topic: topic.clone(),
+            partition: p.partition,
+            offset: offset.unwrap_or(newest),
+            records_max: limit,
+            bytes_max: PEEK_BYTES_MAX,
+        };
+        records.extend(log.read(from).await?.records);
+    }
+    records.sort_by_key(|r| r.appended_ms);
+    let first = if offset.is_some() { 0 } else { records.len().saturating_sub(limit) };
+    records.drain(..first);
+    let (messages, output) = (Transcoder::new(system.descriptors(), &[])?, Output::new(globals.json)?);
+    for record in &records {
+        let value = record_json(&messages, record);
+        output.value(&value, &record_text(record, &value["data"]))?;
+    }
+    Ok(())
+}
+
+/// Returns the topic of this name, or which ones there are.
+pub(super) async fn known_topic(log: &dyn EventLog, topic: &str) -> Result<TopicInfo> {
+    let mut known = log.topics().await?;
+    if let Some(index) = known.iter().position(|info| info.topic == topic) {
+        return Ok(known.swap_remove(index));
+    }
+    let names: Vec<_> = known.iter().map(|info| info.topic.as_str()).collect();
+    let message = format!("there is no topic {topic:?}; there are {}", names.join(", "));
+    let next = format!("`{} topics` lists the topics and who reads them", program_name());
+    Err(Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next).into())
 }
 
 fn list_json(topics: &[TopicInfo], groups: &[GroupInfo]) -> Value {

@@ -114,7 +114,9 @@ async fn every_service_moves_under_load() {
     let shop = Shop::start(Setup::one_process()).await;
     let mut crowd = Crowd::gather(&shop).await;
     for service in SERVICES {
-        shop.command(&["move", service, "--into", "elsewhere"]).await.expect("it moves out");
+        let new = (service == SERVICES[0]).then_some("--new");
+        let args: Vec<&str> = ["move", service, "--into", "elsewhere"].into_iter().chain(new).collect();
+        shop.command(&args).await.expect("it moves out");
         crowd.flows(2).await;
     }
     let homes: BTreeSet<String> = {
