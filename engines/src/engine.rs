@@ -111,13 +111,14 @@ impl Engine {
     pub async fn stop(&self) -> Result<()> {
         let mut slot = self.running.lock().await;
         let Some(running) = slot.as_mut() else { return Ok(()) };
-        let members = family(running.pid());
         // A paused process cannot hear anything else.
         running.signal_all(Signal::CONT)?;
         running.signal(self.kind.launcher().facts().stop_signal)?;
-        if !running.wait(&members, STOP_LIMIT).await {
-            end_by_force(running, self.kind).await?;
-        }
+        let members = family(running.pid());
+        running.wait(STOP_LIMIT).await;
+        // What the server leaves behind, such as Erlang's port mapper, and the server itself if it does not end.
+        let gone = running.kill_all(&members, KILL_LIMIT).await?;
+        ensure!(gone, "{} is still there {KILL_LIMIT:?} after SIGKILL", self.kind);
         *slot = None;
         Ok(())
     }
@@ -154,7 +155,8 @@ impl Engine {
         );
         let prepared = launcher.prepare(&self.site).await;
         prepared.with_context(|| format!("prepare {} in {}", self.kind, self.site.folder.display()))?;
-        let mut running = Running::start(launcher.launch(&self.site)?, &self.site, &self.lifetime)?;
+        let mut running =
+            Running::start(launcher.launch(&self.site)?, launcher.facts(), &self.site, &self.lifetime)?;
         if let Err(error) = ready(launcher, &self.site, &mut running).await {
             let log = log_end(&self.site.log());
             return Err(error.context(format!("{} does not start; its log ends with:\n{log}", self.kind)));
@@ -165,9 +167,7 @@ impl Engine {
 }
 
 async fn end_by_force(running: &mut Running, kind: Kind) -> Result<()> {
-    let members = family(running.pid());
-    running.signal_all(Signal::KILL)?;
-    ensure!(running.wait(&members, KILL_LIMIT).await, "{kind} is still there {KILL_LIMIT:?} after SIGKILL");
+    ensure!(running.kill(KILL_LIMIT).await?, "{kind} is still there {KILL_LIMIT:?} after SIGKILL");
     Ok(())
 }
 

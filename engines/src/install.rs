@@ -21,7 +21,6 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    #[allow(dead_code, reason = "used by engines that Debian packages")]
     pub(crate) const fn apt(names: &'static [&'static str]) -> Self {
         Self { apt: names, pip: &[] }
     }

@@ -1,6 +1,6 @@
 //! The engines this crate knows.
 
-use crate::launchers::{Launcher, nats};
+use crate::launchers::{Launcher, etcd, mariadb, nats, openbao, postgres, rabbitmq, redis};
 use anyhow::{Context, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,24 @@ use std::str::FromStr;
 pub enum Kind {
     /// NATS with JetStream.
     Nats,
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB, for the MySQL protocol.
+    MariaDb,
+    /// RabbitMQ.
+    RabbitMq,
+    /// Redis.
+    Redis,
+    /// etcd.
+    Etcd,
+    /// OpenBao, for the API of Vault; see [`OPENBAO_TOKEN`](crate::OPENBAO_TOKEN).
+    OpenBao,
 }
 
 impl Kind {
     /// Every kind, in the order in which commands list them.
-    pub const ALL: &[Kind] = &[Kind::Nats];
+    pub const ALL: &[Kind] =
+        &[Kind::Nats, Kind::Postgres, Kind::MariaDb, Kind::RabbitMq, Kind::Redis, Kind::Etcd, Kind::OpenBao];
 
     /// Returns the name that commands, folders and `BANYAN_ENGINE_<NAME>` use, in lower case.
     pub fn name(self) -> &'static str {
@@ -29,6 +42,12 @@ impl Kind {
     pub(crate) fn launcher(self) -> &'static dyn Launcher {
         match self {
             Kind::Nats => &nats::Nats,
+            Kind::Postgres => &postgres::Postgres,
+            Kind::MariaDb => &mariadb::MariaDb,
+            Kind::RabbitMq => &rabbitmq::RabbitMq,
+            Kind::Redis => &redis::Redis,
+            Kind::Etcd => &etcd::Etcd,
+            Kind::OpenBao => &openbao::OpenBao,
         }
     }
 }

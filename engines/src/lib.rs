@@ -1,8 +1,7 @@
 //! Real engines on a bare machine: what tests of providers talk to, and what `cargo xtask engines` starts.
 //!
 //! An [`Engine`] is one server process that this crate installed (if need be), configured, started on a free port with a
-//! data folder of its own, and waited for. Tests kill it, pause it, restart it on the same port with the same data, and
-//! put a [`FaultProxy`] in front of it. No engine outlives the test that started it, also if that test is killed.
+//! data folder of its own, and waited for. Tests kill it, pause it, restart it on the same port with the same data. No engine outlives the test that started it, also if that test is killed.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {
@@ -30,3 +29,4 @@ mod process;
 pub use engine::{Engine, Options};
 pub use install::install;
 pub use kind::Kind;
+pub use launchers::openbao::OPENBAO_TOKEN;

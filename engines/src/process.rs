@@ -1,6 +1,6 @@
 //! A server process: started in a session of its own, guarded, signalled with all its children.
 
-use crate::launchers::{Launch, Site};
+use crate::launchers::{Facts, Launch, Site};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How often an ending process is looked at.
 const POLL: Duration = Duration::from_millis(10);
+/// How long a dropped engine may take to end by itself.
+const ABORT_LIMIT: Duration = Duration::from_secs(2);
 /// Bound of the walk through `/proc`.
 const PROCESSES_MAX: usize = 10_000;
 
@@ -32,7 +34,7 @@ pub(crate) enum Lifetime {
 const GUARDED: &str = r#"
 exec 3<&0 0</dev/null
 leader=$$
-(setsid sh -c 'read -r line <&3 || { kill -s KILL -- "-$0"; [ -z "$1" ] || { sleep 1; rm -rf -- "$1"; }; }' "$leader" "$BANYAN_REMOVE" >/dev/null 2>&1 &)
+(setsid sh -c 'read -r line <&3 || { kill -s "$1" -- "-$0"; sleep 1; kill -s KILL -- "-$0"; [ -z "$2" ] || rm -rf -- "$2"; }' "$leader" "$BANYAN_ABORT" "$BANYAN_REMOVE" >/dev/null 2>&1 &)
 exec 3<&-
 exec "$@"
 "#;
@@ -42,18 +44,20 @@ pub(crate) struct Running {
     child: Child,
     guard: Option<ChildStdin>,
     detached: bool,
+    abort_signal: Signal,
 }
 
 impl Running {
     /// Starts the server with its output appended to the instance's log.
-    pub(crate) fn start(launch: Launch, site: &Site, lifetime: &Lifetime) -> Result<Self> {
+    pub(crate) fn start(launch: Launch, facts: &Facts, site: &Site, lifetime: &Lifetime) -> Result<Self> {
         let path = site.log();
         let log = fs::OpenOptions::new().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("open {}", path.display()))?;
         let mut command = Command::new("setsid");
         if let Lifetime::Guarded { remove_folder } = lifetime {
             let folder = if *remove_folder { site.folder.as_os_str() } else { "".as_ref() };
-            command.args(["sh", "-c", GUARDED, "sh"]).env("BANYAN_REMOVE", folder).stdin(Stdio::piped());
+            command.args(["sh", "-c", GUARDED, "sh"]).stdin(Stdio::piped());
+            command.env("BANYAN_REMOVE", folder).env("BANYAN_ABORT", facts.abort_signal.as_raw().to_string());
         } else {
             command.stdin(Stdio::null());
         }
@@ -61,7 +65,7 @@ impl Running {
         command.stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().context("start `setsid` (package util-linux)")?;
         let guard = child.stdin.take();
-        Ok(Self { child, guard, detached: *lifetime == Lifetime::Detached })
+        Ok(Self { child, guard, detached: *lifetime == Lifetime::Detached, abort_signal: facts.abort_signal })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -86,10 +90,29 @@ impl Running {
         send(self.pid(), signal)
     }
 
-    /// Waits until the server and all its processes are gone; `false` when `limit` passed first.
-    pub(crate) async fn wait(&mut self, family: &[u32], limit: Duration) -> bool {
+    /// Waits until the server's own process has ended; `false` when `limit` passed first.
+    pub(crate) async fn wait(&mut self, limit: Duration) -> bool {
+        let ended = async {
+            while self.ended().is_none() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.is_ok()
+    }
+
+    /// Kills the server and every process below it and waits until they are gone; `false` when `limit` passed first.
+    pub(crate) async fn kill(&mut self, limit: Duration) -> Result<bool> {
+        let members = family(self.pid());
+        self.kill_all(&members, limit).await
+    }
+
+    /// Kills these processes of the server and waits until they and the server are gone.
+    pub(crate) async fn kill_all(&mut self, members: &[u32], limit: Duration) -> Result<bool> {
+        for pid in members {
+            send(*pid, Signal::KILL)?;
+        }
         let gone = async {
-            while self.ended().is_none() || family.iter().any(|pid| is_alive(*pid)) {
+            while self.ended().is_none() || members.iter().any(|pid| is_alive(*pid)) {
                 tokio::time::sleep(POLL).await;
             }
         };
@@ -97,7 +120,16 @@ impl Running {
         if in_time {
             self.dismiss_guard();
         }
-        in_time
+        Ok(in_time)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a destructor cannot await; this is bounded")]
+    fn wait_blocking(&mut self, limit: Duration) {
+        let mut left = limit;
+        while self.ended().is_none() && !left.is_zero() {
+            std::thread::sleep(POLL);
+            left = left.saturating_sub(POLL);
+        }
     }
 
     fn dismiss_guard(&mut self) {
@@ -110,11 +142,19 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.detached || self.ended().is_some() {
-            self.dismiss_guard();
+        if self.detached {
             return;
         }
-        let _ = self.signal_all(Signal::KILL);
+        // Nothing can be reported from here, and a process that is gone already is what is wanted.
+        let members = family(self.pid());
+        if self.abort_signal != Signal::KILL && self.ended().is_none() {
+            let _ = self.signal_all(Signal::CONT);
+            let _ = self.signal(self.abort_signal);
+            self.wait_blocking(ABORT_LIMIT);
+        }
+        for pid in members {
+            let _ = send(pid, Signal::KILL);
+        }
         let _ = self.child.wait();
         self.dismiss_guard();
     }
@@ -134,16 +174,20 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
-/// Returns a process and everything below it, parents first.
+/// Returns the leader of a process group, everything below it, and the orphans of its group.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten().take(PROCESSES_MAX);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let parents: Vec<(u32, u32)> = pids.filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
+    let processes: Vec<(u32, Stat)> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
     let mut family = vec![pid];
     let mut index = 0;
     while index < family.len() {
-        let parent = family[index];
-        family.extend(parents.iter().filter(|row| row.1 == parent).map(|row| row.0));
+        let member = family[index];
+        for (other, stat) in &processes {
+            if (stat.parent == member || stat.group == pid) && !family.contains(other) {
+                family.push(*other);
+            }
+        }
         index += 1;
     }
     family
@@ -152,11 +196,14 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
 struct Stat {
     state: char,
     parent: u32,
+    group: u32,
 }
 
 /// Reads `/proc/PID/stat` (see proc(5)); the command in parentheses may itself hold parentheses.
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
-    Some(Stat { state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
+    let state = fields.next()?.chars().next()?;
+    let mut number = || fields.next()?.parse().ok();
+    Some(Stat { state, parent: number()?, group: number()? })
 }

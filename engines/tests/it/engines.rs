@@ -27,3 +27,33 @@ async fn lives(kind: Kind) -> Result<()> {
 async fn nats_lives() -> Result<()> {
     lives(Kind::Nats).await
 }
+
+#[tokio::test]
+async fn postgres_lives() -> Result<()> {
+    lives(Kind::Postgres).await
+}
+
+#[tokio::test]
+async fn mariadb_lives() -> Result<()> {
+    lives(Kind::MariaDb).await
+}
+
+#[tokio::test]
+async fn rabbitmq_lives() -> Result<()> {
+    lives(Kind::RabbitMq).await
+}
+
+#[tokio::test]
+async fn redis_lives() -> Result<()> {
+    lives(Kind::Redis).await
+}
+
+#[tokio::test]
+async fn etcd_lives() -> Result<()> {
+    lives(Kind::Etcd).await
+}
+
+#[tokio::test]
+async fn openbao_lives() -> Result<()> {
+    lives(Kind::OpenBao).await
+}
