@@ -18,22 +18,31 @@ pub(crate) struct Packages {
     pub(crate) apt: &'static [&'static str],
     /// Python's packages, for the project's own virtual environment.
     pub(crate) pip: &'static [&'static str],
+    /// Artifacts of Maven Central (`group:artifact:version`), whose jars come with their run-time dependencies into a
+    /// folder of the engine's own.
+    pub(crate) maven: &'static [&'static str],
 }
 
 impl Packages {
     pub(crate) const fn apt(names: &'static [&'static str]) -> Self {
-        Self { apt: names, pip: &[] }
+        Self { apt: names, pip: &[], maven: &[] }
     }
 
     pub(crate) const fn pip(names: &'static [&'static str]) -> Self {
-        Self { apt: &[], pip: names }
+        Self { apt: &[], pip: names, maven: &[] }
+    }
+
+    /// Artifacts of Maven Central; Maven itself and a Java runtime come from Debian.
+    pub(crate) const fn maven(names: &'static [&'static str]) -> Self {
+        Self { apt: &["maven", "openjdk-17-jre-headless"], pip: &[], maven: names }
     }
 }
 
 /// Returns the program of an engine, after installing it by package name if this machine does not have it.
 ///
 /// Debian's packages are installed as root or through `sudo -n`, and their services are not started; Python's packages go
-/// into `target/engines/venv`. One installation runs at a time. Errors say what to do by hand.
+/// into `target/engines/venv`, Java's jars into `target/engines/jars`. One installation runs at a time. Errors say what
+/// to do by hand.
 pub async fn install(kind: Kind) -> Result<PathBuf> {
     let facts = kind.launcher().facts();
     if let Some(program) = find(facts) {
@@ -67,16 +76,25 @@ fn venv() -> PathBuf {
     engines_folder().join("venv")
 }
 
+fn jars() -> PathBuf {
+    engines_folder().join("jars")
+}
+
 /// Looks for an engine's program on this machine.
 pub(crate) fn find(facts: &Facts) -> Option<PathBuf> {
     facts.programs.iter().find_map(|program| match program {
         program if program.starts_with('/') => expand(Path::new("/"), program),
-        program if program.contains('/') => expand(&venv(), program),
-        program => {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+        program if program.ends_with(".jar") => {
+            expand(&jars(), program).filter(|_| in_path("java").is_some())
         }
+        program if program.contains('/') => expand(&venv(), program),
+        program => in_path(program),
     })
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// Resolves a path whose `*` parts stand for any folder name with that beginning and end; the last in name order wins.
@@ -110,14 +128,19 @@ async fn lock(path: &Path) -> Result<File> {
 }
 
 async fn install_packages(facts: &Facts) -> Result<()> {
-    let Packages { apt, pip } = facts.packages;
-    if !apt.is_empty() {
+    let Packages { apt, pip, maven } = facts.packages;
+    let java = ["mvn", "java"].iter().all(|program| in_path(program).is_some());
+    if !apt.is_empty() && (maven.is_empty() || !java) {
         eprintln!("installing {} with apt-get: {}", facts.name, apt.join(" "));
         apt_install(apt).await?;
     }
     if !pip.is_empty() {
         eprintln!("installing {} with pip into {}: {}", facts.name, venv().display(), pip.join(" "));
         pip_install(pip).await?;
+    }
+    if !maven.is_empty() {
+        eprintln!("installing {} with mvn into {}: {}", facts.name, jars().display(), maven.join(" "));
+        maven_install(facts.name, maven).await?;
     }
     Ok(())
 }
@@ -169,6 +192,43 @@ async fn make_venv(venv: &Path) -> Result<()> {
     eprintln!("installing python3-venv with apt-get");
     apt_install(&["python3-venv"]).await?;
     run(make("/usr/bin/python3"), &here, INSTALL_LIMIT).await.map(drop)
+}
+
+/// Copies artifacts and what they need at run time into `target/engines/jars/NAME`, all or nothing.
+async fn maven_install(name: &str, artifacts: &[&str]) -> Result<()> {
+    let (project, folder) = (jars().join(format!("{name}.project")), jars().join(name));
+    fs::create_dir_all(&project).with_context(|| format!("create {}", project.display()))?;
+    fs::write(project.join("pom.xml"), pom(artifacts)?)?;
+    // Versions that were there before do not belong on the class path.
+    for stale in [&folder, &project.join("copied")] {
+        if stale.exists() {
+            fs::remove_dir_all(stale).with_context(|| format!("remove {}", stale.display()))?;
+        }
+    }
+    let goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+    let copy = [goal, "-DincludeScope=runtime", "-DoutputDirectory=copied"];
+    let launch = Launch::new("mvn").args(["--batch-mode", "--quiet"]).args(copy);
+    let outcome = run(launch, &project, INSTALL_LIMIT).await;
+    outcome.with_context(|| format!("Maven cannot copy {} from Maven Central", artifacts.join(", ")))?;
+    fs::rename(project.join("copied"), &folder).with_context(|| format!("make {}", folder.display()))
+}
+
+/// Writes a project that does nothing but depend on `artifacts`.
+fn pom(artifacts: &[&str]) -> Result<String> {
+    let mut dependencies = String::new();
+    for artifact in artifacts {
+        let [group, name, version] = artifact.split(':').collect::<Vec<_>>()[..] else {
+            anyhow::bail!("{artifact:?} is not group:artifact:version");
+        };
+        dependencies += &format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>\n"
+        );
+    }
+    Ok(format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n\
+         <groupId>banyan</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging>\n\
+         <dependencies>\n{dependencies}</dependencies>\n</project>\n"
+    ))
 }
 
 #[cfg(test)]

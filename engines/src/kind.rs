@@ -1,6 +1,6 @@
 //! The engines this crate knows.
 
-use crate::launchers::{Launcher, etcd, mariadb, nats, openbao, postgres, rabbitmq, redis};
+use crate::launchers::{Launcher, etcd, kafka, mariadb, nats, openbao, postgres, rabbitmq, redis};
 use anyhow::{Context, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +18,8 @@ pub enum Kind {
     RabbitMq,
     /// Redis.
     Redis,
+    /// Apache Kafka, one node in KRaft mode.
+    Kafka,
     /// etcd.
     Etcd,
     /// OpenBao, for the API of Vault; see [`OPENBAO_TOKEN`](crate::OPENBAO_TOKEN).
@@ -26,8 +28,16 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which commands list them.
-    pub const ALL: &[Kind] =
-        &[Kind::Nats, Kind::Postgres, Kind::MariaDb, Kind::RabbitMq, Kind::Redis, Kind::Etcd, Kind::OpenBao];
+    pub const ALL: &[Kind] = &[
+        Kind::Nats,
+        Kind::Postgres,
+        Kind::MariaDb,
+        Kind::RabbitMq,
+        Kind::Redis,
+        Kind::Kafka,
+        Kind::Etcd,
+        Kind::OpenBao,
+    ];
 
     /// Returns the name that commands, folders and `BANYAN_ENGINE_<NAME>` use, in lower case.
     pub fn name(self) -> &'static str {
@@ -46,6 +56,7 @@ impl Kind {
             Kind::MariaDb => &mariadb::MariaDb,
             Kind::RabbitMq => &rabbitmq::RabbitMq,
             Kind::Redis => &redis::Redis,
+            Kind::Kafka => &kafka::Kafka,
             Kind::Etcd => &etcd::Etcd,
             Kind::OpenBao => &openbao::OpenBao,
         }

@@ -3,6 +3,7 @@
 //! A new engine is a file here with a [`Launcher`], a variant of [`Kind`](crate::Kind), and a test in `tests/it`.
 
 pub(crate) mod etcd;
+pub(crate) mod kafka;
 pub(crate) mod mariadb;
 pub(crate) mod nats;
 pub(crate) mod openbao;
@@ -31,7 +32,7 @@ pub(crate) struct Facts {
     /// Lower case; see [`Kind::name`](crate::Kind::name).
     pub(crate) name: &'static str,
     /// Where the server's program may be, best first: a name to look up in `PATH` and the project's virtual environment,
-    /// or a path; `*` stands for any one folder name, as in `/usr/lib/postgresql/*/bin/postgres`. A path that does not
+    /// a jar below the folder of all jars (not found without a Java runtime), or a path; `*` stands for any one folder name, as in `/usr/lib/postgresql/*/bin/postgres`. A path that does not
     /// begin with `/` and holds one is below the virtual environment.
     pub(crate) programs: &'static [&'static str],
     /// What to install when none of `programs` is there.

@@ -1,18 +1,20 @@
-//! OpenBao (the API of Vault): initialised, unsealed and with a known root token.
+//! OpenBao (the API of Vault) on raft storage: it initialises and unseals itself, and its root token is known.
 
 use super::{Facts, Launch, Launcher, Site, http_as};
 use crate::install::Packages;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::future::BoxFuture;
 use rustix::process::Signal;
 use serde_json::json;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
 /// The root token of every OpenBao that this crate starts.
 pub const OPENBAO_TOKEN: &str = "banyan-root";
-/// What the server needs to be unsealed after a restart; in the instance's folder.
-const KEYS: &str = "keys.json";
+/// The length of the key with which the server unseals itself (AES-256).
+const SEAL_KEY_BYTES: usize = 32;
 
 pub(crate) struct OpenBao;
 
@@ -32,15 +34,24 @@ impl Launcher for OpenBao {
 
     fn prepare<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
         Box::pin(async {
+            let key = site.folder.join("seal.key");
+            if !key.is_file() {
+                let mut bytes = [0; SEAL_KEY_BYTES];
+                File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+                std::fs::write(&key, bytes).with_context(|| format!("write {}", key.display()))?;
+            }
+            let inner = format!("127.0.0.1:{}", site.inner_ports[0]);
+            let address = format!("127.0.0.1:{}", site.port);
+            // Without a parent: the server revokes the token it initialises itself with, and all that came from it.
+            let token = json!({ "id": OPENBAO_TOKEN, "policies": ["root"], "no_parent": true });
+            let request = json!({ "operation": "update", "path": "auth/token/create", "data": token });
             let configuration = json!({
                 "storage": { "raft": { "path": site.data(), "node_id": "banyan" } },
-                "listener": { "tcp": {
-                    "address": format!("127.0.0.1:{}", site.port),
-                    "cluster_address": format!("127.0.0.1:{}", site.inner_ports[0]),
-                    "tls_disable": true,
-                } },
+                "listener": { "tcp": { "address": address, "cluster_address": inner, "tls_disable": true } },
                 "api_addr": self.url(site.port),
-                "cluster_addr": format!("https://127.0.0.1:{}", site.inner_ports[0]),
+                "cluster_addr": format!("https://{inner}"),
+                "seal": { "static": { "current_key_id": "1", "current_key": format!("file://{}", key.display()) } },
+                "initialize": [{ "token": { "request": [{ "create": request }] } }],
             });
             site.write("openbao.json", &configuration.to_string()).map(drop)
         })
@@ -50,30 +61,10 @@ impl Launcher for OpenBao {
         Ok(Launch::new(&site.program).args(["server", "-config"]).arg(site.folder.join("openbao.json")))
     }
 
-    /// Takes the server one step on: initialise, unseal, make the known token; then it is ready.
     fn probe<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
         Box::pin(async {
-            let status = http_as("", site.port, "GET", "/v1/sys/seal-status", None).await?;
-            if status["initialized"] == false {
-                let shares = json!({ "secret_shares": 1, "secret_threshold": 1 });
-                let keys = http_as("", site.port, "PUT", "/v1/sys/init", Some(shares)).await?;
-                site.write(KEYS, &keys.to_string())?;
-            }
-            let path = site.folder.join(KEYS);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            let keys: serde_json::Value = serde_json::from_str(&text)?;
-            if status["sealed"] != false {
-                let key = json!({ "key": keys["keys"][0] });
-                let status = http_as("", site.port, "PUT", "/v1/sys/unseal", Some(key)).await?;
-                ensure!(status["sealed"] == false, "it is still sealed: {status}");
-            }
-            let own = http_as(OPENBAO_TOKEN, site.port, "GET", "/v1/auth/token/lookup-self", None).await;
-            if own.is_err() {
-                let root = keys["root_token"].as_str().context("the keys hold no root token")?;
-                let token = json!({ "id": OPENBAO_TOKEN, "policies": ["root"] });
-                http_as(root, site.port, "POST", "/v1/auth/token/create", Some(token)).await?;
-            }
-            Ok(())
+            // The token is the last thing that the first start makes.
+            http_as(OPENBAO_TOKEN, site.port, "GET", "/v1/auth/token/lookup-self", None).await.map(drop)
         })
     }
 

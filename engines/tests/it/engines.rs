@@ -57,3 +57,8 @@ async fn etcd_lives() -> Result<()> {
 async fn openbao_lives() -> Result<()> {
     lives(Kind::OpenBao).await
 }
+
+#[tokio::test]
+async fn kafka_lives() -> Result<()> {
+    lives(Kind::Kafka).await
+}
