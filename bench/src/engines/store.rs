@@ -4,14 +4,14 @@ use super::BODY_BYTES;
 use crate::load::{Caller, Done, closed_loop};
 use anyhow::Result;
 use banyan_core::Context;
-use banyan_store::{Migration, Store, StoreOptions, params};
+use banyan_store::{Migration, Statement, Store, StoreOptions, params};
 use std::path::Path;
 use std::time::Duration;
 
 const MIGRATIONS: &[Migration] = &[Migration {
     version: 1,
     name: "entries",
-    sql: "CREATE TABLE entries (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    sql: Statement::new("CREATE TABLE entries (id INTEGER PRIMARY KEY, body BLOB NOT NULL)"),
 }];
 
 /// Returns what the writers did, and how many transactions shared one commit.
@@ -21,8 +21,8 @@ pub(super) async fn turn(
     writers: usize,
     length: Duration,
 ) -> Result<(Done, f64)> {
-    let options = StoreOptions::new("bench", folder.join("store.db"), cx.env().clone());
-    let store = Store::open(options).await?;
+    let options = StoreOptions::new("bench", cx.env().clone());
+    let store = Store::open(folder.join("store.db"), options).await?;
     store.migrate("bench", MIGRATIONS).await?;
     let before = store.commits();
     let callers = (0..writers).map(|_| Writer { store: store.clone(), cx: cx.clone() });

@@ -10,6 +10,7 @@ use banyan_saga::{SagaOptions, Sagas};
 use banyan_store::{Migration, STORE_IN_USE, Store, StoreOptions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,10 +59,11 @@ pub(crate) struct GroupHandler {
 pub(crate) type EventHandler =
     Arc<dyn Fn(Context, Delivery) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static>;
 
+#[derive(Clone)]
 pub(crate) struct Timer {
     pub(crate) name: &'static str,
     pub(crate) period: Duration,
-    pub(crate) work: Box<dyn Fn(Context) -> BoxFuture<'static, Result<()>> + Send + Sync>,
+    pub(crate) work: Arc<dyn Fn(Context) -> BoxFuture<'static, Result<()>> + Send + Sync>,
 }
 
 impl Host {
@@ -105,8 +107,8 @@ impl Host {
     pub async fn store(&self, migrations: &'static [Migration]) -> Result<Store> {
         let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
         let shared = self.0.config.is_replicated(self.0.name);
-        let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, path, self.0.env.clone()) };
-        let store = open_released(options).await?;
+        let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
+        let store = open_released(&path, options).await?;
         // From here on the instance owns the store and closes it, also when the wiring fails further on.
         if self.0.declared.lock().store.replace(store.clone()).is_some() {
             return Err(Error::internal(format!("service {} opened its store twice", self.0.name)));
@@ -201,7 +203,7 @@ impl Host {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let work = move |cx| -> BoxFuture<'static, Result<()>> { Box::pin(work(cx)) };
-        self.0.declared.lock().timers.push(Timer { name, period, work: Box::new(work) });
+        self.0.declared.lock().timers.push(Timer { name, period, work: Arc::new(work) });
     }
 
     pub(crate) fn take_declared(&self) -> Declared {
@@ -211,10 +213,10 @@ impl Host {
 
 /// Opens a store, and waits a while for another process that is about to let go of it: one that was killed or whose root
 /// was, or that hands the service over.
-async fn open_released(options: StoreOptions) -> Result<Store> {
+async fn open_released(path: &Path, options: StoreOptions) -> Result<Store> {
     let deadline = options.env.clock.now() + STORE_WAIT;
     loop {
-        match Store::open(options.clone()).await {
+        match Store::open(path, options.clone()).await {
             Err(error) if error.is(STORE_IN_USE) && options.env.clock.now() < deadline => {
                 tokio::time::sleep(STORE_POLL).await;
             }

@@ -8,7 +8,7 @@ use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Tasks};
 use banyan_event_log::{Consumer, ConsumerOptions, Mode};
 use banyan_rpc::Service;
 use banyan_saga::Sagas;
-use banyan_store::Store;
+use banyan_store::{Leader, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -138,6 +138,7 @@ impl Instance {
 }
 
 /// What runs once for a service, however many processes serve it: its relay, its sagas and its timers.
+#[derive(Clone)]
 struct Solo {
     name: &'static str,
     process: Process,
@@ -165,9 +166,12 @@ impl Solo {
 
 /// Starts what runs once as soon as this process leads the replicas of the service, and keeps the lead until the end.
 async fn lead(store: Store, solo: Solo, tasks: Tasks) {
-    let leader = loop {
-        match store.lead() {
-            Ok(Some(leader)) => break leader,
+    loop {
+        match store.lead().await {
+            Ok(Some(leader)) => {
+                tracing::info!(service = solo.name, "this process leads the replicas of the service");
+                run_as_leader(&leader, solo.clone(), &tasks).await;
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(service = solo.name, ?error, "cannot ask for the lead"),
         }
@@ -175,16 +179,22 @@ async fn lead(store: Store, solo: Solo, tasks: Tasks) {
             () = tokio::time::sleep(LEAD_POLL) => {}
             () = tasks.stopping() => return,
         }
-    };
-    tracing::info!(service = solo.name, "this process leads the replicas of the service");
+    }
+}
+
+/// Runs what runs once until the service stops or the lead is lost.
+async fn run_as_leader(leader: &Leader, solo: Solo, tasks: &Tasks) {
+    let service = solo.name;
     // A group of its own: it must have ended before the lead is given up.
     let leading = tasks.child();
     solo.start(&leading, RELAY_POLL_SHARED);
-    tasks.stopping().await;
-    if leading.drain(LEAD_DRAIN).await.is_err() {
-        tracing::warn!("what runs once had not ended when the lead was given up");
+    tokio::select! {
+        () = tasks.stopping() => {}
+        () = leader.lost() => tracing::warn!(service, "this process lost the lead: its connection broke"),
     }
-    drop(leader);
+    if leading.drain(LEAD_DRAIN).await.is_err() {
+        tracing::warn!(service, "what runs once had not ended when the lead was given up");
+    }
 }
 
 fn consumer_options(group: &str, topics: &[&'static str], limits: &Limits) -> ConsumerOptions {
@@ -202,7 +212,7 @@ fn prune_timer(store: Store) -> Timer {
         let store = store.clone();
         Box::pin(async move { store.prune(&cx).await.map(drop) })
     };
-    Timer { name: "prune inbox", period: Duration::from_secs(600), work: Box::new(work) }
+    Timer { name: "prune inbox", period: Duration::from_secs(600), work: Arc::new(work) }
 }
 
 fn timers_start(service: &'static str, env: &Env, tasks: &Tasks, timers: Vec<Timer>) {

@@ -47,7 +47,7 @@ pub mod prelude {
     };
     pub use banyan_rpc::{Client, Streaming};
     pub use banyan_saga::{Outcome, Saga, Sagas, Workflow};
-    pub use banyan_store::{Migration, Query, Row, Store, Tx, Value, params};
+    pub use banyan_store::{Migration, Query, Row, Statement, Store, Tx, Value, params};
     pub use std::sync::Arc;
     pub use std::time::Duration;
 }

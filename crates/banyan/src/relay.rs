@@ -56,12 +56,12 @@ impl Relay {
 }
 
 async fn relay_batch(outbox: &Outbox, log: &dyn EventLog) -> Result<usize> {
-    let pending = outbox.pending(BATCH_MAX).await?;
-    if pending.is_empty() {
-        return Ok(0);
+    let mut claim = outbox.claim(BATCH_MAX).await?;
+    let events = std::mem::take(&mut claim.events);
+    let count = events.len();
+    if count > 0 {
+        log.publish(events).await?;
+        claim.sent().await?;
     }
-    let (ids, events): (Vec<i64>, Vec<_>) = pending.into_iter().unzip();
-    log.publish(events).await?;
-    outbox.sent(&ids);
-    Ok(ids.len())
+    Ok(count)
 }

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::journal::row;
 use crate::{Outcome, SAGA_FINISHED, Saga, SagaOptions, Sagas, State, Workflow};
 use banyan_core::{Backoff, Context, Env, Error, Payload, Result, Rng};
-use banyan_store::{Migration, Query, Read, Store, StoreOptions, Tx, params};
+use banyan_store::{Migration, Query, Read, Statement, Store, StoreOptions, Tx, params};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -20,11 +20,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 const OPERATIONS: [&str; 6] = ["a", "b", "c", "t", "d", "e"];
-const ROWS: &[Migration] = &[Migration {
-    version: 1,
-    name: "rows",
-    sql: "CREATE TABLE rows (saga TEXT NOT NULL, text TEXT NOT NULL);",
-}];
+const ROWS: &[Migration] = &[Migration::new(
+    1,
+    "rows",
+    Statement::new("CREATE TABLE rows (saga TEXT NOT NULL, text TEXT NOT NULL);"),
+)];
 
 /// Where the workflow fails, and whether the step that fails has taken effect; or that it is cancelled by the next
 /// life of the service.
@@ -172,7 +172,7 @@ impl Life {
     async fn begin(folder: &Path, world: &World, fail: Fail) -> Self {
         let env = Env::default();
         let store =
-            Store::open(StoreOptions::new("crash", folder.join("crash.db"), env.clone())).await.unwrap();
+            Store::open(folder.join("crash.db"), StoreOptions::new("crash", env.clone())).await.unwrap();
         store.migrate("crash", ROWS).await.unwrap();
         let retry = Backoff {
             initial: Duration::from_millis(1),

@@ -114,7 +114,7 @@ impl Engine {
     pub(crate) async fn until_done<T, F>(&self, cx: &Context, what: &str, work: impl Fn() -> F) -> T
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     {
         let mut attempt = 0;
         loop {

@@ -6,12 +6,13 @@
 
 use crate::State;
 use banyan_core::{Code, Error, Result, Retry};
-use banyan_store::{Migration, Query, Row, Tx, params};
+use banyan_store::{Migration, Query, Row, Statement, Tx, params};
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "sagas",
-    sql: "CREATE TABLE banyan_sagas (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "sagas",
+    Statement::new(
+        "CREATE TABLE banyan_sagas (
             id TEXT NOT NULL PRIMARY KEY,
             workflow TEXT NOT NULL,
             state TEXT NOT NULL,
@@ -54,7 +55,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (saga_id, seq),
             UNIQUE (saga_id, idempotency_key)
           ) WITHOUT ROWID;",
-}];
+    ),
+)];
 
 /// What an entry of a journal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The inbox: what was answered under which idempotency key, written in the same transaction as the effect.
 
+use crate::statement::Statement;
 use crate::transaction::{Query, Tx};
 use crate::{Store, params};
 use banyan_core::{Context, Error, Identity, IdentityKind, Payload, Reason, Result};
@@ -12,6 +13,12 @@ pub const IDEMPOTENCY_KEY_REUSED: Reason = Reason::new("IDEMPOTENCY_KEY_REUSED")
 const KEY_BYTES_MAX: usize = 512;
 /// Entries that one transaction of [`Store::prune`] deletes at most.
 const PRUNE_MAX: u64 = 1_000;
+
+const PRUNE: Statement = Statement::new(
+    "DELETE FROM banyan_inbox WHERE (scope, subject, idempotency_key) IN \
+     (SELECT scope, subject, idempotency_key FROM banyan_inbox WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
+)
+.mysql("DELETE FROM banyan_inbox WHERE at_ms < $1 ORDER BY at_ms LIMIT $2");
 
 impl Store {
     /// Runs `work` once per idempotency key: a repeat gets the recorded answer, without running `work`.
@@ -27,7 +34,7 @@ impl Store {
         cx: &Context,
         scope: &'static str,
         request: &impl Payload,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let Some(key) = cx.idempotency_key() else { return self.transact(cx, work).await };
         if key.len() > KEY_BYTES_MAX {
@@ -37,7 +44,7 @@ impl Store {
         let request = Sha256::digest(request.to_bytes()).to_vec();
         self.transact(cx, move |tx| {
             let known = tx.query_opt(
-                "SELECT request, response FROM banyan_inbox WHERE scope = $1 AND subject = $2 AND key = $3",
+                "SELECT request, response FROM banyan_inbox WHERE scope = $1 AND subject = $2 AND idempotency_key = $3",
                 params![scope, &subject, &key],
                 |row| Ok((row.get::<Vec<u8>>("request")?, row.get::<Vec<u8>>("response")?)),
             )?;
@@ -47,7 +54,7 @@ impl Store {
             let response = work(tx)?;
             let at_ms = tx.now_ms();
             tx.execute(
-                "INSERT INTO banyan_inbox (scope, subject, key, request, response, at_ms) \
+                "INSERT INTO banyan_inbox (scope, subject, idempotency_key, request, response, at_ms) \
                  VALUES ($1, $2, $3, $4, $5, $6)",
                 params![scope, subject, key, request, response.to_bytes(), at_ms],
             )?;
@@ -65,15 +72,8 @@ impl Store {
         let before_ms = options.env.clock.unix_ms().saturating_sub(options.inbox_retention_ms);
         let mut pruned = 0;
         loop {
-            let deleted = self
-                .transact(cx, move |tx| {
-                    tx.execute(
-                        "DELETE FROM banyan_inbox WHERE (scope, subject, key) IN \
-                         (SELECT scope, subject, key FROM banyan_inbox WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
-                        params![before_ms, PRUNE_MAX],
-                    )
-                })
-                .await?;
+            let deleted =
+                self.transact(cx, move |tx| tx.execute(PRUNE, params![before_ms, PRUNE_MAX])).await?;
             pruned += deleted;
             if deleted < PRUNE_MAX {
                 return Ok(pruned);

@@ -5,14 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
 /// Work for a thread that owns an `S`, erased from its result's type.
-pub(crate) trait Job<S>: Send {
+pub trait Job<S>: Send {
+    /// Returns the context the work is done for.
     fn cx(&self) -> &Context;
-    /// Whether nobody waits for the answer any more.
+    /// Tells whether nobody waits for the answer any more.
     fn abandoned(&self) -> bool;
-    /// Whether the store's time limit applies.
+    /// Tells whether the store's time limit applies.
     fn limited(&self) -> bool;
-    /// Runs the closure, once, and keeps its answer. A panic becomes an internal error.
-    fn run(&mut self, scope: &mut S) -> Result<()>;
+    /// Runs the closure and keeps its answer. A panic becomes an internal error. Unless it `may_run_again`, it is the
+    /// last time.
+    fn run(&mut self, scope: &mut S, may_run_again: bool) -> Result<()>;
     /// Gives the kept answer to the caller, or `error` in its place.
     fn answer(self: Box<Self>, error: Option<Error>);
 }
@@ -32,8 +34,18 @@ impl<T, F> Work<T, F> {
         (Self { cx: cx.clone(), limited, closure: Some(closure), outcome: None, reply }, answer)
     }
 
-    fn run_on<S>(&mut self, run: impl FnOnce(F, &mut S) -> Result<T>, scope: &mut S) -> Result<()> {
-        let closure = self.closure.take().expect("a job runs once");
+    fn run_on<S>(
+        &mut self,
+        run: impl FnOnce(F, &mut S) -> Result<T>,
+        scope: &mut S,
+        may_run_again: bool,
+    ) -> Result<()>
+    where
+        F: Clone,
+    {
+        let kept = if may_run_again { self.closure.clone() } else { None };
+        let closure = self.closure.take().expect("a job does not run after its last time");
+        self.closure = kept;
         let outcome = catch_unwind(AssertUnwindSafe(|| run(closure, scope))).unwrap_or_else(|panic| {
             Err(Error::internal(format!("a transaction panicked: {}", text(&*panic))))
         });
@@ -57,7 +69,7 @@ macro_rules! job {
         impl<T, F> Job<crate::transaction::$scope<'_>> for Work<T, F>
         where
             T: Send,
-            F: FnOnce(&mut crate::transaction::$scope<'_>) -> Result<T> + Send,
+            F: FnOnce(&mut crate::transaction::$scope<'_>) -> Result<T> + Clone + Send,
         {
             fn cx(&self) -> &Context {
                 &self.cx
@@ -71,8 +83,8 @@ macro_rules! job {
                 self.limited
             }
 
-            fn run(&mut self, scope: &mut crate::transaction::$scope<'_>) -> Result<()> {
-                self.run_on(|closure, scope| closure(scope), scope)
+            fn run(&mut self, scope: &mut crate::transaction::$scope<'_>, may_run_again: bool) -> Result<()> {
+                self.run_on(|closure, scope| closure(scope), scope, may_run_again)
             }
 
             fn answer(self: Box<Self>, error: Option<Error>) {

@@ -1,16 +1,20 @@
 //! A service's own database.
 //!
-//! A [`Store`] is one SQLite file that one service owns. Its transactions are closures that run on one writer thread;
-//! those that wait at the same time share one durable commit, and each keeps its own fate. In the same transaction as
+//! A [`Store`] is a database that one service owns: a SQLite file, or a database on a server (see [`StoreProvider`]). Its
+//! transactions are closures, and appear to run one after the other. On SQLite they run on one writer thread; those
+//! that wait at the same time share one durable commit, and each keeps its own fate. In the same transaction as
 //! its state, a service writes the events it announces (the outbox, [`Tx::publish`]) and the answers it gave (the
 //! inbox, [`Store::once`]), so that a crash never leaves one without the other.
 //!
 //! ```
 //! use banyan_core::{Context, Env, Result};
-//! use banyan_store::{Migration, Query, Store, StoreOptions, params};
+//! use banyan_store::{Migration, Query, Statement, Store, StoreOptions, params};
 //!
-//! const MIGRATIONS: &[Migration] =
-//!     &[Migration { version: 1, name: "stock", sql: "CREATE TABLE stock (sku TEXT PRIMARY KEY, quantity INTEGER NOT NULL)" }];
+//! const MIGRATIONS: &[Migration] = &[Migration::new(
+//!     1,
+//!     "stock",
+//!     Statement::new("CREATE TABLE stock (sku VARCHAR(40) PRIMARY KEY, quantity INTEGER NOT NULL)"),
+//! )];
 //!
 //! async fn receive(store: &Store, cx: &Context, sku: String, quantity: u32) -> Result<u32> {
 //!     store
@@ -29,7 +33,7 @@
 //! # async fn main() -> Result<()> {
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("inventory.db");
-//! let store = Store::open(StoreOptions::new("inventory", path, Env::default())).await?;
+//! let store = Store::open(path, StoreOptions::new("inventory", Env::default())).await?;
 //! store.migrate("inventory", MIGRATIONS).await?;
 //! let cx = Context::background();
 //! receive(&store, &cx, "22423".into(), 5).await?;
@@ -38,24 +42,30 @@
 //! # }
 //! ```
 
+pub mod engine;
 mod inbox;
 mod job;
 mod migrations;
 mod options;
 mod outbox;
+pub mod server;
 mod sqlite;
+pub mod statement;
 mod store;
 mod transaction;
 mod value;
 
-pub use inbox::IDEMPOTENCY_KEY_REUSED;
-pub use migrations::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration};
-pub use options::StoreOptions;
-pub use outbox::Outbox;
-pub use sqlite::{
-    CONSTRAINT_VIOLATED, GROUP_ROLLED_BACK, Leader, STORE_BUSY, STORE_COMMIT_FAILED, STORE_CORRUPT,
-    STORE_FULL, STORE_IN_USE, STORE_NOT_OPENED, TRANSACTION_TIME_LIMIT,
+pub use engine::{
+    CONSTRAINT_VIOLATED, Leader, STORE_COMMIT_FAILED, STORE_CONFLICT, STORE_UNREACHABLE,
+    TRANSACTION_TIME_LIMIT,
 };
-pub use store::Store;
+pub use inbox::IDEMPOTENCY_KEY_REUSED;
+pub use job::Job;
+pub use migrations::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STATEMENT_REFUSED};
+pub use options::StoreOptions;
+pub use outbox::{Claim, LANES, Outbox, OutboxState};
+pub use sqlite::{GROUP_ROLLED_BACK, STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_IN_USE, STORE_NOT_OPENED};
+pub use statement::{Dialect, Statement};
+pub use store::{Store, StoreProvider};
 pub use transaction::{Query, Read, Tx};
-pub use value::{FromValue, Row, Value};
+pub use value::{Columns, FromValue, Row, Value};

@@ -1,5 +1,6 @@
 //! Changes to a store's schema: ordered, applied once, and recognised when they changed afterwards.
 
+use crate::statement::{Dialect, Statement};
 use crate::transaction::{Query, Tx};
 use crate::{Store, params};
 use banyan_core::{Context, Error, Identity, Reason, Result};
@@ -10,6 +11,9 @@ pub const MIGRATION_DRIFT: Reason = Reason::new("MIGRATION_DRIFT");
 /// A migration could not be applied.
 pub const MIGRATION_FAILED: Reason = Reason::new("MIGRATION_FAILED");
 
+/// A statement of the service does not work on the engine of its store.
+pub const STATEMENT_REFUSED: Reason = Reason::new("STATEMENT_REFUSED");
+
 /// One step of a schema. Never changed once it was released: the next step corrects it.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
@@ -17,7 +21,14 @@ pub struct Migration {
     pub version: u32,
     pub name: &'static str,
     /// One or several statements, without transaction control.
-    pub sql: &'static str,
+    pub sql: Statement,
+}
+
+impl Migration {
+    /// Makes a migration of one text for every engine, or of a [`Statement`] with variants.
+    pub const fn new(version: u32, name: &'static str, sql: Statement) -> Self {
+        Self { version, name, sql }
+    }
 }
 
 /// What was applied: version, name, checksum.
@@ -36,13 +47,37 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Checks that every one of `statements` parses on the store's engine and fits its tables, without running any: a
+    /// statement that lacks a variant for the engine is found before the service starts.
+    ///
+    /// # Errors
+    /// `STATEMENT_REFUSED`, with the statement.
+    pub async fn verify(&self, statements: &'static [Statement]) -> Result<()> {
+        let options = &self.shared().options;
+        let cx = Context::new(&options.env, Identity::service(&options.service));
+        let check = move |tx: &mut Tx<'_>| {
+            statements.iter().try_for_each(|statement| {
+                let session = tx.session();
+                session.prepare(*statement).map_err(|e| {
+                    let text = statement.text(session.dialect());
+                    let message = format!("the store's engine refuses a statement of the service: {text}");
+                    Error::failed_precondition(STATEMENT_REFUSED, message).with_source(e)
+                })
+            })
+        };
+        self.shared().submit(&cx, false, check).await
+    }
+}
+
 fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {
+    let dialect = tx.session().dialect();
     let applied = tx.query(
         "SELECT version, name, checksum FROM banyan_migrations WHERE namespace = $1 ORDER BY version",
         params![namespace],
         |row| Ok((row.get("version")?, row.get("name")?, row.get("checksum")?)),
     )?;
-    check(namespace, migrations, &applied)?;
+    check(namespace, migrations, &applied, dialect)?;
     for migration in &migrations[applied.len()..] {
         let failed = |reason: &str| {
             let Migration { version, name, .. } = migration;
@@ -51,7 +86,7 @@ fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migrati
                 format!("migration {namespace}/{version} {name:?}: {reason}"),
             )
         };
-        if migration.sql.to_ascii_lowercase().contains("deferrable") {
+        if migration.sql.text(dialect).to_ascii_lowercase().contains("deferrable") {
             // It would be checked at the commit, which belongs to several transactions.
             return Err(failed("a deferrable constraint cannot be attributed to one transaction"));
         }
@@ -59,14 +94,14 @@ fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migrati
         let at_ms = tx.now_ms();
         tx.execute(
             "INSERT INTO banyan_migrations (namespace, version, name, checksum, at_ms) VALUES ($1, $2, $3, $4, $5)",
-            params![namespace, migration.version, migration.name, checksum(migration), at_ms],
+            params![namespace, migration.version, migration.name, checksum(migration, dialect), at_ms],
         )?;
     }
     Ok(())
 }
 
 /// Checks that `applied` is where `migrations` begin.
-fn check(namespace: &str, migrations: &[Migration], applied: &Applied) -> Result<()> {
+fn check(namespace: &str, migrations: &[Migration], applied: &Applied, dialect: Dialect) -> Result<()> {
     let drift = |message: String| Err(Error::failed_precondition(MIGRATION_DRIFT, message));
     if let Some(pair) = migrations.windows(2).find(|pair| pair[0].version >= pair[1].version) {
         return drift(format!(
@@ -76,7 +111,7 @@ fn check(namespace: &str, migrations: &[Migration], applied: &Applied) -> Result
     }
     for (index, (version, name, applied_checksum)) in applied.iter().enumerate() {
         match migrations.get(index) {
-            Some(next) if next.version == *version && checksum(next) == *applied_checksum => {}
+            Some(next) if next.version == *version && checksum(next, dialect) == *applied_checksum => {}
             Some(next) if next.version == *version => {
                 return drift(format!(
                     "migration {namespace}/{version} {name:?} was changed after it was applied"
@@ -98,26 +133,27 @@ fn check(namespace: &str, migrations: &[Migration], applied: &Applied) -> Result
     Ok(())
 }
 
-fn checksum(migration: &Migration) -> Vec<u8> {
-    Sha256::digest(migration.sql).to_vec()
+fn checksum(migration: &Migration, dialect: Dialect) -> Vec<u8> {
+    Sha256::digest(migration.sql.text(dialect)).to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (id TEXT)" };
-    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (id TEXT)" };
-    const THREE: Migration = Migration { version: 3, name: "three", sql: "CREATE TABLE three (id TEXT)" };
+    const ONE: Migration = Migration::new(1, "one", Statement::new("CREATE TABLE one (id TEXT)"));
+    const TWO: Migration = Migration::new(2, "two", Statement::new("CREATE TABLE two (id TEXT)"));
+    const THREE: Migration = Migration::new(3, "three", Statement::new("CREATE TABLE three (id TEXT)"));
 
     fn outcome(migrations: &[Migration], applied: &[Migration]) -> Result<()> {
-        let applied = applied.iter().map(|m| (m.version, m.name.to_owned(), checksum(m))).collect();
-        check("test", migrations, &applied)
+        let applied =
+            applied.iter().map(|m| (m.version, m.name.to_owned(), checksum(m, Dialect::Sqlite))).collect();
+        check("test", migrations, &applied, Dialect::Sqlite)
     }
 
     #[test]
     fn what_was_applied_must_be_where_the_program_begins() {
-        let changed = Migration { sql: "CREATE TABLE one (id TEXT, note TEXT)", ..ONE };
+        let changed = Migration { sql: Statement::new("CREATE TABLE one (id TEXT, note TEXT)"), ..ONE };
         outcome(&[ONE, TWO], &[]).unwrap();
         outcome(&[ONE, TWO], &[ONE]).unwrap();
         outcome(&[ONE, TWO], &[ONE, TWO]).unwrap();

@@ -1,23 +1,22 @@
 //! The settings of a store.
 
 use banyan_core::Env;
-use std::path::PathBuf;
 
 /// The settings of one service's store. Every bound has its unit in its name.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// The service that owns the store: the source of its events and the name of its threads.
     pub service: String,
-    /// The database file. Its folder is made if it is missing; `<path>.lock` beside it marks the store as in use.
-    pub path: PathBuf,
     pub env: Env,
-    /// Whether other processes may open the same file at the same time, all of them with this set: replicas of one
-    /// service on one machine. What must run in one of them only runs in the one that leads ([`crate::Store::lead`]).
+    /// Whether other processes may open the same database at the same time, all of them with this set: replicas of one
+    /// service. What must run in one of them only runs in the one that leads ([`crate::Store::lead`]).
     pub shared: bool,
-    /// Transactions that may wait for the writer; one more is refused as overloaded.
+    /// Transactions that may wait for a writer; one more is refused as overloaded.
     pub write_queue_max: usize,
     /// Transactions that share one commit, and so one fsync, at most.
     pub batch_max: usize,
+    /// Threads that run transactions, each with a connection of its own, on an engine that is a server. SQLite has one.
+    pub writers: usize,
     /// Threads that serve reads, each with a connection of its own.
     pub readers: usize,
     /// Reads that may wait for a reader; one more is refused as overloaded.
@@ -26,6 +25,10 @@ pub struct StoreOptions {
     pub transaction_ms_max: u64,
     /// Time to wait for a lock that another program holds on the file, in milliseconds.
     pub busy_ms_max: u64,
+    /// Time to wait for a connection to an engine that is a server, in milliseconds.
+    pub connect_ms_max: u64,
+    /// Times that a transaction is tried which conflicts with others, on an engine with several writers.
+    pub conflict_attempts_max: u32,
     /// Time after which sent outbox rows are removed without other work to ride on, in milliseconds.
     pub outbox_mark_ms_max: u64,
     /// Time for which the answer to an idempotency key is kept, in milliseconds.
@@ -35,19 +38,21 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Returns the settings that suit a service on one machine.
-    pub fn new(service: impl Into<String>, path: impl Into<PathBuf>, env: Env) -> Self {
+    /// Returns the settings that suit a service.
+    pub fn new(service: impl Into<String>, env: Env) -> Self {
         Self {
             service: service.into(),
-            path: path.into(),
             env,
             shared: false,
             write_queue_max: 4096,
             batch_max: 512,
+            writers: 4,
             readers: 2,
             read_queue_max: 1024,
             transaction_ms_max: 2_000,
             busy_ms_max: 5_000,
+            connect_ms_max: 5_000,
+            conflict_attempts_max: 20,
             outbox_mark_ms_max: 250,
             inbox_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             statements_max: 128,

@@ -1,8 +1,10 @@
 //! The outbox: events written in the service's own transactions, on their way to the event log.
 
-use crate::transaction::{Query, Tx};
-use crate::{Row, Store, params};
-use banyan_core::{Context, Envelope, Identity, Result};
+use crate::engine::Engine;
+use crate::statement::Statement;
+use crate::transaction::{Query, Read, Tx};
+use crate::{Row, Store, StoreOptions, params};
+use banyan_core::{BoxFuture, Context, Envelope, Identity, Result};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -12,17 +14,41 @@ use tokio::sync::watch;
 
 /// The side of the outbox that a relay reads.
 ///
-/// A relay reads what is [`pending`](Outbox::pending), hands it to the event log, says so with
-/// [`sent`](Outbox::sent), and waits for [`changed`](Outbox::changed). What was handed over but not yet durably marked
-/// comes again after a crash: consumers recognise it by its id.
+/// A relay takes what waits with [`claim`](Outbox::claim), hands it to the event log, says so with [`Claim::sent`], and
+/// waits for [`changed`](Outbox::changed). What was handed over but not yet durably marked comes again after a crash:
+/// consumers recognise it by its id.
 pub struct Outbox {
     store: Store,
     state: Arc<OutboxState>,
     seen: AtomicU64,
 }
 
-/// What the writer and the handles share.
-pub(crate) struct OutboxState {
+/// Events on their way to the event log, and their relay's alone for as long as it keeps the claim.
+pub struct Claim {
+    pub events: Vec<Envelope>,
+    sent: Box<dyn FnOnce() -> BoxFuture<'static, Result<()>> + Send>,
+}
+
+impl Claim {
+    /// Makes a claim; `sent` removes the events.
+    pub fn new(
+        events: Vec<Envelope>,
+        sent: impl FnOnce() -> BoxFuture<'static, Result<()>> + Send + 'static,
+    ) -> Self {
+        Self { events, sent: Box::new(sent) }
+    }
+
+    /// Says that the log has the events. They are not claimed again, except after a crash or if this fails.
+    ///
+    /// # Errors
+    /// If the engine cannot note it: the events are sent again.
+    pub async fn sent(self) -> Result<()> {
+        (self.sent)().await
+    }
+}
+
+/// What an engine and the handles share.
+pub struct OutboxState {
     /// Rows in the table, sent or not.
     rows: AtomicU64,
     /// Rows that were sent and not yet deleted.
@@ -32,16 +58,35 @@ pub(crate) struct OutboxState {
 }
 
 impl OutboxState {
-    pub(crate) fn new(rows: u64) -> Self {
+    /// Makes the state of an outbox that has `rows` rows.
+    pub fn new(rows: u64) -> Self {
         Self { rows: AtomicU64::new(rows), marked: Mutex::default(), published: watch::Sender::new(0) }
     }
 
-    /// Notes that a commit added `count` events.
-    pub(crate) fn committed(&self, count: u64) {
+    /// Notes that the table has `rows` rows now, whoever added or removed some.
+    pub fn counted(&self, rows: u64) {
+        self.rows.store(rows, Ordering::Relaxed);
+    }
+
+    /// Wakes the relays: somebody else added events.
+    pub fn announce(&self) {
+        self.published.send_modify(|commits| *commits += 1);
+    }
+
+    /// Notes that a commit added `count` events, and wakes the relays.
+    pub fn committed(&self, count: u64) {
         if count > 0 {
             self.rows.fetch_add(count, Ordering::Relaxed);
-            self.published.send_modify(|commits| *commits += 1);
+            self.announce();
         }
+    }
+
+    /// Notes that rows were sent and wait to be deleted; returns whether they are the first.
+    pub(crate) fn mark(&self, ids: &[i64]) -> bool {
+        let mut marked = self.marked.lock();
+        let first = marked.is_empty();
+        marked.extend(ids);
+        first && !ids.is_empty()
     }
 
     pub(crate) fn has_marks(&self) -> bool {
@@ -74,39 +119,26 @@ impl OutboxState {
 
 impl Outbox {
     pub(crate) fn new(store: Store) -> Self {
-        let state = store.shared().outbox.clone();
+        let state = store.shared().engine.outbox().clone();
         Self { store, state, seen: AtomicU64::new(0) }
     }
 
-    /// Returns the oldest events that were not sent yet, at most `limit`, in the order of their commits.
+    /// Returns the oldest events that were not sent yet, at most `limit`, to look at them. It does not claim them.
     ///
     /// # Errors
     /// As [`Store::read`].
-    pub async fn pending(&self, limit: usize) -> Result<Vec<(i64, Envelope)>> {
-        let env = &self.store.shared().options.env;
-        let cx = Context::new(env, Identity::service(&self.store.shared().options.service));
-        // Taken before the snapshot: a mark that is gone by then has been committed, so the snapshot lacks its row.
-        let marked = self.state.marked.lock().clone();
-        let read_max = limit.saturating_add(marked.len()).min(i64::MAX as usize);
-        let mut found =
-            self.store.read(&cx, move |read| read.query(PENDING, params![read_max], envelope)).await?;
-        found.retain(|(id, _)| !marked.contains(id));
-        found.truncate(limit);
-        Ok(found)
+    pub async fn pending(&self, limit: usize) -> Result<Vec<Envelope>> {
+        let shared = self.store.shared();
+        let found = pending(&*shared.engine, &shared.options, limit).await?;
+        Ok(found.into_iter().map(|(_, envelope)| envelope).collect())
     }
 
-    /// Marks events as sent: [`Outbox::pending`] does not return them again.
+    /// Takes the oldest events that were not sent yet, at most `limit`, in the order of their commits.
     ///
-    /// It does not wait: the rows are deleted with the next commit of the store, or after
-    /// [`crate::StoreOptions::outbox_mark_ms_max`]. A crash before that only means that they are sent again.
-    pub fn sent(&self, ids: &[i64]) {
-        let mut marked = self.state.marked.lock();
-        let first = marked.is_empty();
-        marked.extend(ids);
-        drop(marked);
-        if first && !ids.is_empty() {
-            self.store.shared().remind();
-        }
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn claim(&self, limit: usize) -> Result<Claim> {
+        self.store.shared().engine.claim(limit).await
     }
 
     /// Waits until something was published that this handle has not been told about. A new handle is told at once if
@@ -131,16 +163,34 @@ impl Outbox {
     }
 }
 
-const PENDING: &str = "SELECT id, envelope_id, event_type, source, topic, key, time_ms, correlation_id, traceparent, \
-                       reply_to, payload FROM banyan_outbox ORDER BY id LIMIT $1";
+const PENDING: &str = "SELECT id, envelope_id, event_type, source, topic, event_key, time_ms, correlation_id, \
+                       traceparent, reply_to, payload FROM banyan_outbox ORDER BY id LIMIT $1";
 
-fn envelope(row: &Row<'_>) -> Result<(i64, Envelope)> {
+/// Reads the oldest events that are not marked as sent, with their ids.
+pub(crate) async fn pending(
+    engine: &dyn Engine,
+    options: &StoreOptions,
+    limit: usize,
+) -> Result<Vec<(i64, Envelope)>> {
+    let cx = Context::new(&options.env, Identity::service(&options.service));
+    // Taken before the snapshot: a mark that is gone by then has been committed, so the snapshot lacks its row.
+    let marked = engine.outbox().marked.lock().clone();
+    let read_max = limit.saturating_add(marked.len()).min(i64::MAX as usize);
+    let read = move |read: &mut Read<'_>| read.query(PENDING, params![read_max], envelope);
+    let mut found = crate::store::read(engine, options, &cx, read).await?;
+    found.retain(|(id, _)| !marked.contains(id));
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Reads an envelope and its row's id from a row of the outbox.
+pub(crate) fn envelope(row: &Row<'_>) -> Result<(i64, Envelope)> {
     let envelope = Envelope {
         id: row.get("envelope_id")?,
         event_type: row.get("event_type")?,
         source: row.get("source")?,
         topic: row.get("topic")?,
-        key: row.get("key")?,
+        key: row.get("event_key")?,
         time_ms: row.get("time_ms")?,
         correlation_id: row.get("correlation_id")?,
         traceparent: row.get("traceparent")?,
@@ -150,10 +200,25 @@ fn envelope(row: &Row<'_>) -> Result<(i64, Envelope)> {
     Ok((row.get("id")?, envelope))
 }
 
+const INSERT: Statement = Statement::new(
+    "INSERT INTO banyan_outbox (envelope_id, event_type, source, topic, event_key, time_ms, correlation_id, \
+     traceparent, reply_to, payload, lane) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+);
+
+/// Parts into which the events of an outbox are split by key; one relay at a time works on a part.
+pub const LANES: u32 = 16;
+
+/// Returns the part of the outbox that events of `key` belong to.
+fn lane(key: &str) -> u32 {
+    // FNV-1a: the same in every version of every program that shares the table.
+    key.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) % LANES
+}
+
 pub(crate) fn insert(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<()> {
+    // Only servers have several relays, which share the work by lanes.
+    let lane = lane(if envelope.key.is_empty() { &envelope.id } else { &envelope.key });
     tx.execute(
-        "INSERT INTO banyan_outbox (envelope_id, event_type, source, topic, key, time_ms, correlation_id, traceparent, \
-         reply_to, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        INSERT,
         params![
             &envelope.id,
             &envelope.event_type,
@@ -164,7 +229,8 @@ pub(crate) fn insert(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<()> {
             &envelope.correlation_id,
             &envelope.traceparent,
             &envelope.reply_to,
-            envelope.payload.clone()
+            envelope.payload.clone(),
+            lane
         ],
     )?;
     Ok(())

@@ -1,16 +1,14 @@
 //! The handle of a store.
 
 use crate::StoreOptions;
+use crate::engine::{Engine, Leader, Refused};
 use crate::job::Work;
-use crate::outbox::{Outbox, OutboxState};
-use crate::sqlite::{self, Ended, Leader, Message, ReadJob};
+use crate::outbox::Outbox;
+use crate::sqlite::Sqlite;
 use crate::transaction::{Read, Tx};
-use banyan_core::{Context, Error, Result};
-use parking_lot::RwLock;
+use banyan_core::{BoxFuture, Context, Error, Result};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
 
 /// A service's own database. Cheap to clone; every clone is the same store.
 ///
@@ -21,35 +19,46 @@ pub struct Store(Arc<Shared>);
 /// What the clones of a store share.
 pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
-    pub(crate) outbox: Arc<OutboxState>,
-    commits: Arc<AtomicU64>,
-    ended: Ended,
-    /// The ways to the threads; `None` once the store is closed.
-    queues: RwLock<Option<Queues>>,
+    pub(crate) engine: Box<dyn Engine>,
 }
 
-struct Queues {
-    write: SyncSender<Message>,
-    read: SyncSender<ReadJob>,
+/// Opens stores on an engine that is a server.
+pub trait StoreProvider: Send + Sync + 'static {
+    /// Returns the schemes of the URLs that this provider opens, for example `postgres`.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// Opens the database at `url`.
+    ///
+    /// # Errors
+    /// [`crate::STORE_UNREACHABLE`] if the server does not answer; [`crate::STORE_NOT_OPENED`] if it refuses. No message
+    /// and no source holds the URL's password.
+    fn open<'a>(&'a self, url: &'a str, options: StoreOptions) -> BoxFuture<'a, Result<Store>>;
 }
 
 impl Store {
-    /// Opens the store, and makes it if there is none. Only one store at a time has its file open.
+    /// Opens the SQLite file at `path`, and makes it if there is none. Its folder is made if it is missing;
+    /// `<path>.lock` beside it marks it as in use. Only one store at a time has it open, unless it is
+    /// [`StoreOptions::shared`].
     ///
     /// # Errors
     /// `STORE_IN_USE` with the path if it is open already, here or in another process; `STORE_CORRUPT` with the path
     /// if the file is damaged or not a database.
-    pub async fn open(options: StoreOptions) -> Result<Self> {
-        let commits = Arc::new(AtomicU64::new(0));
-        let sqlite::Engine { write, read, outbox, ended } = sqlite::open(&options, commits.clone()).await?;
-        let queues = RwLock::new(Some(Queues { write, read }));
-        Ok(Self(Arc::new(Shared { options, outbox, commits, ended, queues })))
+    pub async fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        let engine = Sqlite::open(path.as_ref(), &options).await?;
+        Ok(Self::on(engine, options))
+    }
+
+    /// Makes a store of an open engine.
+    pub fn on(engine: impl Engine, options: StoreOptions) -> Self {
+        Self(Arc::new(Shared { options, engine: Box::new(engine) }))
     }
 
     /// Runs `work` in a transaction and returns when its outcome is durable.
     ///
-    /// `work` runs on the store's writer thread: it should compute little and cannot wait for anything. It commits
-    /// together with others (one fsync), and what it returns decides over its own changes only. If this future is
+    /// `work` runs on a writer thread of the store: it should compute little and cannot wait for anything. On SQLite it
+    /// commits together with others (one fsync), and what it returns decides over its own changes only; on an engine
+    /// with several writers it runs anew when it met another transaction on the same data, so it has no effect but
+    /// on `tx`. If this future is
     /// dropped before `work` has returned, `work` is not run or its changes are rolled back. The answer is waited for also
     /// past the deadline of `cx`, so that it is the truth; a caller that must not wait drops the future.
     ///
@@ -61,7 +70,7 @@ impl Store {
     pub async fn transact<T: Send + 'static>(
         &self,
         cx: &Context,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         self.0.submit(cx, true, work).await
     }
@@ -73,19 +82,24 @@ impl Store {
     pub async fn read<T: Send + 'static>(
         &self,
         cx: &Context,
-        work: impl FnOnce(&mut Read<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Read<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        let (job, answer) = Work::new(cx, true, work);
-        self.0.send("reads", |queues| queues.read.try_send(Box::new(job)).map_err(Refused::from))?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        read(&*self.0.engine, &self.0.options, cx, work).await
     }
 
-    /// Takes the lead among the processes that share the file ([`StoreOptions::shared`]); `None` if another one has it.
+    /// Takes the lead among the processes that share the database ([`StoreOptions::shared`]); `None` if another one has
+    /// it.
     ///
     /// # Errors
-    /// [`banyan_core::Code::Internal`] if the lock file cannot be opened.
-    pub fn lead(&self) -> Result<Option<Leader>> {
-        Leader::try_acquire(&self.0.options.path)
+    /// If the engine cannot be asked.
+    pub async fn lead(&self) -> Result<Option<Leader>> {
+        self.0.engine.lead().await
+    }
+
+    /// Tells whether every process that shares the database may run a relay of its outbox: then they share its work and
+    /// keep the order of each key. Otherwise only the one that leads may.
+    pub fn shares_outbox(&self) -> bool {
+        self.0.engine.traits().shares_outbox
     }
 
     /// Returns a new handle on the events that wait to be sent.
@@ -93,32 +107,23 @@ impl Store {
         Outbox::new(self.clone())
     }
 
-    /// Refuses new work, finishes what waits, moves everything into the one database file and releases it.
+    /// Refuses new work, finishes what waits, and releases the database; SQLite moves everything into the one file.
     /// May be called again; every call returns when the store is closed.
     ///
     /// # Errors
-    /// If the write-ahead log could not be moved into the file; it is then read by the next open.
+    /// If SQLite's write-ahead log could not be moved into the file; it is then read by the next open.
     pub async fn close(&self) -> Result<()> {
-        // The threads end when the queues have no sender and are empty.
-        drop(self.0.queues.write().take());
-        let mut ended = self.0.ended.clone();
-        let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
-        outcome.ok().flatten().unwrap_or_else(|| Err(gone()))
+        self.0.engine.close().await
     }
 
-    /// Returns the number of durable commits so far: groups of transactions, one fsync each.
+    /// Returns the number of durable commits so far: on SQLite groups of transactions, one fsync each.
     pub fn commits(&self) -> u64 {
-        self.0.commits.load(Ordering::Relaxed)
+        self.0.engine.commits()
     }
 
     /// Returns the name of the service that owns the store.
     pub fn service(&self) -> &str {
         &self.0.options.service
-    }
-
-    /// Returns where the database file is.
-    pub fn path(&self) -> &Path {
-        &self.0.options.path
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -132,48 +137,33 @@ impl Shared {
         &self,
         cx: &Context,
         limited: bool,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let (job, answer) = Work::new(cx, limited, work);
-        self.send("transactions", |queues| {
-            queues.write.try_send(Message::Job(Box::new(job))).map_err(Refused::from)
-        })?;
+        let sent = self.engine.write(Box::new(job));
+        sent.map_err(|refused| not_taken(refused, "transactions", &self.options.service))?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
-
-    /// Tells the writer that outbox rows were marked. If its queue is full, a commit comes anyway.
-    pub(crate) fn remind(&self) {
-        if let Some(queues) = &*self.queues.read() {
-            let _ = queues.write.try_send(Message::Marks);
-        }
-    }
-
-    fn send(&self, what: &str, send: impl FnOnce(&Queues) -> Result<(), Refused>) -> Result<()> {
-        let outcome = match &*self.queues.read() {
-            Some(queues) => send(queues),
-            None => Err(Refused::Closed),
-        };
-        let service = &self.options.service;
-        outcome.map_err(|refused| match refused {
-            Refused::Full => Error::overloaded(format!("too many {what} wait for the store of {service}")),
-            Refused::Closed => Error::unavailable(format!("the store of {service} is closed"))
-                .with_retry(banyan_core::Retry::Safe),
-        })
-    }
 }
 
-/// Why a queue did not take a job.
-enum Refused {
-    Full,
-    Closed,
+/// Has `work` done by the readers of `engine`.
+pub(crate) async fn read<T: Send + 'static>(
+    engine: &dyn Engine,
+    options: &StoreOptions,
+    cx: &Context,
+    work: impl FnOnce(&mut Read<'_>) -> Result<T> + Clone + Send + 'static,
+) -> Result<T> {
+    let (job, answer) = Work::new(cx, true, work);
+    let sent = engine.read(Box::new(job));
+    sent.map_err(|refused| not_taken(refused, "reads", &options.service))?;
+    answer.await.unwrap_or_else(|_| Err(gone()))
 }
 
-impl<M> From<TrySendError<M>> for Refused {
-    fn from(error: TrySendError<M>) -> Self {
-        match error {
-            TrySendError::Full(_) => Refused::Full,
-            TrySendError::Disconnected(_) => Refused::Closed,
-        }
+fn not_taken(refused: Refused, what: &str, service: &str) -> Error {
+    match refused {
+        Refused::Full => Error::overloaded(format!("too many {what} wait for the store of {service}")),
+        Refused::Closed => Error::unavailable(format!("the store of {service} is closed"))
+            .with_retry(banyan_core::Retry::Safe),
     }
 }
 

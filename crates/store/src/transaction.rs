@@ -1,13 +1,14 @@
 //! What a closure sees of the store while it runs: a transaction, or a snapshot to read.
 
-use crate::sqlite::Session;
+use crate::engine::Session;
+use crate::statement::Statement;
 use crate::value::{Row, Value};
 use banyan_core::{Context, Envelope, Error, Event, Result};
 
 /// Reading, the same inside a transaction ([`Tx`]) and on a snapshot ([`Read`]).
 ///
-/// A function that takes `&mut impl Query` serves both. Statements are literals with `$1…` placeholders, one text
-/// for every engine. After a statement has failed, the transaction can only be rolled back, on every engine:
+/// A function that takes `&mut impl Query` serves both. A statement is a literal with `$1…` placeholders, one
+/// text for every engine, or a [`Statement`] with variants. After a statement has failed, the transaction can only be rolled back, on every engine:
 /// later statements return the same error, and so does the transaction. Prefer `ON CONFLICT` to catching errors.
 pub trait Query {
     /// Returns every row, read by `row`.
@@ -17,7 +18,7 @@ pub trait Query {
     /// [`banyan_core::Code::DeadlineExceeded`] past the deadline or the store's time limit.
     fn query<T>(
         &mut self,
-        sql: &'static str,
+        statement: impl Into<Statement>,
         params: &[Value],
         row: impl Fn(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>>;
@@ -25,7 +26,7 @@ pub trait Query {
     /// Returns the first row, if there is one. Errors as [`Query::query`].
     fn query_opt<T>(
         &mut self,
-        sql: &'static str,
+        statement: impl Into<Statement>,
         params: &[Value],
         row: impl Fn(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>>;
@@ -36,11 +37,11 @@ pub trait Query {
     /// [`banyan_core::Code::NotFound`] if there is none; otherwise as [`Query::query`].
     fn query_one<T>(
         &mut self,
-        sql: &'static str,
+        statement: impl Into<Statement>,
         params: &[Value],
         row: impl Fn(&Row<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.query_opt(sql, params, row)?.ok_or_else(|| {
+        self.query_opt(statement, params, row)?.ok_or_else(|| {
             Error::new(banyan_core::Code::NotFound, banyan_core::Reason::NOT_FOUND, "there is no such record")
         })
     }
@@ -51,24 +52,31 @@ pub trait Query {
 
 /// A transaction of a service on its own store. It commits when its closure returns `Ok` and rolls back otherwise.
 pub struct Tx<'a> {
-    session: &'a mut Session,
+    session: &'a mut dyn Session,
     cx: &'a Context,
     service: &'a str,
-    published: u64,
+    /// What goes into the outbox when the closure has ended.
+    published: Vec<Envelope>,
     on_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(session: &'a mut Session, cx: &'a Context, service: &'a str) -> Self {
-        Self { session, cx, service, published: 0, on_commit: Vec::new() }
+    pub(crate) fn new(session: &'a mut dyn Session, cx: &'a Context, service: &'a str) -> Self {
+        Self { session, cx, service, published: Vec::new(), on_commit: Vec::new() }
     }
 
-    pub(crate) fn session(&mut self) -> &mut Session {
+    pub(crate) fn session(&mut self) -> &mut dyn Session {
         self.session
     }
 
-    pub(crate) fn published(&self) -> u64 {
-        self.published
+    /// Writes what was published into the outbox; returns how much that was. Last in the transaction: on an engine with
+    /// several writers, two that change the same row take their places in the outbox in the order of their commits.
+    pub(crate) fn write_outbox(&mut self) -> Result<u64> {
+        let published = std::mem::take(&mut self.published);
+        for envelope in &published {
+            crate::outbox::insert(self, envelope)?;
+        }
+        Ok(published.len() as u64)
     }
 
     pub(crate) fn take_on_commit(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
@@ -88,14 +96,14 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// [`banyan_core::Code::AlreadyExists`] if a unique key is taken; [`banyan_core::Code::FailedPrecondition`] if
     /// another rule of the schema is broken; otherwise as [`Query::query`].
-    pub fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64> {
-        self.session.execute(self.cx, sql, params)
+    pub fn execute(&mut self, statement: impl Into<Statement>, params: &[Value]) -> Result<u64> {
+        self.session.execute(self.cx, statement.into(), params)
     }
 
     /// Announces `event` when, and only when, the transaction commits.
     ///
     /// # Errors
-    /// As [`Tx::execute`].
+    /// None now; that it cannot be written fails the transaction.
     pub fn publish<E: Event>(&mut self, event: &E) -> Result<()> {
         let envelope = Envelope::new(self.cx, self.service, event);
         self.publish_envelope(&envelope)
@@ -104,10 +112,9 @@ impl<'a> Tx<'a> {
     /// Announces what `envelope` holds, as it is: for replies and for events read from elsewhere.
     ///
     /// # Errors
-    /// As [`Tx::execute`]; [`banyan_core::Code::AlreadyExists`] if an envelope with this id waits already.
+    /// As [`Tx::publish`].
     pub fn publish_envelope(&mut self, envelope: &Envelope) -> Result<()> {
-        crate::outbox::insert(self, envelope)?;
-        self.published += 1;
+        self.published.push(envelope.clone());
         Ok(())
     }
 
@@ -129,12 +136,12 @@ impl<'a> Tx<'a> {
 
 /// A snapshot of the store: everything that was committed before the first query, and nothing since.
 pub struct Read<'a> {
-    session: &'a mut Session,
+    session: &'a mut dyn Session,
     cx: &'a Context,
 }
 
 impl<'a> Read<'a> {
-    pub(crate) fn new(session: &'a mut Session, cx: &'a Context) -> Self {
+    pub(crate) fn new(session: &'a mut dyn Session, cx: &'a Context) -> Self {
         Self { session, cx }
     }
 
@@ -149,12 +156,12 @@ macro_rules! query {
         impl Query for $on<'_> {
             fn query<T>(
                 &mut self,
-                sql: &'static str,
+                statement: impl Into<Statement>,
                 params: &[Value],
                 row: impl Fn(&Row<'_>) -> Result<T>,
             ) -> Result<Vec<T>> {
                 let mut found = Vec::new();
-                self.session.query(self.cx, sql, params, &mut |r| {
+                self.session.query(self.cx, statement.into(), params, &mut |r| {
                     found.push(row(r)?);
                     Ok(true)
                 })?;
@@ -163,12 +170,12 @@ macro_rules! query {
 
             fn query_opt<T>(
                 &mut self,
-                sql: &'static str,
+                statement: impl Into<Statement>,
                 params: &[Value],
                 row: impl Fn(&Row<'_>) -> Result<T>,
             ) -> Result<Option<T>> {
                 let mut found = None;
-                self.session.query(self.cx, sql, params, &mut |r| {
+                self.session.query(self.cx, statement.into(), params, &mut |r| {
                     found = Some(row(r)?);
                     Ok(false)
                 })?;

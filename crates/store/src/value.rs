@@ -114,12 +114,22 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
+/// What an engine gives of a row.
+pub trait Columns {
+    /// Reads the column named `column`.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::Internal`] if there is no such column; [`banyan_core::Code::DataLoss`] if a text is not UTF-8.
+    fn value(&self, column: &str) -> Result<Value>;
+}
+
 /// A row of a query's result.
-pub struct Row<'a>(&'a rusqlite::Row<'a>);
+pub struct Row<'a>(&'a dyn Columns);
 
 impl<'a> Row<'a> {
-    pub(crate) fn new(row: &'a rusqlite::Row<'a>) -> Self {
-        Self(row)
+    /// Wraps what an engine gives.
+    pub fn new(columns: &'a dyn Columns) -> Self {
+        Self(columns)
     }
 
     /// Reads the column named `column`.
@@ -128,19 +138,7 @@ impl<'a> Row<'a> {
     /// [`banyan_core::Code::Internal`] if there is no such column or it does not hold a `T`: the statement and the
     /// program disagree.
     pub fn get<T: FromValue>(&self, column: &str) -> Result<T> {
-        use rusqlite::types::ValueRef;
-        let text = |bytes: &[u8]| {
-            String::from_utf8(bytes.to_vec()).map_err(|e| {
-                Error::data_loss(format!("column {column:?} holds text that is not UTF-8")).with_source(e)
-            })
-        };
-        let value = match self.0.get_ref(column).map_err(Error::internal)? {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(v) => Value::Int(v),
-            ValueRef::Real(v) => Value::Real(v),
-            ValueRef::Text(v) => Value::Text(text(v)?),
-            ValueRef::Blob(v) => Value::Blob(v.to_vec()),
-        };
+        let value = self.0.value(column)?;
         let kind = value.kind();
         T::from_value(value).ok_or_else(|| {
             Error::internal(format!("column {column:?} holds {kind}, not a {}", std::any::type_name::<T>()))

@@ -6,10 +6,11 @@ use shop_contracts::analytics::v1::{SalesGroup, SalesRow};
 use shop_contracts::types::v1::Money;
 use std::ops::Range;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "sales",
-    sql: "CREATE TABLE counted (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "sales",
+    Statement::new(
+        "CREATE TABLE counted (
             order_id TEXT NOT NULL,
             kind INTEGER NOT NULL,
             at_ms BIGINT NOT NULL,
@@ -31,7 +32,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             revenue_minor BIGINT NOT NULL,
             PRIMARY KEY (day, country)
           );",
-}];
+    ),
+)];
 
 /// Counts a sale. Does nothing if it was counted before.
 pub(crate) fn count(tx: &mut Tx<'_>, sale: &Sale) -> Result<()> {

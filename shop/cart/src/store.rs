@@ -6,10 +6,11 @@ use shop_contracts::types::v1::Item;
 
 /// `carts.emptied_by` is the idempotency key of the checkout that was the last change; `cart_items.position` is the
 /// version of the cart in which the product was first put.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "carts",
-    sql: "CREATE TABLE carts (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "carts",
+    Statement::new(
+        "CREATE TABLE carts (
             user_id TEXT PRIMARY KEY,
             version BIGINT NOT NULL,
             updated_ms BIGINT NOT NULL,
@@ -22,7 +23,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             position BIGINT NOT NULL,
             PRIMARY KEY (user_id, product_id)
           );",
-}];
+    ),
+)];
 
 /// Returns the cart of a user.
 pub(crate) fn get(q: &mut impl Query, user_id: &str) -> Result<CartRecord> {

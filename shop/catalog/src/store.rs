@@ -7,10 +7,11 @@ use shop_contracts::catalog::v1::{Category, Product, ProductChanged};
 use shop_contracts::types::v1::{Item, LineItem, Money};
 
 /// Texts are compared by their bytes (on PostgreSQL: in a database of collation `C`).
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "products and their words",
-    sql: "CREATE TABLE products (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "products and their words",
+    Statement::new(
+        "CREATE TABLE products (
             product_id TEXT PRIMARY KEY,
             name TEXT NOT NULL,
             category TEXT NOT NULL,
@@ -23,7 +24,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             product_id TEXT NOT NULL,
             PRIMARY KEY (word, product_id)
           );",
-}];
+    ),
+)];
 
 /// Creates or replaces a product, and announces it if it is not the same as before.
 ///

@@ -2,10 +2,11 @@
 
 use banyan::prelude::*;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "inventory",
-    sql: "CREATE TABLE stock (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "inventory",
+    Statement::new(
+        "CREATE TABLE stock (
             product_id TEXT PRIMARY KEY,
             on_hand INTEGER NOT NULL CHECK (on_hand >= 0),
             reserved INTEGER NOT NULL CHECK (reserved >= 0 AND reserved <= on_hand)
@@ -27,7 +28,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             at_ms BIGINT NOT NULL,
             PRIMARY KEY (cause, product_id, kind)
           );",
-}];
+    ),
+)];
 
 /// Notes a movement of goods. `cause` is the order, or names a count of the house; `quantity` is signed only for counts.
 pub(crate) fn note(tx: &mut Tx<'_>, cause: &str, product_id: &str, kind: &str, quantity: i32) -> Result<()> {

@@ -6,11 +6,12 @@ use shop_contracts::loyalty::v1::PointsEntry;
 use shop_contracts::paging::Page;
 use shop_contracts::time::timestamp;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "entries",
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "entries",
     // The index holds the points too, so that a balance is read from it alone.
-    sql: "CREATE TABLE entries (
+    Statement::new(
+        "CREATE TABLE entries (
             order_id TEXT NOT NULL,
             kind INTEGER NOT NULL,
             entry_id TEXT NOT NULL UNIQUE,
@@ -20,7 +21,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (order_id, kind)
           );
           CREATE INDEX entries_by_user ON entries (user_id, entry_id, points);",
-}];
+    ),
+)];
 
 /// Writes an entry. Does nothing if the order has one of this kind already.
 pub(crate) fn add(tx: &mut Tx<'_>, entry: &NewEntry) -> Result<()> {

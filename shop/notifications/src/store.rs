@@ -6,11 +6,12 @@ use shop_contracts::notifications::v1::Notification;
 use shop_contracts::paging::Page;
 use shop_contracts::time::timestamp;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "notifications",
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "notifications",
     // An e-mail without an address waits for it; with the address it is sent.
-    sql: "CREATE TABLE addresses (
+    Statement::new(
+        "CREATE TABLE addresses (
             user_id TEXT PRIMARY KEY,
             email TEXT NOT NULL,
             name TEXT NOT NULL
@@ -29,7 +30,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (order_id, kind)
           );
           CREATE INDEX emails_by_user ON emails (user_id, notification_id);",
-}];
+    ),
+)];
 
 /// Keeps a customer's address and sends what waited for it. Doing it again changes nothing.
 pub(crate) fn learn(tx: &mut Tx<'_>, user_id: &str, email: &str, name: &str) -> Result<()> {

@@ -5,10 +5,11 @@ use banyan::prelude::*;
 use shop_contracts::orders::v1::{OrderPlaced, OrderState};
 use shop_contracts::paging::Page;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "orders",
-    sql: "CREATE TABLE orders (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "orders",
+    Statement::new(
+        "CREATE TABLE orders (
             order_id TEXT PRIMARY KEY,
             user_id TEXT NOT NULL,
             state INTEGER NOT NULL,
@@ -25,7 +26,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             tracking TEXT NOT NULL
           );
           CREATE INDEX orders_by_user ON orders (user_id, order_id);",
-}];
+    ),
+)];
 
 /// Adds a new order.
 pub(crate) fn insert(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {

@@ -5,10 +5,11 @@ use banyan::prelude::*;
 use shop_contracts::payments::v1::PaymentState;
 use shop_contracts::types::v1::Flow;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "payments",
-    sql: "CREATE TABLE payments (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "payments",
+    Statement::new(
+        "CREATE TABLE payments (
             order_id TEXT PRIMARY KEY,
             payment_id TEXT NOT NULL UNIQUE,
             flow INTEGER NOT NULL,
@@ -20,7 +21,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             created_ms BIGINT NOT NULL,
             updated_ms BIGINT NOT NULL
           );",
-}];
+    ),
+)];
 
 pub(crate) fn find(q: &mut impl Query, order_id: &str) -> Result<Option<Record>> {
     q.query_opt(

@@ -13,6 +13,7 @@ use shop_contracts::types::v1::Flow;
 const DELIVER_BATCH_MAX: usize = 200;
 
 /// A parcel to be handed over.
+#[derive(Clone)]
 pub(crate) struct Order {
     pub(crate) flow: Flow,
     pub(crate) request: CreateShipmentRequest,

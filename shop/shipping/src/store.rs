@@ -5,10 +5,11 @@ use banyan::prelude::*;
 use shop_contracts::shipping::v1::{CreateShipmentRequest, ShipmentState};
 use shop_contracts::types::v1::Flow;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "shipments",
-    sql: "CREATE TABLE shipments (
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "shipments",
+    Statement::new(
+        "CREATE TABLE shipments (
             order_id TEXT PRIMARY KEY,
             shipment_id TEXT NOT NULL UNIQUE,
             flow INTEGER NOT NULL,
@@ -21,7 +22,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             delivered_ms BIGINT NOT NULL
           );
           CREATE INDEX shipments_by_due ON shipments (state, due_ms);",
-}];
+    ),
+)];
 
 pub(crate) fn find(q: &mut impl Query, order_id: &str) -> Result<Option<Record>> {
     q.query_opt(

@@ -27,6 +27,7 @@ pub struct Users {
 }
 
 /// An account that is to be made: everything that can be said before the transaction.
+#[derive(Clone)]
 struct NewAccount {
     profile: Profile,
     password_hash: String,

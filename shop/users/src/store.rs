@@ -5,10 +5,11 @@ use banyan::prelude::*;
 use banyan_identity::{KeyRecord, KeyRing, KeyRole, Secret};
 
 /// How the store came to look as it does. Released steps are never changed.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "accounts and signing keys",
-    sql: "
+pub const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "accounts and signing keys",
+    Statement::new(
+        "
         CREATE TABLE users (
             user_id       TEXT    PRIMARY KEY,
             email         TEXT    NOT NULL UNIQUE,
@@ -25,7 +26,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             time_s BIGINT NOT NULL
         );
     ",
-}];
+    ),
+)];
 
 /// Adds an account; `false` if its e-mail address has one.
 pub(crate) fn insert_account(tx: &mut Tx<'_>, account: &Account, password_hash: &str) -> Result<bool> {

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "notes", sql: "CREATE TABLE notes (id TEXT PRIMARY KEY)" }];
+    &[Migration::new(1, "notes", Statement::new("CREATE TABLE notes (id TEXT PRIMARY KEY)"))];
 
 struct Keeper {
     store: Store,

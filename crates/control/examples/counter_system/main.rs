@@ -16,12 +16,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "counters",
-    sql: "CREATE TABLE counters (name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "counters",
+    Statement::new(
+        "CREATE TABLE counters (name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
           CREATE TABLE heard (name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT",
-}];
+    ),
+)];
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

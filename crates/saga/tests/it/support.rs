@@ -2,7 +2,7 @@
 
 use banyan_core::{Backoff, BoxFuture, Context, Env, Error, Identity, Payload, Result, Tasks};
 use banyan_saga::{Outcome, Saga, SagaDetail, SagaOptions, Sagas, State, Workflow};
-use banyan_store::{Migration, Store, StoreOptions, Tx};
+use banyan_store::{Migration, Statement, Store, StoreOptions, Tx};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 /// No test waits longer than this for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) const NOTES: &[Migration] = &[Migration {
-    version: 1,
-    name: "notes",
-    sql: "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);",
-}];
+pub(crate) const NOTES: &[Migration] = &[Migration::new(
+    1,
+    "notes",
+    Statement::new("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);"),
+)];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Text(pub(crate) String);
@@ -90,8 +90,8 @@ pub(crate) struct Rig {
 }
 
 pub(crate) async fn open_store(folder: &Path) -> Store {
-    let options = StoreOptions::new("ledger", folder.join("ledger.db"), Env::default());
-    let store = Store::open(options).await.unwrap();
+    let options = StoreOptions::new("ledger", Env::default());
+    let store = Store::open(folder.join("ledger.db"), options).await.unwrap();
     store.migrate("ledger", NOTES).await.unwrap();
     store
 }

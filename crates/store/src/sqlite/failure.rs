@@ -1,12 +1,11 @@
 //! What SQLite's errors mean to a caller.
 
+use crate::engine::CONSTRAINT_VIOLATED;
 use banyan_core::{Blame, Code, Error, Reason, Retry};
 use rusqlite::{Error as Sqlite, ErrorCode, ffi};
 use std::fmt;
 use std::path::Path;
 
-/// A rule of the schema (CHECK, NOT NULL, FOREIGN KEY) refused the change.
-pub const CONSTRAINT_VIOLATED: Reason = Reason::new("CONSTRAINT_VIOLATED");
 /// The database file is damaged or is no database.
 pub const STORE_CORRUPT: Reason = Reason::new("STORE_CORRUPT");
 /// There is no room left for the database file.

@@ -1,5 +1,6 @@
 //! The mark that one process, and one store in it, owns a database file.
 
+use crate::engine::Leader;
 use banyan_core::{Error, Reason, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -45,25 +46,16 @@ impl Lock {
     }
 }
 
-/// Proves that this process leads the replicas of a service, until it is dropped or the process ends.
-#[derive(Debug)]
-pub struct Leader {
-    _file: File,
-}
-
-impl Leader {
-    /// Takes the lead if nobody has it.
-    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        let mut leader_path = lock_path(path).into_os_string();
-        leader_path.push(".leader");
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(leader_path);
-        let file = options.map_err(Error::internal)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(Error::internal(e)),
-        }
+/// Takes the lead among the processes that share the database at `path`, if nobody has it.
+pub(crate) fn try_lead(path: &Path) -> Result<Option<Leader>> {
+    let mut leader_path = lock_path(path).into_os_string();
+    leader_path.push(".leader");
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(leader_path);
+    let file = options.map_err(Error::internal)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Leader::new(file, None))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(Error::internal(e)),
     }
 }
 

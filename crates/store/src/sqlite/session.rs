@@ -2,7 +2,9 @@
 
 use super::failure::translate;
 use super::statement::Statements;
-use crate::value::{Row, Value};
+use crate::engine::TRANSACTION_TIME_LIMIT;
+use crate::statement::{Dialect, Statement};
+use crate::value::{Columns, Row, Value};
 use banyan_core::{Blame, Clock, Code, Context, Error, Reason, Result, Retry};
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -13,9 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// The transaction took longer than the store's time limit and was rolled back.
-pub const TRANSACTION_TIME_LIMIT: Reason = Reason::new("TRANSACTION_TIME_LIMIT");
 
 /// Steps of SQLite's virtual machine between two looks at the clock: well below a millisecond.
 const STEPS_PER_CHECK: i32 = 2_000;
@@ -71,13 +70,6 @@ impl Session {
     pub(crate) fn control(&self, sql: &'static str) -> Result<()> {
         let run = || self.connection.prepare_cached(sql)?.raw_execute();
         run().map(drop).map_err(|e| translate(sql, e))
-    }
-
-    /// Runs several statements that have no parameters: a migration, or settings.
-    pub(crate) fn script(&mut self, sql: &str) -> Result<()> {
-        self.wrote = true;
-        let outcome = self.connection.execute_batch(sql).map_err(|e| translate(sql, e));
-        self.keep_failure(outcome)
     }
 
     /// Returns the number of rows in the outbox.
@@ -137,35 +129,6 @@ impl Session {
         }
     }
 
-    pub(crate) fn execute(&mut self, cx: &Context, sql: &'static str, params: &[Value]) -> Result<u64> {
-        let changed = self.run(cx, sql, params, |statement| Ok(statement.raw_execute()))?;
-        Ok(changed as u64)
-    }
-
-    /// Runs a query and calls `each` for its rows until it returns `false`.
-    pub(crate) fn query(
-        &mut self,
-        cx: &Context,
-        sql: &'static str,
-        params: &[Value],
-        each: &mut dyn FnMut(&Row<'_>) -> Result<bool>,
-    ) -> Result<()> {
-        self.run(cx, sql, params, |statement| {
-            let mut rows = statement.raw_query();
-            loop {
-                match rows.next() {
-                    Ok(Some(row)) => {
-                        if !each(&Row::new(row))? {
-                            return Ok(Ok(()));
-                        }
-                    }
-                    Ok(None) => return Ok(Ok(())),
-                    Err(e) => return Ok(Err(e)),
-                }
-            }
-        })
-    }
-
     /// Runs a statement. `work` fails outside with an error of the service and inside with one of SQLite.
     fn run<T>(
         &mut self,
@@ -220,6 +183,72 @@ impl Session {
         Error::new(Code::DeadlineExceeded, TRANSACTION_TIME_LIMIT, message)
             .with_blame(Blame::Service)
             .with_retry(Retry::Never)
+    }
+}
+
+impl crate::engine::Session for Session {
+    fn execute(&mut self, cx: &Context, statement: Statement, params: &[Value]) -> Result<u64> {
+        let sql = statement.text(Dialect::Sqlite);
+        let changed = self.run(cx, sql, params, |statement| Ok(statement.raw_execute()))?;
+        Ok(changed as u64)
+    }
+
+    fn query(
+        &mut self,
+        cx: &Context,
+        statement: Statement,
+        params: &[Value],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        self.run(cx, statement.text(Dialect::Sqlite), params, |statement| {
+            let mut rows = statement.raw_query();
+            loop {
+                match rows.next() {
+                    Ok(Some(row)) => {
+                        if !each(&Row::new(row))? {
+                            return Ok(Ok(()));
+                        }
+                    }
+                    Ok(None) => return Ok(Ok(())),
+                    Err(e) => return Ok(Err(e)),
+                }
+            }
+        })
+    }
+
+    fn script(&mut self, script: Statement) -> Result<()> {
+        self.wrote = true;
+        let sql = script.text(Dialect::Sqlite);
+        let outcome = self.connection.execute_batch(sql).map_err(|e| translate(sql, e));
+        self.keep_failure(outcome)
+    }
+
+    fn prepare(&mut self, statement: Statement) -> Result<()> {
+        let sql = statement.text(Dialect::Sqlite);
+        let text = self.statements.text(sql)?;
+        let outcome = self.connection.prepare_cached(&text).map(drop);
+        outcome.map_err(|e| translate(sql, e))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+}
+
+impl Columns for rusqlite::Row<'_> {
+    fn value(&self, column: &str) -> Result<Value> {
+        let text = |bytes: &[u8]| {
+            String::from_utf8(bytes.to_vec()).map_err(|e| {
+                Error::data_loss(format!("column {column:?} holds text that is not UTF-8")).with_source(e)
+            })
+        };
+        Ok(match self.get_ref(column).map_err(Error::internal)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(v) => Value::Int(v),
+            ValueRef::Real(v) => Value::Real(v),
+            ValueRef::Text(v) => Value::Text(text(v)?),
+            ValueRef::Blob(v) => Value::Blob(v.to_vec()),
+        })
     }
 }
 
@@ -291,8 +320,8 @@ mod tests {
     #[test]
     fn a_commit_is_synced_and_references_are_checked() {
         let folder = tempfile::tempdir().unwrap();
-        let options = crate::StoreOptions::new("test", folder.path().join("test.db"), Env::default());
-        let session = Session::open(&options.path, Access::Write, &options).unwrap();
+        let options = crate::StoreOptions::new("test", Env::default());
+        let session = Session::open(&folder.path().join("test.db"), Access::Write, &options).unwrap();
         let setting = |name: &str| {
             session.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap()
         };
@@ -304,8 +333,8 @@ mod tests {
     #[test]
     fn a_bound_limit_is_planned_once() {
         let folder = tempfile::tempdir().unwrap();
-        let options = crate::StoreOptions::new("test", folder.path().join("test.db"), Env::default());
-        let session = Session::open(&options.path, Access::Write, &options).unwrap();
+        let options = crate::StoreOptions::new("test", Env::default());
+        let session = Session::open(&folder.path().join("test.db"), Access::Write, &options).unwrap();
         session.connection.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY)").unwrap();
         let sql = "SELECT id FROM rows WHERE id > ?1 ORDER BY id LIMIT ?2";
         for limit in 1..=3 {

@@ -6,12 +6,13 @@ use super::failure::not_opened;
 use super::lock::Lock;
 use super::session::{Access, Session};
 use crate::StoreOptions;
-use crate::job::Job;
+use crate::engine::{STORE_COMMIT_FAILED, Session as _, WriteJob};
 use crate::outbox::OutboxState;
 use crate::transaction::Tx;
 use banyan_core::{Blame, Code, Error, Reason, Result, Retry};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -20,13 +21,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-/// The commit of a group of transactions failed; whether they took effect is unknown.
-pub const STORE_COMMIT_FAILED: Reason = Reason::new("STORE_COMMIT_FAILED");
 /// The transaction was rolled back because of another one of its group.
 pub const GROUP_ROLLED_BACK: Reason = Reason::new("GROUP_ROLLED_BACK");
-
-/// A transaction on its way to the writer.
-pub(crate) type WriteJob = Box<dyn for<'a> Job<Tx<'a>>>;
 
 /// What the writer takes from its queue.
 pub(crate) enum Message {
@@ -40,6 +36,7 @@ pub(crate) type Ended = watch::Receiver<Option<Result<()>>>;
 
 /// Opens the database and starts the writer. It ends when the sender is dropped and the queue is empty.
 pub(crate) async fn start(
+    path: &Path,
     options: &StoreOptions,
     commits: Arc<AtomicU64>,
     readers: Vec<JoinHandle<()>>,
@@ -47,13 +44,13 @@ pub(crate) async fn start(
     let (sender, queue) = sync_channel(options.write_queue_max.max(1));
     let (opened, is_open) = oneshot::channel();
     let (end, ended) = watch::channel(None);
-    let (options, runtime) = (options.clone(), Handle::current());
+    let (path, options, runtime) = (path.to_owned(), options.clone(), Handle::current());
     std::thread::Builder::new()
         .name(format!("{}-write", options.service))
         .spawn(move || {
             // Deadlines are measured on the clock of the callers, which tests may have paused.
             let _clock = runtime.enter();
-            match Writer::open(options, queue, commits) {
+            match Writer::open(path, options, queue, commits) {
                 Ok(mut writer) => {
                     if opened.send(Ok(writer.outbox.clone())).is_ok() {
                         writer.run();
@@ -94,18 +91,23 @@ struct Group {
 }
 
 impl Writer {
-    fn open(options: StoreOptions, queue: Receiver<Message>, commits: Arc<AtomicU64>) -> Result<Self> {
+    fn open(
+        path: PathBuf,
+        options: StoreOptions,
+        queue: Receiver<Message>,
+        commits: Arc<AtomicU64>,
+    ) -> Result<Self> {
         let open_file = || -> Result<_> {
-            if let Some(folder) = options.path.parent() {
+            if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(Error::internal)?;
             }
-            let lock = Lock::acquire(&options.path, options.shared)?;
-            let mut session = Session::open(&options.path, Access::Write, &options)?;
-            session.script(SCHEMA)?;
+            let lock = Lock::acquire(&path, options.shared)?;
+            let mut session = Session::open(&path, Access::Write, &options)?;
+            session.script(SCHEMA.into())?;
             let rows = session.count_outbox()?;
             Ok((lock, session, Arc::new(OutboxState::new(rows))))
         };
-        let (lock, session, outbox) = open_file().map_err(|e| not_opened(&options.path, e))?;
+        let (lock, session, outbox) = open_file().map_err(|e| not_opened(&path, e))?;
         Ok(Self { session, options, queue, outbox, commits, lock })
     }
 
@@ -178,9 +180,10 @@ impl Writer {
         self.session.start(job.limited());
         let cx = job.cx().clone();
         let mut tx = Tx::new(&mut self.session, &cx, &self.options.service);
-        let outcome = job.run(&mut tx);
-        let (published, on_commit) = (tx.published(), tx.take_on_commit());
-        let outcome = self.session.finish(outcome).and_then(|wrote| match job.abandoned() {
+        let outcome = job.run(&mut tx, false).and_then(|()| tx.write_outbox());
+        let on_commit = tx.take_on_commit();
+        let published = *outcome.as_ref().unwrap_or(&0);
+        let outcome = self.session.finish(outcome.map(drop)).and_then(|wrote| match job.abandoned() {
             true => Err(Error::cancelled("the caller stopped waiting")),
             false => Ok(wrote),
         });
@@ -315,8 +318,8 @@ mod tests {
     /// An open writer whose queue the test fills by hand.
     fn writer(folder: &tempfile::TempDir) -> (Writer, SyncSender<Message>) {
         let (sender, queue) = sync_channel(16);
-        let options = StoreOptions::new("test", folder.path().join("test.db"), Env::default());
-        (Writer::open(options, queue, Arc::default()).unwrap(), sender)
+        let options = StoreOptions::new("test", Env::default());
+        (Writer::open(folder.path().join("test.db"), options, queue, Arc::default()).unwrap(), sender)
     }
 
     fn insert(version: i64) -> (WriteJob, oneshot::Receiver<Result<u64>>) {
@@ -354,7 +357,7 @@ mod tests {
         let (mut writer, sender) = writer(&folder);
         let (first, mut first_answer) = insert(1);
         let (ending, mut ending_answer) =
-            Work::new(&Context::background(), true, |tx: &mut Tx<'_>| tx.session().control("ROLLBACK"));
+            Work::new(&Context::background(), true, |tx: &mut Tx<'_>| tx.session().script("ROLLBACK".into()));
         let (last, mut last_answer) = insert(2);
         sender.try_send(Message::Job(Box::new(ending))).map_err(drop).unwrap();
         sender.try_send(Message::Job(last)).map_err(drop).unwrap();

@@ -1,6 +1,6 @@
 //! A store whose process is killed keeps everything it has acknowledged, and nothing by halves.
 
-use crate::{MIGRATIONS, options};
+use crate::{MIGRATIONS, file, options};
 use banyan_core::{Context, Event, Payload, Result, Rng};
 use banyan_store::{Query, STORE_IN_USE, Store, params};
 use bytes::Bytes;
@@ -59,7 +59,7 @@ async fn what_was_acknowledged_survives_a_kill() {
 
 /// Writes two rows and an event per transaction and prints each id once it is acknowledged, for ever.
 async fn write_until_killed(folder: &Path) {
-    let store = Store::open(options(folder)).await.expect("the child opens the store");
+    let store = Store::open(file(folder), options()).await.expect("the child opens the store");
     store.migrate("test", MIGRATIONS).await.expect("the child migrates the store");
     let cx = Context::background();
     let writer = || async {
@@ -97,7 +97,7 @@ async fn run_and_kill(folder: &Path, lines: u64) -> Vec<String> {
     };
     let mut ids: Vec<_> =
         (0..lines).map(|_| next_id().expect("the child lives until it is killed")).collect();
-    let error = Store::open(options(folder)).await.map(drop).expect_err("the child has the store");
+    let error = Store::open(file(folder), options()).await.map(drop).expect_err("the child has the store");
     assert!(error.is(STORE_IN_USE) && error.message().contains("test.db"), "{error}");
     assert!(error.message().contains(&child.id().to_string()), "it names the process: {error}");
     child.kill().expect("the child can be killed");
@@ -112,7 +112,7 @@ async fn run_and_kill(folder: &Path, lines: u64) -> Vec<String> {
 }
 
 async fn check(folder: &Path, acknowledged: &BTreeSet<String>, round: u32) {
-    let store = Store::open(options(folder)).await.expect("the store opens after a kill");
+    let store = Store::open(file(folder), options()).await.expect("the store opens after a kill");
     let rows: Vec<String> = store
         .read(&Context::background(), |read| {
             read.query("SELECT id FROM notes ORDER BY id", params![], |row| row.get("id"))
@@ -126,7 +126,7 @@ async fn check(folder: &Path, acknowledged: &BTreeSet<String>, round: u32) {
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "round {round}: {} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
     let events = store.outbox().pending(usize::MAX).await.expect("the outbox can be read");
-    let announced: BTreeSet<_> = events.into_iter().map(|(_, envelope)| envelope.key).collect();
+    let announced: BTreeSet<_> = events.into_iter().map(|envelope| envelope.key).collect();
     assert_eq!(announced, stored, "round {round}: what is stored is announced, and nothing else");
     store.close().await.expect("the store closes");
 }

@@ -9,15 +9,18 @@ mod sqlite;
 mod transactions;
 
 use banyan_core::{Context, Env, Identity, Result};
-use banyan_store::{Migration, Query, Store, StoreOptions, Tx, params};
-use std::path::Path;
+use banyan_store::{Migration, Query, Statement, Store, StoreOptions, Tx, params};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// A table that every test may use.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "notes",
-    sql: "CREATE TABLE notes (id TEXT PRIMARY KEY, quantity INTEGER NOT NULL CHECK (quantity >= 0))",
-}];
+const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "notes",
+    Statement::new(
+        "CREATE TABLE notes (id TEXT PRIMARY KEY, quantity INTEGER NOT NULL CHECK (quantity >= 0))",
+    ),
+)];
 
 /// A store in a folder of its own.
 struct Fixture {
@@ -33,10 +36,10 @@ impl Fixture {
 
     async fn with(change: impl FnOnce(&mut StoreOptions)) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let mut options = options(folder.path());
+        let mut options = options();
         change(&mut options);
         let cx = Context::new(&options.env, Identity::user("u-1", &[]));
-        let store = Store::open(options).await.expect("a new store opens");
+        let store = Store::open(file(folder.path()), options).await.expect("a new store opens");
         store.migrate("test", MIGRATIONS).await.expect("a new store takes its schema");
         Self { folder, store, cx }
     }
@@ -44,7 +47,7 @@ impl Fixture {
     /// Closes the store and opens it again.
     async fn reopen(&mut self) {
         self.store.close().await.expect("the store closes");
-        self.store = Store::open(options(self.folder.path())).await.expect("the store opens again");
+        self.store = Store::open(file(self.folder.path()), options()).await.expect("the store opens again");
     }
 
     async fn insert(&self, id: &'static str, quantity: i64) -> Result<()> {
@@ -60,8 +63,12 @@ impl Fixture {
     }
 }
 
-fn options(folder: &Path) -> StoreOptions {
-    StoreOptions::new("test", folder.join("test.db"), Env::default())
+fn options() -> StoreOptions {
+    StoreOptions::new("test", Env::default())
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("test.db")
 }
 
 fn insert(tx: &mut Tx<'_>, id: &str, quantity: i64) -> Result<()> {
@@ -81,10 +88,13 @@ struct Gate {
 }
 
 impl Gate {
-    fn new() -> (Self, impl FnOnce() + Send + 'static) {
+    fn new() -> (Self, impl FnOnce() + Clone + Send + 'static) {
         let (enter, entered) = tokio::sync::oneshot::channel();
         let (release, released) = std::sync::mpsc::channel();
+        // A transaction's closure can be cloned, to run anew on an engine that needs it.
+        let once = Arc::new(Mutex::new(Some((enter, released))));
         let wait = move || {
+            let (enter, released) = once.lock().unwrap().take().expect("it waits once");
             let _ = enter.send(());
             let _ = released.recv();
         };

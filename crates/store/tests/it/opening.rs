@@ -1,24 +1,23 @@
 //! Opening, migrating and closing.
 
-use crate::{Fixture, MIGRATIONS, hold_writer, options};
+use crate::{Fixture, MIGRATIONS, file, hold_writer, options};
 use banyan_core::{Code, Error};
-use banyan_store::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STORE_IN_USE, Store};
+use banyan_store::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STORE_IN_USE, Statement, Store};
 use futures::future::poll_immediate;
 
 /// Opens the store that should not open.
-async fn refused(options: banyan_store::StoreOptions) -> Error {
-    Store::open(options).await.map(drop).expect_err("the store must not open")
+async fn refused(path: &std::path::Path) -> Error {
+    Store::open(path, options()).await.map(drop).expect_err("the store must not open")
 }
 
 #[tokio::test]
 async fn a_store_is_open_once() {
     let mut fixture = Fixture::new().await;
-    let error = refused(options(fixture.folder.path())).await;
+    let error = refused(&file(fixture.folder.path())).await;
     assert!(error.is(STORE_IN_USE) && error.code() == Code::FailedPrecondition, "{error}");
     assert!(error.message().contains("test.db"), "it names the file: {error}");
-    let mut detour = options(fixture.folder.path());
-    detour.path = fixture.folder.path().join(".").join("test.db");
-    assert!(refused(detour).await.is(STORE_IN_USE));
+    let detour = fixture.folder.path().join(".").join("test.db");
+    assert!(refused(&detour).await.is(STORE_IN_USE));
     fixture.reopen().await;
 }
 
@@ -46,11 +45,13 @@ async fn a_closed_store_finishes_what_waits_and_refuses_the_rest() {
 async fn migrations_are_applied_once_and_continued() {
     const MORE: &[Migration] = &[
         MIGRATIONS[0],
-        Migration {
-            version: 2,
-            name: "labels",
-            sql: "CREATE TABLE labels (id TEXT PRIMARY KEY); INSERT INTO labels VALUES ('one'), ('two');",
-        },
+        Migration::new(
+            2,
+            "labels",
+            Statement::new(
+                "CREATE TABLE labels (id TEXT PRIMARY KEY); INSERT INTO labels VALUES ('one'), ('two');",
+            ),
+        ),
     ];
     let mut fixture = Fixture::new().await;
     fixture.insert("a", 1).await.unwrap();
@@ -67,7 +68,7 @@ async fn migrations_are_applied_once_and_continued() {
 #[tokio::test]
 async fn a_changed_migration_is_noticed() {
     const CHANGED: &[Migration] =
-        &[Migration { sql: "CREATE TABLE notes (id TEXT PRIMARY KEY)", ..MIGRATIONS[0] }];
+        &[Migration { sql: Statement::new("CREATE TABLE notes (id TEXT PRIMARY KEY)"), ..MIGRATIONS[0] }];
     let fixture = Fixture::new().await;
     let error = fixture.store.migrate("test", CHANGED).await.unwrap_err();
     assert!(error.is(MIGRATION_DRIFT) && error.message().contains("test/1"), "{error}");
@@ -75,26 +76,22 @@ async fn a_changed_migration_is_noticed() {
 
 #[tokio::test]
 async fn a_failing_migration_leaves_nothing() {
-    const GOOD: Migration = Migration { version: 2, name: "good", sql: "CREATE TABLE good (id TEXT)" };
+    const GOOD: Migration = Migration::new(2, "good", Statement::new("CREATE TABLE good (id TEXT)"));
     const BAD: &[Migration] = &[
         MIGRATIONS[0],
         GOOD,
-        Migration {
-            version: 3,
-            name: "bad",
-            sql: "CREATE TABLE half (id TEXT); CREATE TABEL typo (id TEXT)",
-        },
+        Migration::new(3, "bad", Statement::new("CREATE TABLE half (id TEXT); CREATE TABEL typo (id TEXT)")),
     ];
     const DEFERRED: &[Migration] = &[
         MIGRATIONS[0],
-        Migration {
-            version: 2,
-            name: "deferred",
-            sql: "CREATE TABLE d (id TEXT REFERENCES notes DEFERRABLE INITIALLY DEFERRED)",
-        },
+        Migration::new(
+            2,
+            "deferred",
+            Statement::new("CREATE TABLE d (id TEXT REFERENCES notes DEFERRABLE INITIALLY DEFERRED)"),
+        ),
     ];
     const FIXED: &[Migration] =
-        &[MIGRATIONS[0], GOOD, Migration { version: 3, name: "fixed", sql: "CREATE TABLE half (id TEXT)" }];
+        &[MIGRATIONS[0], GOOD, Migration::new(3, "fixed", Statement::new("CREATE TABLE half (id TEXT)"))];
     let fixture = Fixture::new().await;
     let error = fixture.store.migrate("test", BAD).await.unwrap_err();
     assert!(error.is(MIGRATION_FAILED) && error.message().contains("test/3 \"bad\""), "{error}");

@@ -1,6 +1,6 @@
 //! What only concerns the SQLite engine: its file, and programs that meddle with it.
 
-use crate::{Fixture, hold_writer, options};
+use crate::{Fixture, file, hold_writer, options};
 use banyan_core::{Code, Retry};
 use banyan_store::{STORE_BUSY, STORE_CORRUPT, STORE_NOT_OPENED, Store};
 use futures::future::poll_immediate;
@@ -9,20 +9,17 @@ use std::io::{Seek, SeekFrom, Write};
 #[tokio::test]
 async fn a_file_that_is_no_database_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path());
-    std::fs::write(&options.path, "this is a shopping list\n".repeat(100)).unwrap();
-    let path = options.path.display().to_string();
-    let error = Store::open(options).await.map(drop).unwrap_err();
+    let path = file(folder.path());
+    std::fs::write(&path, "this is a shopping list\n".repeat(100)).unwrap();
+    let error = Store::open(&path, options()).await.map(drop).unwrap_err();
     assert!(error.is(STORE_CORRUPT) && error.code() == Code::DataLoss, "{error}");
-    assert!(error.message().contains(&path), "{error}");
+    assert!(error.message().contains(&path.display().to_string()), "{error}");
 }
 
 #[tokio::test]
 async fn a_path_that_cannot_be_a_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let mut options = options(folder.path());
-    options.path = folder.path().to_owned();
-    let error = Store::open(options).await.map(drop).unwrap_err();
+    let error = Store::open(folder.path(), options()).await.map(drop).unwrap_err();
     assert!(
         error.is(STORE_NOT_OPENED) && error.message().contains(&folder.path().display().to_string()),
         "{error}"
@@ -34,14 +31,14 @@ async fn a_damaged_page_is_data_loss_and_not_an_empty_answer() {
     let mut fixture = Fixture::new().await;
     fixture.insert("a", 1).await.unwrap();
     fixture.store.close().await.unwrap();
-    let path = fixture.store.path().to_owned();
+    let path = file(fixture.folder.path());
     // Everything after the first page, which holds the schema.
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
     file.seek(SeekFrom::Start(4096)).unwrap();
     file.write_all(&vec![0xa5; length as usize - 4096]).unwrap();
     drop(file);
-    let outcome = match Store::open(options(fixture.folder.path())).await {
+    let outcome = match Store::open(&path, options()).await {
         Err(error) => Err(error),
         Ok(store) => {
             fixture.store = store;
@@ -62,7 +59,7 @@ async fn a_lock_of_another_program_fails_the_whole_group_and_is_safe_to_retry() 
     release.send(()).unwrap();
     held.await.unwrap();
     one.await.and(two.await).unwrap();
-    let other = rusqlite::Connection::open(fixture.store.path()).unwrap();
+    let other = rusqlite::Connection::open(file(fixture.folder.path())).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (three, four) = tokio::join!(fixture.insert("three", 1), fixture.insert("four", 1));
     for outcome in [three, four] {
@@ -78,7 +75,7 @@ async fn a_lock_of_another_program_fails_the_whole_group_and_is_safe_to_retry() 
 async fn the_file_is_a_sound_database_in_wal_mode_for_other_programs() {
     let fixture = Fixture::new().await;
     fixture.insert("a", 1).await.unwrap();
-    let other = rusqlite::Connection::open(fixture.store.path()).unwrap();
+    let other = rusqlite::Connection::open(file(fixture.folder.path())).unwrap();
     let journal: String = other.query_row("PRAGMA journal_mode", (), |row| row.get(0)).unwrap();
     assert_eq!(journal, "wal");
     let sound: String = other.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();

@@ -4,11 +4,11 @@ use banyan::prelude::*;
 use banyan_testkit::TestSystem;
 use bytes::Bytes;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "heard",
-    sql: "CREATE TABLE heard (word TEXT NOT NULL, times INTEGER NOT NULL)",
-}];
+const MIGRATIONS: &[Migration] = &[Migration::new(
+    1,
+    "heard",
+    Statement::new("CREATE TABLE heard (word TEXT NOT NULL, times INTEGER NOT NULL)"),
+)];
 
 #[derive(Clone, Debug, PartialEq)]
 struct Said(String);

@@ -33,8 +33,8 @@ impl Fixture {
         let cheap = "passwords = { memory_kib = 8, iterations = 1 }\n";
         let settings: Settings =
             toml::from_str(&format!("{cheap}{settings}")).expect("the settings are valid");
-        let options = StoreOptions::new("users", folder.path().join("users.db"), env.clone());
-        let store = Store::open(options).await.expect("the store opens");
+        let options = StoreOptions::new("users", env.clone());
+        let store = Store::open(folder.path().join("users.db"), options).await.expect("the store opens");
         store.migrate("users", MIGRATIONS).await.expect("the migrations apply");
         let cx = Context::new(&env, Identity::service("users"));
         let users = Users::start(&cx, store.clone(), settings).await.expect("the service starts");
@@ -86,10 +86,7 @@ impl Fixture {
     /// Returns the e-mail addresses of the `UserRegistered` events that wait to be sent.
     async fn announced(&self) -> Vec<String> {
         let events = self.store.outbox().pending(1000).await.expect("the outbox can be read");
-        events
-            .iter()
-            .map(|(_, event)| event.decode::<UserRegistered>().expect("no other events").email)
-            .collect()
+        events.iter().map(|event| event.decode::<UserRegistered>().expect("no other events").email).collect()
     }
 }
 

@@ -1,0 +1,40 @@
+//! The lead among the processes that share a database: a lock of the server that ends with its connection.
+
+use super::{Connection, Connector};
+use crate::engine::Leader;
+use banyan_core::{Error, Result};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the connection that holds the lead is looked at.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// Takes the lead if nobody has it.
+pub(super) async fn take(connector: Arc<dyn Connector>, service: String) -> Result<Option<Leader>> {
+    let lock = move || -> Result<Option<Box<dyn Connection>>> {
+        let mut connection = connector.connect()?;
+        let name = format!("banyan_lead_{service}");
+        Ok(connection.try_lock(&name)?.then_some(connection))
+    };
+    let locked = tokio::task::spawn_blocking(lock).await.map_err(Error::internal)??;
+    let Some(connection) = locked else { return Ok(None) };
+    let (held, given_up): (Sender<()>, _) = channel();
+    let (lost, is_lost) = watch::channel(false);
+    std::thread::Builder::new()
+        .name("store-lead".to_owned())
+        .spawn(move || watch_over(connection, &given_up, &lost))
+        .map_err(Error::internal)?;
+    Ok(Some(Leader::new(parking_lot::Mutex::new(held), Some(is_lost))))
+}
+
+/// Keeps the connection until the lead is given up, and says so when it broke before.
+fn watch_over(mut connection: Box<dyn Connection>, given_up: &Receiver<()>, lost: &watch::Sender<bool>) {
+    while let Err(RecvTimeoutError::Timeout) = given_up.recv_timeout(CHECK) {
+        if connection.script("SELECT 1").is_err() {
+            lost.send_replace(true);
+            return;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Engines that are database servers: what they have in common.
+//!
+//! A provider brings a [`Connector`], whose [`Connection`]s are blocking. The engine here runs every transaction on one of
+//! a few threads with a connection each. The server keeps transactions apart (serializable); one that conflicts with
+//! another runs anew, its closure included. Every process that has the database open runs a relay of its own: a relay
+//! locks a few lanes of the outbox for the time of one batch, so that relays share the work, keep the order of each
+//! key, and nothing has to be given back when one of them dies.
+
+mod lead;
+mod relay;
+mod session;
+mod worker;
+
+use crate::StoreOptions;
+use crate::engine::{Engine, Leader, ReadJob, Refused, Traits, WriteJob};
+use crate::outbox::{Claim, OutboxState};
+use crate::statement::Dialect;
+use crate::value::{Row, Value};
+use banyan_core::{BoxFuture, Error, Reason, Result};
+use parking_lot::RwLock;
+use relay::Claimer;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use tokio::sync::watch;
+use worker::Pools;
+
+/// What a connection says when another transaction changed the same data and this one may run anew; a caller sees
+/// [`crate::STORE_CONFLICT`], when that happened too often.
+pub const CONFLICT: Reason = Reason::new("CONFLICT");
+
+/// Opens connections to one database.
+pub trait Connector: Send + Sync + 'static {
+    /// Opens a connection, within [`StoreOptions::connect_ms_max`].
+    ///
+    /// # Errors
+    /// [`crate::STORE_UNREACHABLE`] or [`crate::STORE_NOT_OPENED`]; never with a password in it.
+    fn connect(&self) -> Result<Box<dyn Connection>>;
+
+    /// Returns the script that makes the platform's own tables if they are missing: `banyan_migrations`,
+    /// `banyan_outbox`, `banyan_outbox_lanes` (with its [`crate::LANES`] rows) and `banyan_inbox`.
+    fn schema(&self) -> &'static str;
+
+    /// Returns whose SQL the server speaks.
+    fn dialect(&self) -> Dialect;
+
+    /// Returns where the database is, for messages: never with a password.
+    fn location(&self) -> String;
+
+    /// Waits, at most for a few seconds, until another process says that it added events (see [`Connection::notify`]).
+    /// Returns whether one did; a server that cannot tell returns `None`, and is asked by polling.
+    ///
+    /// # Errors
+    /// If the connection broke, which `listener` is.
+    fn wait_for_events(&self, listener: &mut dyn Connection) -> Result<Option<bool>>;
+}
+
+/// What a transaction may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write, serializable.
+    Write,
+    /// Read one snapshot.
+    Read,
+    /// Read and write what is committed: for a relay, which locks its rows itself.
+    Relay,
+}
+
+/// One blocking connection.
+///
+/// Errors carry a reason when they mean something: [`CONFLICT`] (a deadlock, a serialization failure; nothing was
+/// executed), [`crate::STORE_UNREACHABLE`] (the connection is broken; it is dropped and another one opened),
+/// [`crate::TRANSACTION_TIME_LIMIT`], [`crate::CONSTRAINT_VIOLATED`], `ALREADY_EXISTS`.
+pub trait Connection: Send {
+    fn begin(&mut self, access: Access) -> Result<()>;
+
+    /// Commits. [`CONFLICT`] says that nothing was committed; after any other error the outcome is unknown.
+    fn commit(&mut self) -> Result<()>;
+
+    fn rollback(&mut self) -> Result<()>;
+
+    /// Runs a statement with `$n` placeholders, prepared once; returns the number of rows it matched or changed.
+    fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64>;
+
+    /// Runs a query and calls `each` for its rows until it returns `false`.
+    fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<bool>,
+    ) -> Result<()>;
+
+    /// Prepares a statement, which checks it.
+    fn prepare(&mut self, sql: &'static str) -> Result<()>;
+
+    /// Runs several statements without parameters.
+    fn script(&mut self, sql: &str) -> Result<()>;
+
+    /// Tries to take the lock `name` of the database, kept until the connection ends; returns whether it has it.
+    fn try_lock(&mut self, name: &str) -> Result<bool>;
+
+    /// Tells the processes that wait for events that there are some; does nothing on a server that cannot.
+    fn notify(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The engine of a store on a database server.
+pub struct Server {
+    connector: Arc<dyn Connector>,
+    options: StoreOptions,
+    /// The ways to the threads; `None` once the store is closed.
+    queues: RwLock<Option<Queues>>,
+    outbox: Arc<OutboxState>,
+    commits: Arc<AtomicU64>,
+    claimer: Claimer,
+    /// How many threads have not ended.
+    running: watch::Receiver<usize>,
+}
+
+struct Queues {
+    write: SyncSender<WriteJob>,
+    read: SyncSender<ReadJob>,
+}
+
+impl Server {
+    /// Connects, makes the platform's tables if they are missing, and starts the threads.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub async fn open(connector: Arc<dyn Connector>, options: &StoreOptions) -> Result<Self> {
+        let (first, service) = (connector.clone(), options.service.clone());
+        let opened = tokio::task::spawn_blocking(move || prepare(&*first, &service));
+        let rows = opened.await.map_err(|e| Error::internal(format!("opening the store: {e}")))??;
+        let outbox = Arc::new(OutboxState::new(rows));
+        let commits = Arc::new(AtomicU64::new(0));
+        let (alive, running) = watch::channel(0);
+        let alive = Arc::new(alive);
+        let pools = Pools {
+            connector: connector.clone(),
+            options: options.clone(),
+            outbox: outbox.clone(),
+            commits: commits.clone(),
+            alive: alive.clone(),
+        };
+        let (write, read) = (pools.start_writers()?, pools.start_readers()?);
+        let claimer = Claimer::start(connector.clone(), options.clone(), outbox.clone(), alive)?;
+        let queues = RwLock::new(Some(Queues { write, read }));
+        Ok(Self { connector, options: options.clone(), queues, outbox, commits, claimer, running })
+    }
+}
+
+/// Makes the platform's tables; returns the number of events that wait.
+fn prepare(connector: &dyn Connector, service: &str) -> Result<u64> {
+    let mut connection = connector.connect()?;
+    connection.script(connector.schema())?;
+    tracing::debug!(service, store = connector.location(), "the store is open");
+    relay::count(&mut *connection)
+}
+
+impl Engine for Server {
+    fn write(&self, job: WriteJob) -> Result<(), Refused> {
+        match &*self.queues.read() {
+            Some(queues) => queues.write.try_send(job).map_err(Refused::from),
+            None => Err(Refused::Closed),
+        }
+    }
+
+    fn read(&self, job: ReadJob) -> Result<(), Refused> {
+        match &*self.queues.read() {
+            Some(queues) => queues.read.try_send(job).map_err(Refused::from),
+            None => Err(Refused::Closed),
+        }
+    }
+
+    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Claim>> {
+        Box::pin(self.claimer.claim(limit))
+    }
+
+    fn outbox(&self) -> &Arc<OutboxState> {
+        &self.outbox
+    }
+
+    fn lead(&self) -> BoxFuture<'_, Result<Option<Leader>>> {
+        Box::pin(lead::take(self.connector.clone(), self.options.service.clone()))
+    }
+
+    fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        // The threads end when the queues have no sender and are empty.
+        drop(self.queues.write().take());
+        self.claimer.close();
+        let mut running = self.running.clone();
+        Box::pin(async move {
+            // An error means that nobody is left to say so.
+            drop(running.wait_for(|threads| *threads == 0).await);
+            Ok(())
+        })
+    }
+
+    fn traits(&self) -> Traits {
+        Traits { dialect: self.connector.dialect(), shares_outbox: true }
+    }
+}

@@ -1,0 +1,274 @@
+//! The relay's side of the outbox: one thread with a connection whose transaction is the claim.
+//!
+//! A claim locks lanes (`FOR UPDATE SKIP LOCKED`) and reads their oldest events. As long as it lasts, nobody else gets
+//! events of these lanes. When the events were sent, they are deleted and the transaction commits; when the claim is
+//! dropped, it rolls back; when the process or the connection dies, the server does that.
+
+use super::worker::spawn;
+use super::{Access, Connection, Connector};
+use crate::StoreOptions;
+use crate::engine::{Refused, STORE_UNREACHABLE};
+use crate::outbox::{Claim, OutboxState, envelope};
+use crate::{Statement, Value, params};
+use banyan_core::{BoxFuture, Envelope, Error, Result, Retry};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, LazyLock};
+use tokio::sync::{oneshot, watch};
+
+/// Lanes of one claim: few enough that another relay finds work, enough for a batch worth its commit.
+const LANES_PER_CLAIM: u32 = 8;
+/// Events that one statement deletes.
+const DELETE_MAX: usize = 64;
+/// Relays of one process that may wait for a claim; there is one, as a rule.
+const CLAIMS_WAITING_MAX: usize = 16;
+/// How long the listener waits before it connects again.
+const RECONNECT: std::time::Duration = std::time::Duration::from_secs(1);
+
+const LOCK_LANES: Statement = Statement::new(
+    "SELECT lane FROM banyan_outbox_lanes AS lanes \
+     WHERE EXISTS (SELECT 1 FROM banyan_outbox AS events WHERE events.lane = lanes.lane) \
+     ORDER BY taken LIMIT $1 FOR UPDATE SKIP LOCKED",
+);
+const TAKE_LANES: Statement = Statement::new(
+    "UPDATE banyan_outbox_lanes SET taken = taken + 1 WHERE lane IN ($1, $2, $3, $4, $5, $6, $7, $8)",
+);
+const EVENTS: Statement = Statement::new(
+    "SELECT id, envelope_id, event_type, source, topic, event_key, time_ms, correlation_id, traceparent, reply_to, \
+     payload FROM banyan_outbox WHERE lane IN ($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY id LIMIT $9",
+);
+const COUNT: Statement = Statement::new("SELECT COUNT(*) AS events FROM banyan_outbox");
+
+static DELETE: LazyLock<String> = LazyLock::new(|| {
+    let ids: Vec<_> = (1..=DELETE_MAX).map(|n| format!("${n}")).collect();
+    format!("DELETE FROM banyan_outbox WHERE id IN ({})", ids.join(", "))
+});
+
+/// The way to the thread that claims.
+pub(super) struct Claimer {
+    requests: Mutex<Option<SyncSender<Request>>>,
+    closed: Arc<AtomicBool>,
+}
+
+struct Request {
+    limit: usize,
+    reply: oneshot::Sender<Result<(Vec<Envelope>, Held)>>,
+}
+
+/// Keeps a claim; dropped without a word, the claim is given up.
+struct Held {
+    done: Sender<oneshot::Sender<Result<()>>>,
+}
+
+impl Claimer {
+    pub(super) fn start(
+        connector: Arc<dyn Connector>,
+        options: StoreOptions,
+        outbox: Arc<OutboxState>,
+        alive: Arc<watch::Sender<usize>>,
+    ) -> Result<Self> {
+        let (requests, queue) = sync_channel(CLAIMS_WAITING_MAX);
+        let closed = Arc::new(AtomicBool::new(false));
+        let listener =
+            Listener { connector: connector.clone(), outbox: outbox.clone(), closed: closed.clone() };
+        // Not counted: it may wait for a while for the server to say something, and holds nothing.
+        let uncounted = Arc::new(watch::Sender::new(0));
+        spawn(&uncounted, format!("{}-listen", options.service), move || listener.run())?;
+        let mut thread = Thread { connector, outbox, connection: None };
+        spawn(&alive, format!("{}-relay", options.service), move || thread.run(&queue))?;
+        Ok(Self { requests: Mutex::new(Some(requests)), closed })
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        drop(self.requests.lock().take());
+    }
+
+    pub(super) async fn claim(&self, limit: usize) -> Result<Claim> {
+        let (reply, answer) = oneshot::channel();
+        let sent = match &*self.requests.lock() {
+            Some(requests) => requests.try_send(Request { limit, reply }).map_err(Refused::from),
+            None => Err(Refused::Closed),
+        };
+        sent.map_err(|refused| match refused {
+            Refused::Full => Error::overloaded("too many relays wait for the outbox"),
+            Refused::Closed => Error::unavailable("the store is closed").with_retry(Retry::Safe),
+        })?;
+        let gone = |_| Error::internal("the relay's thread of the store ended unexpectedly");
+        let (events, held) = answer.await.map_err(gone)??;
+        let sent = move || -> BoxFuture<'static, Result<()>> {
+            let (reply, answer) = oneshot::channel();
+            let said = held.done.send(reply);
+            Box::pin(async move {
+                said.map_err(|_| Error::unavailable("the claim on the outbox was lost"))?;
+                answer.await.map_err(gone)?
+            })
+        };
+        Ok(Claim::new(events, sent))
+    }
+}
+
+impl Drop for Claimer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Returns how many events wait.
+pub(super) fn count(connection: &mut dyn Connection) -> Result<u64> {
+    let mut events = 0;
+    connection.query(COUNT.text(crate::Dialect::Postgres), params![], &mut |row| {
+        events = row.get("events")?;
+        Ok(false)
+    })?;
+    Ok(events)
+}
+
+struct Thread {
+    connector: Arc<dyn Connector>,
+    outbox: Arc<OutboxState>,
+    connection: Option<Box<dyn Connection>>,
+}
+
+impl Thread {
+    fn run(&mut self, queue: &Receiver<Request>) {
+        while let Ok(Request { limit, reply }) = queue.recv() {
+            if reply.is_closed() {
+                continue;
+            }
+            match self.claim(limit) {
+                Ok((ids, events)) if ids.is_empty() => {
+                    self.give_up();
+                    let (done, _) = channel();
+                    // Nobody waits any more: nothing to give back.
+                    let _ = reply.send(Ok((events, Held { done })));
+                }
+                Ok((ids, events)) => {
+                    let (done, said) = channel();
+                    if reply.send(Ok((events, Held { done }))).is_err() {
+                        self.give_up();
+                        continue;
+                    }
+                    match said.recv() {
+                        // If the relay is gone by now, the events are sent all the same.
+                        Ok(answer) => drop(answer.send(self.sent(&ids))),
+                        Err(_) => self.give_up(),
+                    }
+                }
+                Err(error) => {
+                    self.give_up();
+                    if error.is(STORE_UNREACHABLE) {
+                        self.connection = None;
+                    }
+                    drop(reply.send(Err(error)));
+                }
+            }
+        }
+    }
+
+    /// Begins a transaction that locks lanes, and reads their oldest events.
+    fn claim(&mut self, limit: usize) -> Result<(Vec<i64>, Vec<Envelope>)> {
+        let dialect = self.connector.dialect();
+        let connection = self.begin()?;
+        let mut lanes = Vec::new();
+        connection.query(LOCK_LANES.text(dialect), params![LANES_PER_CLAIM], &mut |row| {
+            lanes.push(row.get::<i64>("lane")?);
+            Ok(true)
+        })?;
+        if lanes.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        // No lane has a negative number.
+        lanes.resize(LANES_PER_CLAIM as usize, -1);
+        let mut values: Vec<Value> = lanes.into_iter().map(Into::into).collect();
+        connection.execute(TAKE_LANES.text(dialect), &values)?;
+        values.push(limit.min(i64::MAX as usize).into());
+        let (mut ids, mut events) = (Vec::new(), Vec::new());
+        connection.query(EVENTS.text(dialect), &values, &mut |row| {
+            let (id, event) = envelope(row)?;
+            ids.push(id);
+            events.push(event);
+            Ok(true)
+        })?;
+        Ok((ids, events))
+    }
+
+    fn begin(&mut self) -> Result<&mut dyn Connection> {
+        let mut connection = match self.connection.take() {
+            Some(mut connection) => match connection.begin(Access::Relay) {
+                Ok(()) => return Ok(&mut **self.connection.insert(connection)),
+                Err(error) if error.is(STORE_UNREACHABLE) => self.connector.connect()?,
+                Err(error) => return Err(error),
+            },
+            None => self.connector.connect()?,
+        };
+        connection.begin(Access::Relay)?;
+        Ok(&mut **self.connection.insert(connection))
+    }
+
+    /// Deletes the events of the claim and commits.
+    fn sent(&mut self, ids: &[i64]) -> Result<()> {
+        let Some(connection) = &mut self.connection else {
+            return Err(Error::internal("a claim has a connection"));
+        };
+        let mut delete = || -> Result<u64> {
+            for ids in ids.chunks(DELETE_MAX) {
+                // No event has a negative id.
+                let padding = std::iter::repeat_n(&-1, DELETE_MAX - ids.len());
+                let values: Vec<Value> = ids.iter().chain(padding).map(|id| Value::from(*id)).collect();
+                connection.execute(&DELETE, &values)?;
+            }
+            let left = count(&mut **connection)?;
+            connection.commit().map(|()| left)
+        };
+        match delete() {
+            Ok(left) => {
+                self.outbox.counted(left);
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && connection.rollback().is_err()
+        {
+            self.connection = None;
+        }
+    }
+}
+
+/// Wakes this process's relay when another process added events.
+struct Listener {
+    connector: Arc<dyn Connector>,
+    outbox: Arc<OutboxState>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Listener {
+    fn run(&self) {
+        let mut connection: Option<Box<dyn Connection>> = None;
+        while !self.closed.load(Ordering::Relaxed) {
+            let open = match connection.take() {
+                Some(open) => Ok(open),
+                None => self.connector.connect(),
+            };
+            let waited = open.and_then(|mut open| {
+                let waited = self.connector.wait_for_events(&mut *open)?;
+                connection = Some(open);
+                Ok(waited)
+            });
+            match waited {
+                Ok(Some(true)) => self.outbox.announce(),
+                Ok(Some(false)) => {}
+                Ok(None) => return,
+                Err(_) => std::thread::sleep(RECONNECT),
+            }
+        }
+    }
+}

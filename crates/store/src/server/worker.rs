@@ -1,0 +1,251 @@
+//! The threads that run transactions and reads, each with a connection of its own.
+
+use super::session::Running;
+use super::{Access, CONFLICT, Connection, Connector};
+use crate::StoreOptions;
+use crate::engine::{ReadJob, STORE_COMMIT_FAILED, STORE_CONFLICT, STORE_UNREACHABLE, WriteJob};
+use crate::outbox::OutboxState;
+use crate::transaction::{Read, Tx};
+use banyan_core::{Backoff, Blame, Code, Context, Error, Result, Retry};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// How long a transaction that met another one waits before it runs anew.
+const CONFLICT_BACKOFF: Backoff = Backoff {
+    initial: Duration::from_millis(1),
+    max: Duration::from_millis(50),
+    multiplier: 2.0,
+    attempts_max: u32::MAX,
+};
+
+/// What the threads share.
+#[derive(Clone)]
+pub(super) struct Pools {
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) options: StoreOptions,
+    pub(super) outbox: Arc<OutboxState>,
+    pub(super) commits: Arc<AtomicU64>,
+    pub(super) alive: Arc<watch::Sender<usize>>,
+}
+
+impl Pools {
+    pub(super) fn start_writers(&self) -> Result<SyncSender<WriteJob>> {
+        let (sender, queue) = sync_channel(self.options.write_queue_max.max(1));
+        let serve = |worker: &mut Worker, mut job: WriteJob| {
+            if !job.abandoned() {
+                let outcome = worker.write(&mut job);
+                job.answer(outcome.err());
+            }
+        };
+        self.start("write", self.options.writers, queue, serve)?;
+        Ok(sender)
+    }
+
+    pub(super) fn start_readers(&self) -> Result<SyncSender<ReadJob>> {
+        let (sender, queue) = sync_channel(self.options.read_queue_max.max(1));
+        let serve = |worker: &mut Worker, mut job: ReadJob| {
+            if !job.abandoned() {
+                let outcome = worker.read(&mut job);
+                job.answer(outcome.err());
+            }
+        };
+        self.start("read", self.options.readers, queue, serve)?;
+        Ok(sender)
+    }
+
+    fn start<J: Send + 'static>(
+        &self,
+        what: &str,
+        threads: usize,
+        queue: Receiver<J>,
+        serve: impl Fn(&mut Worker, J) + Copy + Send + 'static,
+    ) -> Result<()> {
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 1..=threads.max(1) {
+            let mut worker = Worker { pools: self.clone(), connection: None };
+            let (queue, runtime) = (queue.clone(), Handle::current());
+            spawn(&self.alive, format!("{}-{what}-{number}", self.options.service), move || {
+                // Deadlines are measured on the clock of the callers, which tests may have paused.
+                let _clock = runtime.enter();
+                loop {
+                    // One thread waits inside the channel, the others for it to leave.
+                    let next = queue.lock().recv();
+                    let Ok(job) = next else { return };
+                    serve(&mut worker, job);
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts a thread that is counted in `alive` until it ends.
+pub(super) fn spawn(
+    alive: &Arc<watch::Sender<usize>>,
+    name: String,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<()> {
+    struct Counted(Arc<watch::Sender<usize>>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.send_modify(|threads| *threads -= 1);
+        }
+    }
+    alive.send_modify(|threads| *threads += 1);
+    let counted = Counted(alive.clone());
+    let run = move || {
+        let _counted = counted;
+        work();
+    };
+    std::thread::Builder::new().name(name).spawn(run).map(drop).map_err(Error::internal)
+}
+
+/// One thread's connection; opened with its first job, and again after it broke.
+struct Worker {
+    pools: Pools,
+    connection: Option<Box<dyn Connection>>,
+}
+
+impl Worker {
+    /// Runs a transaction, anew as long as it conflicts with others.
+    fn write(&mut self, job: &mut WriteJob) -> Result<()> {
+        let attempts_max = self.pools.options.conflict_attempts_max.max(1);
+        for attempt in 1.. {
+            job.cx().check()?;
+            match self.attempt(job, attempt < attempts_max) {
+                Err(error) if error.is(CONFLICT) && attempt < attempts_max && !job.abandoned() => {
+                    let service = &self.pools.options.service;
+                    tracing::debug!(service, attempt, "a transaction met another one and runs anew");
+                    let wait = CONFLICT_BACKOFF.delay(attempt, &self.pools.options.env.rng);
+                    // The thread has nothing else to do: its job is not over.
+                    std::thread::sleep(wait);
+                }
+                Err(error) if error.is(CONFLICT) => {
+                    let message = format!(
+                        "the change met others on the same data, {attempt} times; it was not executed"
+                    );
+                    return Err(Error::new(Code::Aborted, STORE_CONFLICT, message)
+                        .with_retry(Retry::Safe)
+                        .with_source(error));
+                }
+                outcome => return outcome,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn attempt(&mut self, job: &mut WriteJob, may_run_again: bool) -> Result<()> {
+        let pools = self.pools.clone();
+        let connection = self.begin(Access::Write)?;
+        let cx = job.cx().clone();
+        let mut running = pools.running(connection, job.limited());
+        let mut tx = Tx::new(&mut running, &cx, &pools.options.service);
+        let outcome = job.run(&mut tx, may_run_again).and_then(|()| tx.write_outbox());
+        let on_commit = tx.take_on_commit();
+        let published = *outcome.as_ref().unwrap_or(&0);
+        let outcome = running.finish(outcome.map(drop)).and_then(|()| match job.abandoned() {
+            true => Err(Error::cancelled("the caller stopped waiting")),
+            false => Ok(()),
+        });
+        if let Err(error) = outcome {
+            self.roll_back(&error);
+            return Err(error);
+        }
+        self.commit()?;
+        pools.commits.fetch_add(1, Ordering::Relaxed);
+        pools.outbox.committed(published);
+        if published > 0
+            && let Some(connection) = &mut self.connection
+            && let Err(error) = connection.notify()
+        {
+            // Other relays find the events when they look the next time.
+            self.drop_if_broken(&error);
+        }
+        for notify in on_commit {
+            if catch_unwind(AssertUnwindSafe(notify)).is_err() {
+                tracing::error!(service = pools.options.service, "a notification of a commit panicked");
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, job: &mut ReadJob) -> Result<()> {
+        job.cx().check()?;
+        let pools = self.pools.clone();
+        let connection = self.begin(Access::Read)?;
+        let cx: Context = job.cx().clone();
+        let mut running = pools.running(connection, job.limited());
+        let outcome = job.run(&mut Read::new(&mut running, &cx), false);
+        let outcome = running.finish(outcome);
+        match &outcome {
+            Err(error) => self.roll_back(error),
+            Ok(()) => self.end_read(),
+        }
+        outcome
+    }
+
+    /// Begins a transaction; a connection that broke while it was idle is replaced once.
+    fn begin(&mut self, access: Access) -> Result<&mut dyn Connection> {
+        let mut connection = match self.connection.take() {
+            Some(mut connection) => match connection.begin(access) {
+                Ok(()) => return Ok(&mut **self.connection.insert(connection)),
+                Err(error) if error.is(STORE_UNREACHABLE) => self.pools.connector.connect()?,
+                Err(error) => return Err(error),
+            },
+            None => self.pools.connector.connect()?,
+        };
+        connection.begin(access)?;
+        Ok(&mut **self.connection.insert(connection))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let connection = self.connection.as_mut().expect("a transaction that began has a connection");
+        let Err(cause) = connection.commit() else { return Ok(()) };
+        self.roll_back(&cause);
+        if cause.is(CONFLICT) {
+            return Err(cause);
+        }
+        tracing::error!(service = self.pools.options.service, error = ?cause, "a commit failed");
+        let message = "whether the change was made durable is unknown";
+        Err(Error::new(Code::Unavailable, STORE_COMMIT_FAILED, message)
+            .with_blame(Blame::Service)
+            .with_source(cause))
+    }
+
+    fn end_read(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && connection.commit().is_err()
+        {
+            self.connection = None;
+        }
+    }
+
+    /// Rolls back after `error`; a connection that cannot do that is given up, and the server rolls back for it.
+    fn roll_back(&mut self, error: &Error) {
+        self.drop_if_broken(error);
+        if let Some(connection) = &mut self.connection
+            && connection.rollback().is_err()
+        {
+            self.connection = None;
+        }
+    }
+
+    fn drop_if_broken(&mut self, error: &Error) {
+        if error.is(STORE_UNREACHABLE) {
+            self.connection = None;
+        }
+    }
+}
+
+impl Pools {
+    fn running<'a>(&self, connection: &'a mut dyn Connection, limited: bool) -> Running<'a> {
+        let limit = Duration::from_millis(self.options.transaction_ms_max);
+        Running::new(connection, self.connector.dialect(), self.options.env.clock.clone(), limited, limit)
+    }
+}
