@@ -26,7 +26,7 @@ mod status;
 mod streaming;
 mod upload;
 
-pub use banyan_transcoding::Access;
+pub use banyan_transcoding::{Access, AggregateRoute, Document};
 pub use call::SERVICE_UNPLACED;
 pub use channel::{Channel, Client};
 pub use directory::{Directory, Target};

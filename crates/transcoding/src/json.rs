@@ -1,7 +1,6 @@
 //! Canonical proto3 JSON to messages and back (<https://protobuf.dev/programming-guides/json/>).
 
 use crate::tracked::{Path, Shape, Tracked};
-use banyan_core::{Error, Result};
 use bytes::Bytes;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde::de::value::StrDeserializer;
@@ -12,11 +11,26 @@ use serde_json::error::Category;
 /// The longest text of a request that an error repeats, in bytes.
 const ECHO_LENGTH_MAX: usize = 200;
 
+/// Names the body as a whole.
+const BODY: &str = "body";
+/// What an object must be when it is something else.
+pub(crate) const NOT_AN_OBJECT: &str = "must be an object";
+
+/// The first thing that is wrong with a body.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// A JSON path; `body` for all of it.
+    pub(crate) field: String,
+    pub(crate) description: String,
+    /// Whether there is nothing else to look at: the body is not JSON, or not of the right kind.
+    pub(crate) whole: bool,
+}
+
 /// Reads a message.
 ///
 /// # Errors
-/// `InvalidArgument` that names the field's path, or `body` with line and column if it is not JSON.
-pub(crate) fn decode(message: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessage> {
+/// The first violation, by its JSON path; of `body`, with line and column, if it is not JSON.
+pub(crate) fn decode(message: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Refusal> {
     let mut input = serde_json::Deserializer::from_slice(json);
     let mut path = Path::default();
     let shape = Shape::of(&Kind::Message(message.clone()));
@@ -32,17 +46,26 @@ pub(crate) fn decode(message: &MessageDescriptor, json: &[u8]) -> Result<Dynamic
 ///
 /// # Errors
 /// As [`decode`]; the path starts with the field.
-pub(crate) fn decode_field(field: &FieldDescriptor, json: &[u8]) -> Result<DynamicMessage> {
+pub(crate) fn decode_field(field: &FieldDescriptor, json: &[u8]) -> Result<DynamicMessage, Refusal> {
     let mut input = serde_json::Deserializer::from_slice(json);
+    let message = read_field(field, &mut input)?;
+    input.end().map_err(|error| refuse(&Path::default(), &error))?;
+    Ok(message)
+}
+
+/// Reads the value of one field, as [`decode_field`] does, from JSON in any form.
+///
+/// # Errors
+/// Those of [`decode_field`].
+pub(crate) fn read_field<'de>(
+    field: &FieldDescriptor,
+    json: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Result<DynamicMessage, Refusal> {
     let mut path = Path::default();
     let message = field.parent_message();
-    let only = OnlyField { name: field.json_name(), value: Some(&mut input) };
+    let only = OnlyField { name: field.json_name(), value: Some(json) };
     let tracked = Tracked::new(only, &mut path, Shape::Message(message.clone()));
-    let decoded = DynamicMessage::deserialize(message.clone(), tracked).and_then(|message| {
-        input.end()?;
-        Ok(message)
-    });
-    decoded.map_err(|error| refuse(&path, &error))
+    DynamicMessage::deserialize(message.clone(), tracked).map_err(|error| refuse(&path, &error))
 }
 
 /// Writes a message.
@@ -88,17 +111,18 @@ fn default_value(field: &FieldDescriptor) -> String {
     }
 }
 
-/// Turns an error of the JSON reader into one for the client.
-fn refuse(path: &Path<'_>, error: &serde_json::Error) -> Error {
+/// Turns an error of the JSON reader into what a client may read.
+fn refuse(path: &Path<'_>, error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     if error.classify() != Category::Data {
-        return Error::invalid("body", shorten(&format!("is not JSON: {text}")));
+        let description = shorten(&format!("is not JSON: {text}"));
+        return Refusal { field: BODY.to_owned(), description, whole: true };
     }
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = text.strip_suffix(&place).unwrap_or(&text);
     // "invalid type: string \"…\", expected a boolean": say what is expected, and do not repeat the value.
     let description = match text.rsplit_once(", expected ") {
-        Some((_, "a map")) => "must be an object".to_owned(),
+        Some((_, "a map")) => NOT_AN_OBJECT.to_owned(),
         Some((_, "a list")) => "must be an array".to_owned(),
         Some((_, expected)) => format!("must be {expected}"),
         None => match text {
@@ -110,8 +134,14 @@ fn refuse(path: &Path<'_>, error: &serde_json::Error) -> Error {
             _ => shorten(text),
         },
     };
-    let field = if path.steps().is_empty() { "body".to_owned() } else { shorten(&path.to_string()) };
-    Error::invalid(field, description)
+    let whole = path.steps().is_empty();
+    let field = if whole { BODY.to_owned() } else { shorten(&path.to_string()) };
+    Refusal { field, description, whole }
+}
+
+/// Says of a key that the message has no such field.
+pub(crate) fn not_a_field_of(message: &MessageDescriptor) -> String {
+    format!("is not a field of {}", message.full_name())
 }
 
 /// Cuts a text that came from outside.

@@ -16,12 +16,15 @@
 //! # }
 //! ```
 //!
-//! A request that does not fit its contract fails with `InvalidArgument` and names the field, for example
-//! `items[2].quantity`. No input panics.
+//! A request that does not fit its contract fails with `InvalidArgument` and names every field that is wrong, for example
+//! `items[2].quantity`, in the client's spelling; [`Transcoder::respell`] does the same for what services refuse. No
+//! input panics.
 
+mod behavior;
 mod binding;
 mod descriptors;
 mod json;
+mod lenient;
 mod method;
 mod nesting;
 mod openapi;
@@ -29,11 +32,14 @@ mod percent;
 mod query;
 mod redact;
 mod routes;
+mod spelling;
 mod template;
 mod text;
 mod tracked;
 mod transcoder;
+mod violations;
 
 pub use method::{Access, Idempotency, Method};
+pub use openapi::{AggregateRoute, Document};
 pub use routes::{Match, RouteMatch};
 pub use transcoder::Transcoder;

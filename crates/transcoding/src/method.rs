@@ -2,7 +2,8 @@
 
 use prost_reflect::prost_types::method_options::IdempotencyLevel;
 use prost_reflect::{
-    DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage,
+    Value,
 };
 use std::fmt;
 
@@ -111,7 +112,7 @@ impl Access {
 
 /// Reads the option, if the method has it; a value this build does not know is [`Access::Internal`].
 fn read_access(method: &MethodDescriptor) -> Option<Access> {
-    Some(match read_option(method, "banyan.v1.access")? {
+    Some(match read_option(method.parent_pool(), &method.options(), "banyan.v1.access")? {
         Value::EnumNumber(1) => Access::Public,
         Value::EnumNumber(2) => Access::User,
         Value::EnumNumber(3) => Access::Admin,
@@ -121,15 +122,15 @@ fn read_access(method: &MethodDescriptor) -> Option<Access> {
 
 /// Reads the option `google.api.http`.
 pub(crate) fn read_http_rule(method: &MethodDescriptor) -> Option<DynamicMessage> {
-    match read_option(method, "google.api.http") {
+    match read_option(method.parent_pool(), &method.options(), "google.api.http") {
         Some(Value::Message(rule)) => Some(rule),
         _ => None,
     }
 }
 
-fn read_option(method: &MethodDescriptor, extension: &str) -> Option<Value> {
-    let extension = method.parent_pool().get_extension_by_name(extension)?;
-    let options = method.options();
+/// Reads an option that is not protobuf's own, if it is set.
+pub(crate) fn read_option(pool: &DescriptorPool, options: &DynamicMessage, extension: &str) -> Option<Value> {
+    let extension = pool.get_extension_by_name(extension)?;
     if extension.containing_message() != options.descriptor() || !options.has_extension(&extension) {
         return None;
     }

@@ -1,53 +1,69 @@
 //! Reads the query of a request into the fields that neither path nor body binds.
 
 use crate::binding::{Binding, Body};
+use crate::violations::Violations;
 use crate::{percent, text};
-use banyan_core::{Error, Result};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use std::collections::BTreeSet;
 
 /// The most parameters one query may have.
-const PARAMETERS_MAX: usize = 1_000;
+pub(crate) const PARAMETERS_MAX: usize = 1_000;
 /// The most names one parameter's field path may have.
 const FIELD_PATH_DEPTH_MAX: usize = 32;
 
-/// Sets the fields that `query` names; it is percent-encoded and without its question mark.
-///
-/// # Errors
-/// `InvalidArgument` that names the parameter.
-pub(crate) fn read(binding: &Binding, query: &str, message: &mut DynamicMessage) -> Result<()> {
+/// Sets the fields that `query` names, and notes what is wrong with it; it is percent-encoded and without its question
+/// mark.
+pub(crate) fn read(
+    binding: &Binding,
+    query: &str,
+    message: &mut DynamicMessage,
+    violations: &mut Violations,
+) {
     let mut seen = BTreeSet::new();
     for (count, parameter) in query.split('&').filter(|parameter| !parameter.is_empty()).enumerate() {
         if count == PARAMETERS_MAX {
-            return Err(Error::invalid("query", format!("has more than {PARAMETERS_MAX} parameters")));
+            return violations.push("query", &format!("has more than {PARAMETERS_MAX} parameters"));
         }
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let Some(name) = percent::decode_query(name) else {
-            return Err(Error::invalid("query", "has a name that is not percent-encoded UTF-8"));
+            violations.push("query", "has a name that is not percent-encoded UTF-8");
+            continue;
         };
-        let refuse = |why: String| invalid(&name, why);
-        let value = percent::decode_query(value).ok_or_else(|| refuse(NOT_DECODED.to_owned()))?;
-        let fields = resolve(binding, &name).map_err(refuse)?;
-        let [.., last] = fields.as_slice() else { continue };
-        let numbers: Vec<u32> = fields.iter().map(FieldDescriptor::number).collect();
-        if !seen.insert(numbers) && !last.is_list() {
-            return Err(refuse("is given twice".to_owned()));
+        match resolve(binding, &name) {
+            Ok(fields) => {
+                if let Err(why) = read_one(&fields, value, message, &mut seen) {
+                    violations.push_spelled(&json_path(&fields), &name, &why);
+                }
+            }
+            Err(why) => violations.push(&name, &why),
         }
-        let parsed = text::parse(last, &value).map_err(refuse)?;
-        set(message, &fields, parsed).map_err(refuse)?;
     }
-    Ok(())
+}
+
+fn read_one(
+    fields: &[FieldDescriptor],
+    value: &str,
+    message: &mut DynamicMessage,
+    seen: &mut BTreeSet<Vec<u32>>,
+) -> Result<(), String> {
+    let [.., last] = fields else { return Ok(()) };
+    let value = percent::decode_query(value).ok_or(NOT_DECODED)?;
+    let numbers: Vec<u32> = fields.iter().map(FieldDescriptor::number).collect();
+    if !seen.insert(numbers) && !last.is_list() {
+        return Err("is given twice".to_owned());
+    }
+    set(message, fields, text::parse(last, &value)?)
+}
+
+/// Returns the path of a field as JSON names it.
+pub(crate) fn json_path(fields: &[FieldDescriptor]) -> String {
+    fields.iter().map(FieldDescriptor::json_name).collect::<Vec<_>>().join(".")
 }
 
 pub(crate) const NOT_DECODED: &str = "is not percent-encoded UTF-8";
 
-/// Makes the error for a field whose name came from outside, which bounds it.
-pub(crate) fn invalid(field: &str, description: String) -> Error {
-    Error::invalid(crate::json::shorten(field), crate::json::shorten(&description))
-}
-
 /// Finds the field that a parameter names, in lowerCamelCase or as the contract names it.
-fn resolve(binding: &Binding, name: &str) -> Result<Vec<FieldDescriptor>, String> {
+pub(crate) fn resolve(binding: &Binding, name: &str) -> Result<Vec<FieldDescriptor>, String> {
     const UNKNOWN: &str = "is not a parameter of this request";
     let mut fields = Vec::new();
     let mut message: Option<MessageDescriptor> = Some(binding.method.input.clone());
@@ -91,7 +107,7 @@ pub(crate) fn set(
     if let Some(oneof) = field.containing_oneof()
         && let Some(other) = oneof.fields().find(|other| other != field && message.has_field(other))
     {
-        return Err(format!("excludes {}, which is given too", other.name()));
+        return Err(format!("excludes {}, which is given too", other.json_name()));
     }
     match message.get_field_mut(field) {
         Value::Message(within) if !inner.is_empty() => set(within, inner, value),

@@ -1,7 +1,7 @@
 //! A deserializer that knows where it is: wraps another one, keeps the path of what is being read, and refuses what
 //! the wrapped one would let pass: a field given twice, also once by each of its two names, and deep nesting.
 
-use crate::text;
+use crate::{json, text};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde::de::value::CowStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -286,11 +286,17 @@ impl<'de, A: MapAccess<'de>> Entries<'_, 'de, A> {
                 let is_new = !self.fields.contains(&field.number());
                 self.fields.push(field.number());
                 self.value = Shape::of_field(&field);
+                // A field has two names, and one path.
+                if field.json_name() != key
+                    && let Some(last) = self.path.0.last_mut()
+                {
+                    *last = Step::Key(Cow::Owned(field.json_name().to_owned()));
+                }
                 Ok(is_new)
             }
             // An extension.
             None if key.starts_with('[') => Ok(self.keys.insert(key.clone())),
-            None => Err(A::Error::custom(format_args!("is not a field of {}", message.full_name()))),
+            None => Err(A::Error::custom(json::not_a_field_of(message))),
         }
     }
 }

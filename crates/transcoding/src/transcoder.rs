@@ -1,11 +1,13 @@
 //! The transcoder: what ties routes, queries, JSON and messages together.
 
+use crate::behavior::Required;
 use crate::binding::{Binding, Body, FieldPath};
 use crate::method::{Access, Method};
 use crate::nesting::Nesting;
 use crate::redact::redact;
 use crate::routes::{Match, RouteMatch, Routes};
-use crate::{descriptors, json, query, text};
+use crate::violations::Violations;
+use crate::{descriptors, json, lenient, query, spelling, text};
 use banyan_core::{Error, Result};
 use bytes::Bytes;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
@@ -19,6 +21,7 @@ pub struct Transcoder {
     pub(crate) bindings: Vec<Arc<Binding>>,
     routes: Routes,
     nesting: Nesting,
+    required: Required,
 }
 
 impl Transcoder {
@@ -42,6 +45,7 @@ impl Transcoder {
         let pool = descriptors::merge(descriptors)?;
         let mut transcoder = Self {
             nesting: Nesting::new(&pool),
+            required: Required::new(&pool),
             pool,
             methods: Vec::new(),
             bindings: Vec::new(),
@@ -88,25 +92,32 @@ impl Transcoder {
     /// Reads a request: JSON body, path and query (percent-encoded, without its question mark) into one message.
     ///
     /// # Errors
-    /// `InvalidArgument` that names the field's path; `body` if the body is not JSON at all.
+    /// `InvalidArgument` that names all fields that are wrong, unknown, or required (`google.api.field_behavior`) and
+    /// missing, at most 16: by their JSON paths, those of path and query as the client spells them. `body` alone if the
+    /// body is not JSON at all.
     pub fn decode_request(&self, matched: &Match, query: Option<&str>, body: &[u8]) -> Result<Bytes> {
         let binding = &matched.binding;
-        let input = &binding.method.input;
-        let mut message = match &binding.body {
-            Body::Nothing if !body.is_empty() => {
-                return Err(Error::invalid("body", "this request has no body"));
-            }
-            _ if body.is_empty() => DynamicMessage::new(input.clone()),
-            Body::Nothing | Body::Whole => json::decode(input, body)?,
-            Body::Field(field) => json::decode_field(field, body)?,
-        };
+        let mut violations = Violations::default();
+        let mut message = read_body(binding, body, &mut violations)?;
         for (field, value) in binding.variables.iter().zip(&matched.values) {
-            bind(&mut message, field, value.as_deref()).map_err(|why| query::invalid(&field.text, why))?;
+            if let Err(why) = bind(&mut message, field, value.as_deref()) {
+                violations.push_spelled(&query::json_path(&field.fields), &field.text, &why);
+            }
         }
         if let Some(query) = query {
-            query::read(binding, query, &mut message)?;
+            query::read(binding, query, &mut message, &mut violations);
         }
+        self.required.check(&message, &mut violations);
+        violations.into_result()?;
         Ok(json::to_protobuf(&message))
+    }
+
+    /// Gives the fields that a service's `error` names the spelling of the client whose request was `matched` and had
+    /// this `query`: their JSON paths, and those of path and query as the client spells them.
+    ///
+    /// What the error names and the request does not have stays as it is.
+    pub fn respell(&self, matched: &Match, query: Option<&str>, error: Error) -> Error {
+        spelling::respell(&matched.binding, query, error)
     }
 
     /// Writes a response of `method` as JSON, or the part of it that its `response_body` names.
@@ -155,17 +166,51 @@ impl Transcoder {
     /// # Errors
     /// `InvalidArgument` for an unknown name, and as [`Transcoder::decode_request`].
     pub fn decode_message(&self, name: &str, json: &str) -> Result<Bytes> {
-        json::decode(&self.message(name)?, json.as_bytes()).map(|message| json::to_protobuf(&message))
+        let mut violations = Violations::default();
+        let message = self.message(name)?;
+        let decoded = json::decode(&message, json.as_bytes()).unwrap_or_else(|first| {
+            violations.push(&first.field, &first.description);
+            lenient::read(&message, json.as_bytes(), &mut violations)
+        });
+        violations.into_result()?;
+        Ok(json::to_protobuf(&decoded))
     }
 
     fn message(&self, name: &str) -> Result<MessageDescriptor> {
         let message = self.pool.get_message_by_name(name);
-        message.ok_or_else(|| query::invalid("message", format!("there is no message {name}")))
+        message
+            .ok_or_else(|| Error::invalid("message", json::shorten(&format!("there is no message {name}"))))
     }
 }
 
 fn not_a(name: &str, error: String) -> Error {
     Error::data_loss(format!("this is not a {name}: {error}"))
+}
+
+/// Reads what the body holds, and notes what is wrong with it.
+///
+/// # Errors
+/// `InvalidArgument` of the body as a whole, if there is nothing to read.
+fn read_body(binding: &Binding, body: &[u8], violations: &mut Violations) -> Result<DynamicMessage> {
+    let input = &binding.method.input;
+    let decoded = match &binding.body {
+        Body::Nothing if !body.is_empty() => {
+            return Err(Error::invalid("body", "this request has no body"));
+        }
+        _ if body.is_empty() => return Ok(DynamicMessage::new(input.clone())),
+        Body::Nothing | Body::Whole => json::decode(input, body),
+        Body::Field(field) => json::decode_field(field, body),
+    };
+    decoded.or_else(|first| {
+        violations.push(&first.field, &first.description);
+        match &binding.body {
+            _ if first.whole => {
+                std::mem::take(violations).into_result().map(|()| DynamicMessage::new(input.clone()))
+            }
+            Body::Field(field) => Ok(lenient::read_field(field, body, violations)),
+            Body::Nothing | Body::Whole => Ok(lenient::read(input, body, violations)),
+        }
+    })
 }
 
 /// Sets the field that a path variable is bound to. The body may repeat the value but not contradict it.

@@ -94,7 +94,7 @@ impl Inner {
             }
             RouteMatch::MethodNotAllowed { allowed } => Some(allowed),
             RouteMatch::NotFound if method == Method::GET && request.uri().path() == OPENAPI => {
-                return Ok(json::response(contracts.openapi(&self.options.title, &self.options.version)));
+                return Ok(json::response(contracts.openapi(&self.options.document)));
             }
             RouteMatch::NotFound => None,
         };

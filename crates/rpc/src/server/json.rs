@@ -54,7 +54,9 @@ impl Inner {
         };
         let request = json.transcoder.decode_request(matched, head.uri.query(), &bytes)?;
         let request = Messages::One(Message::Bytes(request));
-        let response = mount.backend.call(&cx, info, request).await?.one()?.into_bytes();
+        let answer = mount.backend.call(&cx, info, request).await;
+        let answer = answer.map_err(|error| json.transcoder.respell(matched, head.uri.query(), error))?;
+        let response = answer.one()?.into_bytes();
         Ok(self::response(json.transcoder.encode_response(called, &response)?))
     }
 }

@@ -2,14 +2,14 @@
 
 use crate::PeerSecret;
 use crate::options::MESSAGE_BYTES_MAX;
+use banyan_transcoding::Document;
 use std::time::Duration;
 
 /// How a [`crate::Server`] serves.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Title and version of what the server serves, for its OpenAPI document.
-    pub title: String,
-    pub version: String,
+    /// What the OpenAPI document of the server says beside the contracts.
+    pub document: Document,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
     /// A peer that presents it is believed when it says on whose behalf it calls.
@@ -37,8 +37,7 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
-            title: "Services".to_owned(),
-            version: "1".to_owned(),
+            document: Document::new("Services", "1"),
             port: 0,
             peer_secret: None,
             internal: false,

@@ -4,7 +4,7 @@ use crate::message::Messages;
 use crate::{Channel, MethodInfo, Service};
 use arc_swap::ArcSwap;
 use banyan_core::{Context, Error, Result};
-use banyan_transcoding::{Access, Method, Transcoder};
+use banyan_transcoding::{Access, Document, Method, Transcoder};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -135,8 +135,8 @@ impl Table {
 
 impl Json {
     /// Returns the OpenAPI document, which is written once.
-    pub(crate) fn openapi(&self, title: &str, version: &str) -> Bytes {
-        let write = || self.transcoder.openapi(title, version).to_string().into();
+    pub(crate) fn openapi(&self, document: &Document) -> Bytes {
+        let write = || self.transcoder.openapi(document).to_string().into();
         self.openapi.get_or_init(write).clone()
     }
 }

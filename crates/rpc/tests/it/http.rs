@@ -4,7 +4,7 @@ use crate::bed::{COUNT, DESCRIPTORS, DO, GET, NAME, Probe, options, probe, secre
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Method, Request, StatusCode};
 use banyan_core::{BoxFuture, Code, Context, Env, Error, Identity, Reason, Result, TraceContext};
-use banyan_rpc::{Access, Directory, Edge, Server, ServerOptions, Service, Target};
+use banyan_rpc::{Access, Directory, Document, Edge, Server, ServerOptions, Service, Target};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -84,7 +84,7 @@ async fn a_contract_is_served_as_json() {
 
 #[tokio::test]
 async fn the_contracts_are_described() {
-    let options = ServerOptions { title: "Probes".into(), version: "1.2.3".into(), ..Default::default() };
+    let options = ServerOptions { document: Document::new("Probes", "1.2.3"), ..Default::default() };
     let server = Server::builder(&Env::default(), options).bind().await.unwrap();
     assert_eq!(get(&server, "/openapi.json").await.json()["paths"], json!({}));
     server.add(doubling());

@@ -3,6 +3,9 @@
 use prost_reflect::{DescriptorPool, FileDescriptor};
 use std::collections::HashMap;
 
+/// The path of a file's package: what its comment says holds for a service that has none.
+pub(crate) const PACKAGE: [i32; 1] = [2];
+
 /// Leading comments by file and by the path of what they stand at.
 pub(crate) struct Comments(HashMap<String, HashMap<Vec<i32>, String>>);
 

@@ -1,13 +1,16 @@
 //! Describes the HTTP side of the contracts as an OpenAPI 3.1 document (<https://spec.openapis.org/oas/v3.1.0>).
 
 mod comments;
+mod document;
 mod operation;
 mod path;
 mod schema;
 
 use crate::Transcoder;
 use crate::binding::Binding;
-use comments::Comments;
+pub use document::{AggregateRoute, Document};
+
+use comments::{Comments, PACKAGE};
 use operation::{Operations, PROBLEM};
 use path::PathTemplate;
 use schema::Schemas;
@@ -18,20 +21,30 @@ use std::collections::HashMap;
 const HTTP_METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];
 
 impl Transcoder {
-    /// Describes every HTTP rule of the exposed services as an OpenAPI 3.1 document.
+    /// Describes every HTTP rule of the exposed services, and the other routes of `document`, as an OpenAPI 3.1 document.
     ///
     /// Texts come from the contracts' comments, if the descriptors have source information. Rules with a custom HTTP
     /// method that OpenAPI does not know are left out. `x-banyan-access` says who may call: `public`, `user`, `admin`
     /// or `internal` (nobody from outside).
-    pub fn openapi(&self, title: &str, version: &str) -> Value {
+    pub fn openapi(&self, document: &Document) -> Value {
         let comments = Comments::read(&self.pool);
         let mut schemas = Schemas::new(&comments);
-        let paths = self.paths(&comments, &mut schemas);
+        let mut paths = self.paths(&comments, &mut schemas);
+        for route in &document.aggregates {
+            paths.insert(route.path.clone(), json!({"get": self.aggregate(route, &mut schemas)}));
+        }
+        for (path, item) in &document.paths {
+            paths.insert(path.clone(), item.clone());
+        }
         let mut components = schemas.finish();
         components.insert(PROBLEM.to_owned(), operation::problem());
+        let mut info = json!({"title": document.title, "version": document.version});
+        if !document.description.is_empty() {
+            info["description"] = document.description.clone().into();
+        }
         json!({
             "openapi": "3.1.0",
-            "info": {"title": title, "version": version},
+            "info": info,
             "tags": self.tags(&comments),
             "paths": paths,
             "components": {
@@ -40,6 +53,14 @@ impl Transcoder {
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
             },
         })
+    }
+
+    fn aggregate(&self, route: &AggregateRoute, schemas: &mut Schemas<'_>) -> Value {
+        let parts = route.parts.iter().map(|(key, path)| {
+            let method = self.methods.iter().find(|method| method.path == *path);
+            (key.clone(), method.map_or_else(|| json!({}), |method| schemas.message(&method.output)))
+        });
+        operation::aggregate(route, parts.collect())
     }
 
     fn paths<'a>(&self, comments: &'a Comments, schemas: &mut Schemas<'a>) -> Map<String, Value> {
@@ -74,7 +95,9 @@ impl Transcoder {
                 continue;
             }
             let mut tag = json!({"name": service.full_name()});
-            if let Some(comment) = comments.of(&service.parent_file(), service.path()) {
+            let file = service.parent_file();
+            if let Some(comment) = comments.of(&file, service.path()).or_else(|| comments.of(&file, &PACKAGE))
+            {
                 tag["description"] = comment.into();
             }
             tags.push(tag);

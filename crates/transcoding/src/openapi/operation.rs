@@ -1,14 +1,16 @@
 //! One operation of the document: an HTTP rule with its parameters, body and responses.
 
 use crate::Transcoder;
+use crate::behavior::is_required;
 use crate::binding::{Binding, Body};
 use crate::method::{Access, Idempotency, Method};
+use crate::openapi::AggregateRoute;
 use crate::openapi::comments::{Comments, summary};
 use crate::openapi::path::PathTemplate;
-use crate::openapi::schema::{Schemas, is_deprecated};
+use crate::openapi::schema::{self, Schemas, is_deprecated};
 use crate::text;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 
 /// Name of the schema and of the response of every error.
@@ -153,6 +155,9 @@ impl<'a, 's> Operations<'a, 's> {
         if let Some(description) = self.schemas.describe_field(field) {
             parameter["description"] = description.into();
         }
+        if path.iter().all(is_required) {
+            parameter["required"] = true.into();
+        }
         if is_deprecated(field) {
             parameter["deprecated"] = true.into();
         }
@@ -161,10 +166,12 @@ impl<'a, 's> Operations<'a, 's> {
 
     fn request_body(&mut self, binding: &Binding) -> Option<Value> {
         let method = &binding.method;
+        let bound: Vec<&[FieldDescriptor]> =
+            binding.variables.iter().map(|path| path.fields.as_slice()).collect();
         let schema = match &binding.body {
             Body::Nothing => return None,
-            Body::Whole => self.schemas.message(&method.input),
-            Body::Field(field) => self.schemas.field(field),
+            Body::Whole => self.schemas.message_without(&method.input, &bound),
+            Body::Field(field) => self.schemas.field_without(field, &schema::within(field, &bound)),
         };
         Some(json!({"required": true, "content": content(method.client_streaming, schema)}))
     }
@@ -193,6 +200,41 @@ fn security(access: Access) -> Value {
         Access::User | Access::Admin => json!([{"bearer": []}]),
         Access::Public | Access::Internal => json!([]),
     }
+}
+
+/// Describes a route that answers with `parts`: the schemas of the methods' responses.
+pub(crate) fn aggregate(route: &AggregateRoute, parts: Map<String, Value>) -> Value {
+    let mut properties = parts;
+    properties.insert(
+        "errors".to_owned(),
+        json!({
+            "type": "array",
+            "description": "The parts that are missing, and why.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "part": {"type": "string"},
+                    "code": {"type": "string", "examples": ["UNAVAILABLE"]},
+                    "reason": {"type": "string", "description": "Stable reason code."},
+                    "detail": {"type": "string"},
+                },
+                "required": ["part", "code", "reason", "detail"],
+            },
+        }),
+    );
+    let schema = json!({"type": "object", "properties": properties, "required": ["errors"]});
+    let name = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    json!({
+        "operationId": format!("Get{}", route.path.chars().map(name).collect::<String>()),
+        "summary": summary(&route.description),
+        "description": route.description,
+        "security": security(route.access),
+        "x-banyan-access": route.access.name(),
+        "responses": {
+            "200": {"description": "OK", "content": content(false, schema)},
+            "default": {"$ref": format!("#/components/responses/{PROBLEM}")},
+        },
+    })
 }
 
 /// Returns the schema of an error (RFC 9457).

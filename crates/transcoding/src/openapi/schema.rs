@@ -1,5 +1,6 @@
 //! JSON Schemas of messages, in the form canonical proto3 JSON gives them.
 
+use crate::behavior::{is_output_only, is_required};
 use crate::openapi::comments::Comments;
 use crate::text;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
@@ -21,7 +22,7 @@ impl<'a> Schemas<'a> {
     /// Returns every schema that was referred to, directly or not.
     pub(crate) fn finish(mut self) -> Map<String, Value> {
         while let Some(message) = self.waiting.pop() {
-            let schema = self.describe_message(&message);
+            let schema = self.describe_message(&message, &[]);
             self.components.insert(message.full_name().to_owned(), schema);
         }
         self.components
@@ -40,6 +41,29 @@ impl<'a> Schemas<'a> {
         reference(name)
     }
 
+    /// Returns the schema of a message in which the fields at `paths` may be missing, because they are given elsewhere.
+    pub(crate) fn message_without(
+        &mut self,
+        message: &MessageDescriptor,
+        paths: &[&[FieldDescriptor]],
+    ) -> Value {
+        if paths.is_empty() {
+            return self.message(message);
+        }
+        self.describe_message(message, paths)
+    }
+
+    /// Returns the schema of a field, a message in which the fields at `paths` may be missing if there are any.
+    pub(crate) fn field_without(&mut self, field: &FieldDescriptor, paths: &[&[FieldDescriptor]]) -> Value {
+        match field.kind() {
+            Kind::Message(message) if !paths.is_empty() => {
+                let schema = self.describe_message(&message, paths);
+                self.annotate(schema, field)
+            }
+            _ => self.field(field),
+        }
+    }
+
     /// Returns the schema of a field's value, without its description.
     pub(crate) fn value(&mut self, field: &FieldDescriptor) -> Value {
         if let Kind::Message(entry) = field.kind()
@@ -54,9 +78,16 @@ impl<'a> Schemas<'a> {
 
     /// Returns the schema of a field with what its contract says about it.
     pub(crate) fn field(&mut self, field: &FieldDescriptor) -> Value {
-        let mut schema = self.value(field);
+        let schema = self.value(field);
+        self.annotate(schema, field)
+    }
+
+    fn annotate(&self, mut schema: Value, field: &FieldDescriptor) -> Value {
         if let Some(description) = self.describe_field(field) {
             schema["description"] = description.into();
+        }
+        if is_output_only(field) {
+            schema["readOnly"] = true.into();
         }
         if is_deprecated(field) {
             schema["deprecated"] = true.into();
@@ -94,12 +125,27 @@ impl<'a> Schemas<'a> {
         }
     }
 
-    fn describe_message(&mut self, message: &MessageDescriptor) -> Value {
-        let properties: Map<String, Value> =
-            message.fields().map(|field| (field.json_name().to_owned(), self.field(&field))).collect();
+    /// Describes a message; the fields at the paths `elsewhere` are given somewhere else.
+    fn describe_message(&mut self, message: &MessageDescriptor, elsewhere: &[&[FieldDescriptor]]) -> Value {
+        let mut properties = Map::new();
+        let mut required: Vec<&str> = Vec::new();
+        let fields: Vec<FieldDescriptor> = message.fields().collect();
+        for field in &fields {
+            let inside = within(field, elsewhere);
+            if elsewhere.iter().any(|path| *path == [field.clone()]) {
+                continue;
+            }
+            properties.insert(field.json_name().to_owned(), self.field_without(field, &inside));
+            if is_required(field) && inside.is_empty() {
+                required.push(field.json_name());
+            }
+        }
         let mut schema = json!({"type": "object"});
         if !properties.is_empty() {
             schema["properties"] = properties.into();
+        }
+        if !required.is_empty() {
+            schema["required"] = json!(required);
         }
         if let Some(comment) = self.comments.of(&message.parent_file(), message.path()) {
             schema["description"] = comment.into();
@@ -129,6 +175,15 @@ impl<'a> Schemas<'a> {
         }
         schema
     }
+}
+
+/// Returns what follows `field` in those of the `paths` that lead through it.
+pub(crate) fn within<'p>(
+    field: &FieldDescriptor,
+    paths: &[&'p [FieldDescriptor]],
+) -> Vec<&'p [FieldDescriptor]> {
+    let inside = paths.iter().filter_map(|path| path.split_first().filter(|(first, _)| *first == field));
+    inside.map(|(_, rest)| rest).filter(|rest| !rest.is_empty()).collect()
 }
 
 pub(crate) fn is_deprecated(field: &FieldDescriptor) -> bool {

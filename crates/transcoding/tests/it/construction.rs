@@ -1,7 +1,7 @@
 //! Contracts that cannot be served are refused when the transcoder is built.
 
 use crate::contracts::{compile, compile_text};
-use banyan_transcoding::{Access, Transcoder};
+use banyan_transcoding::{Access, Document, Transcoder};
 use prost::Message;
 use prost_reflect::prost_types::FileDescriptorSet;
 
@@ -117,7 +117,7 @@ fn a_contract_without_our_options_is_internal_and_has_no_routes() {
     let method = transcoder.methods().next().unwrap();
     assert_eq!((method.path.as_str(), method.access), ("/S/Get", Access::Internal));
     assert_eq!(transcoder.encode_message("M", &[]).unwrap(), "{}");
-    assert_eq!(transcoder.openapi("", "")["paths"], serde_json::json!({}));
+    assert_eq!(transcoder.openapi(&Document::default())["paths"], serde_json::json!({}));
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_bad_body_is_refused_by_the_path_of_its_field() {
         (r#"{"items": [1]}"#, "items[0]: must be an object"),
         (r#"{"items": [null]}"#, "items[0]: must be an object"),
         (r#"{"items": [], "items": []}"#, "items: is given twice"),
-        (r#"{"items": [{"productId": "", "product_id": ""}]}"#, "items[0].product_id: is given twice"),
+        (r#"{"items": [{"productId": "", "product_id": ""}]}"#, "items[0].productId: is given twice"),
         (r#"{"name": 1}"#, "name: must be a string"),
         ("[]", "body: must be an object"),
         ("null", "body: must be an object"),

@@ -9,3 +9,4 @@ mod encode;
 mod openapi;
 mod robustness;
 mod routing;
+mod violations;

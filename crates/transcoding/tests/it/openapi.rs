@@ -1,11 +1,12 @@
 //! The OpenAPI document of the contracts.
 
-use crate::contracts::library;
+use crate::contracts::{compile_text, library};
+use banyan_transcoding::{Access, AggregateRoute, Document, Transcoder};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
 fn document() -> Value {
-    library().openapi("Library", "1.2.3")
+    library().openapi(&Document::new("Library", "1.2.3"))
 }
 
 /// Calls `visit` for every object in the document.
@@ -112,7 +113,8 @@ fn an_operation_says_what_its_contract_says() {
     let borrow = &document["paths"]["/v1/books/{name}:borrow"]["post"];
     assert_eq!(borrow["security"], json!([{"bearer": []}]));
     let body = &borrow["requestBody"]["content"]["application/json"]["schema"];
-    assert_eq!(*body, json!({"$ref": "#/components/schemas/test.v1.BorrowRequest"}));
+    assert_eq!(body["type"], "object");
+    assert_eq!(body["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["items"]);
     let names = |operation: &Value| -> Vec<String> {
         let parameters = operation["parameters"].as_array().unwrap().iter();
         parameters.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
@@ -175,4 +177,88 @@ fn schemas_follow_the_json_form() {
     let kind = &schemas["test.v1.Kind"];
     assert_eq!(kind["enum"], json!(["KIND_UNSPECIFIED", "KIND_NOVEL", "KIND_ESSAY"]));
     assert_eq!(kind["description"], "- `KIND_NOVEL`: Made up.");
+}
+
+/// A contract that says how its fields behave.
+fn shelf() -> Transcoder {
+    let source = r#"
+        syntax = "proto3";
+        // Puts things on a shelf.
+        package test;
+        import "google/api/annotations.proto";
+        import "google/api/field_behavior.proto";
+        service Shelf {
+          rpc Put(PutRequest) returns (Thing) {
+            option (google.api.http) = {
+              put: "/v1/shelves/{shelf}/{thing.id}"
+              body: "*"
+              additional_bindings {put: "/v1/things/{thing.id}" body: "thing"}
+            };
+          }
+          rpc Find(FindRequest) returns (Thing) { option (google.api.http) = {get: "/v1/things"}; }
+        }
+        message PutRequest {
+          string shelf = 1 [(google.api.field_behavior) = REQUIRED];
+          Thing thing = 2 [(google.api.field_behavior) = REQUIRED];
+          string why = 3 [(google.api.field_behavior) = REQUIRED];
+        }
+        message Thing {
+          string id = 1 [(google.api.field_behavior) = REQUIRED];
+          string full_name = 2 [(google.api.field_behavior) = REQUIRED];
+          // When it was put.
+          string put_at = 3 [(google.api.field_behavior) = OUTPUT_ONLY];
+        }
+        message FindRequest {
+          string full_name = 1 [(google.api.field_behavior) = REQUIRED];
+          string shelf = 2;
+        }
+    "#;
+    Transcoder::new(&[&compile_text(source)], &["test.Shelf"]).unwrap()
+}
+
+#[test]
+fn what_is_required_in_the_body_is_what_the_path_does_not_have() {
+    let document = shelf().openapi(&Document::default());
+    let thing = &document["components"]["schemas"]["test.Thing"];
+    assert_eq!(thing["required"], json!(["id", "fullName"]));
+    assert_eq!(thing["properties"]["putAt"]["readOnly"], true);
+    assert_eq!(thing["properties"]["id"].get("readOnly"), None);
+
+    let body = |path: &str| {
+        document["paths"][path]["put"]["requestBody"]["content"]["application/json"]["schema"].clone()
+    };
+    let whole = body("/v1/shelves/{shelf}/{thing_id}");
+    assert_eq!(whole["required"], json!(["why"]), "the path makes the thing");
+    assert_eq!(whole["properties"]["thing"]["required"], json!(["fullName"]));
+    assert_eq!(whole["properties"]["thing"]["properties"].get("id"), None);
+    assert_eq!(body("/v1/things/{thing_id}")["required"], json!(["fullName"]));
+
+    let parameters = &document["paths"]["/v1/things"]["get"]["parameters"];
+    assert_eq!((&parameters[0]["name"], &parameters[0]["required"]), (&json!("fullName"), &json!(true)));
+    assert_eq!(parameters[1].get("required"), None);
+}
+
+#[test]
+fn a_document_has_a_head_and_routes_of_its_own() {
+    let route = AggregateRoute {
+        path: "/v1/me".to_owned(),
+        description: "Returns what is mine. All of it.".to_owned(),
+        access: Access::User,
+        parts: vec![("thing".to_owned(), "/test.Shelf/Find".to_owned())],
+    };
+    let document = Document {
+        description: "A shelf.".to_owned(),
+        aggregates: vec![route],
+        paths: vec![("/extra".to_owned(), json!({"get": {"summary": "Extra"}}))],
+        ..Document::new("Shelves", "1")
+    };
+    let document = shelf().openapi(&document);
+    assert_eq!(document["info"], json!({"title": "Shelves", "version": "1", "description": "A shelf."}));
+    let me = &document["paths"]["/v1/me"]["get"];
+    assert_eq!((&me["summary"], &me["operationId"]), (&json!("Returns what is mine"), &json!("Get_v1_me")));
+    assert_eq!(me["security"], json!([{"bearer": []}]));
+    let schema = &me["responses"]["200"]["content"]["application/json"]["schema"];
+    assert_eq!(schema["properties"]["thing"], json!({"$ref": "#/components/schemas/test.Thing"}));
+    assert_eq!(schema["required"], json!(["errors"]));
+    assert_eq!(document["paths"]["/extra"]["get"]["summary"], "Extra");
 }

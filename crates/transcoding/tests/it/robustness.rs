@@ -163,7 +163,7 @@ fn any_request_is_decoded_or_refused() {
             }
             Err(error) => {
                 prop_assert_eq!(error.code(), Code::InvalidArgument);
-                prop_assert_eq!(error.violations().len(), 1);
+                prop_assert!((1..=16).contains(&error.violations().len()));
                 prop_assert!(error.message().len() < 1_000);
             }
         }
