@@ -32,8 +32,9 @@ pub(crate) struct Facts {
     /// Lower case; see [`Kind::name`](crate::Kind::name).
     pub(crate) name: &'static str,
     /// Where the server's program may be, best first: a name to look up in `PATH` and the project's virtual environment,
-    /// a jar below the folder of all jars (not found without a Java runtime), or a path; `*` stands for any one folder name, as in `/usr/lib/postgresql/*/bin/postgres`. A path that does not
-    /// begin with `/` and holds one is below the virtual environment.
+    /// a jar below the folder of all jars (not found without a Java runtime), or a path; `*` stands for any one folder
+    /// name, as in `/usr/lib/postgresql/*/bin/postgres`. A path that does not begin with `/` and holds one is below the
+    /// virtual environment.
     pub(crate) programs: &'static [&'static str],
     /// What to install when none of `programs` is there.
     pub(crate) packages: Packages,
