@@ -25,8 +25,11 @@ mod kind;
 mod launchers;
 mod ports;
 mod process;
+mod shared;
+pub mod standing;
 
 pub use engine::{Engine, Options};
 pub use install::install;
 pub use kind::Kind;
 pub use launchers::openbao::OPENBAO_TOKEN;
+pub use shared::Shared;

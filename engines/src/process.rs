@@ -174,6 +174,21 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
+/// Returns when a process started, in clock ticks since boot.
+pub(crate) fn started_at(pid: u32) -> Option<u64> {
+    stat(pid).map(|stat| stat.started_at)
+}
+
+/// Returns what these processes hold of the machine's memory, in bytes; pages they share count once.
+pub(crate) fn memory_bytes(pids: &[u32]) -> u64 {
+    let pages = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let row = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        row.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
+    };
+    pids.iter().filter_map(pages).sum::<u64>() * 1024
+}
+
 /// Returns the leader of a process group, everything below it, and the orphans of its group.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten().take(PROCESSES_MAX);
@@ -197,6 +212,7 @@ struct Stat {
     state: char,
     parent: u32,
     group: u32,
+    started_at: u64,
 }
 
 /// Reads `/proc/PID/stat` (see proc(5)); the command in parentheses may itself hold parentheses.
@@ -204,6 +220,27 @@ fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    let mut number = || fields.next()?.parse().ok();
-    Some(Stat { state, parent: number()?, group: number()? })
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // Field 22 of the line; the group is field 5.
+    let started_at = fields.nth(16)?.parse().ok()?;
+    Some(Stat { state, parent, group, started_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{family, is_alive, memory_bytes, started_at};
+    use std::process::Command;
+
+    #[test]
+    fn a_child_is_found_with_its_start_and_memory() {
+        let own = std::process::id();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(family(own).contains(&child.id()));
+        assert!(started_at(child.id()) >= started_at(own) && is_alive(child.id()));
+        assert!(memory_bytes(&[own]) > 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_alive(child.id()));
+    }
 }

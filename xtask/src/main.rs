@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | bench`.
+//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | engines | bench`.
 //!
 //! One file per command. Nothing here ships: a user of Banyan never builds this crate.
 
@@ -6,6 +6,7 @@
 
 mod bench;
 mod codegen;
+mod engines;
 mod setup;
 mod test;
 mod tidy;
@@ -31,6 +32,8 @@ enum Command {
     Tidy,
     /// Checks and tests everything, as CI does
     Test(test::Args),
+    /// Starts, stops and installs real servers (NATS, PostgreSQL, …) for trying things by hand
+    Engines(engines::Args),
     /// Measures calls, checkouts, starts and engines, and writes docs/benchmarks.md
     Bench(bench::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Tidy => tidy::run(),
         Command::Test(args) => test::run(&args),
+        Command::Engines(args) => engines::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match outcome {

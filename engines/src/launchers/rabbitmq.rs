@@ -64,7 +64,8 @@ impl Launcher for RabbitMq {
         format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
     }
 
-    fn version(&self, program: &Path) -> Launch {
-        Launch::new(program.with_file_name("rabbitmqctl")).arg("version")
+    fn version(&self, _: &Path) -> Launch {
+        // The command `rabbitmqctl version` leaves a port mapper behind.
+        Launch::new("dpkg-query").args(["-W", "-f", "${Version}", "rabbitmq-server"])
     }
 }
