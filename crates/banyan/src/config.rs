@@ -19,6 +19,7 @@ pub struct Config {
     pub port: u16,
     pub placement: Placement,
     pub limits: Limits,
+    pub supervision: Supervision,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
@@ -75,6 +76,46 @@ pub struct Limits {
     pub log_bytes_max: u64,
 }
 
+/// When the root gives up on a child process that runs but does not answer: it kills the child and starts it anew.
+///
+/// The defaults notice a hung process after about 15 s to 20 s, and leave one alone that a busy machine slows down.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Supervision {
+    /// How often a child is probed; 1 to 3,600,000.
+    pub probe_period_ms: u64,
+    /// How long a child may take to answer a probe; 1 to 3,600,000.
+    pub probe_timeout_ms: u64,
+    /// So many unanswered probes in a row, and the child is killed. 0: it never is.
+    pub probes_missed_max: u32,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { probe_period_ms: 5_000, probe_timeout_ms: 5_000, probes_missed_max: 3 }
+    }
+}
+
+impl Supervision {
+    /// Longest period and time limit of a probe, in milliseconds.
+    const PROBE_MS_MAX: u64 = 3_600_000;
+
+    /// Checks what the types alone do not.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        let probe = [("probe_period_ms", self.probe_period_ms), ("probe_timeout_ms", self.probe_timeout_ms)];
+        for (key, value) in probe {
+            if !(1..=Self::PROBE_MS_MAX).contains(&value) {
+                let message = format!("must be between 1 and {}, is {value}", Self::PROBE_MS_MAX);
+                return Err(Error::invalid(format!("supervision.{key}"), message));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -95,6 +136,7 @@ impl Default for Config {
             port: 8080,
             placement: Placement::default(),
             limits: Limits::default(),
+            supervision: Supervision::default(),
             faults: None,
             services: BTreeMap::new(),
         }
@@ -250,6 +292,19 @@ mod tests {
             let error = placed(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_probe_has_bounds() {
+        let check = |text: &str| Config::parse(text)?.supervision.check();
+        check("").unwrap();
+        check("supervision = { probe_period_ms = 100, probes_missed_max = 0 }").unwrap();
+        for key in ["supervision.probe_period_ms", "supervision.probe_timeout_ms"] {
+            for value in [0, 3_600_001] {
+                assert_eq!(check(&format!("{key} = {value}")).unwrap_err().violations()[0].field, key);
+            }
+        }
+        assert!(check("supervision.probe_period = 5").is_err());
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod relay;
 mod service;
 
 pub use banyan_rpc::Access;
-pub use config::{Apart, Config, Limits, Placement, ROOT_PROCESS, valid_process_name};
+pub use config::{Apart, Config, Limits, Placement, ROOT_PROCESS, Supervision, valid_process_name};
 pub use host::Host;
 pub use mount::Mount;
 pub use process::{Process, ProcessParts};

@@ -1,8 +1,9 @@
 //! A child process: it learns from its root who it is, offers itself, and ends with its root.
 
 use crate::contract as api;
-use crate::links::{Parting, RootLink};
+use crate::links::RootLink;
 use crate::process_service::{ProcessAgent, ProcessApi};
+use crate::program;
 use crate::remote_log::RemoteLog;
 use crate::root;
 use banyan::{Process, ProcessParts, System};
@@ -13,11 +14,13 @@ use std::time::Duration;
 /// How long a child tries to reach its root.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs a child process of `system` until its root lets go of it. The root is at the other end of standard input.
+/// Runs a child process of `system` until its root lets go of it. The root is at the other end of standard input; if it
+/// dies, the process ends at once (exit status 1) and this does not return.
 ///
 /// # Errors
 /// If the process was not started by a root, or cannot serve.
 pub async fn run(system: System, env: Env) -> Result<()> {
+    program::show_name();
     let (bootstrap, link) = RootLink::open().await?;
     let secret = bootstrap.peer_secret.as_str();
     let directory = root::directory(&env, &bootstrap.config, secret)?;
@@ -39,11 +42,7 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     server.add(api::process_service(Arc::new(ProcessApi(agent))));
 
     register(&control, &env, &bootstrap.process, server.address().to_string()).await?;
-    if link.closed().await == Parting::Orphaned {
-        // Nobody is left to work for, and a new root may wait for the stores: end as if killed with the old one.
-        tracing::warn!(process = bootstrap.process, "the root process has died; this one ends at once");
-        return Ok(());
-    }
+    link.dismissed().await;
     let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
     log.close(limit).await;

@@ -1,10 +1,11 @@
 //! The child processes of a root: started, watched, started anew when they die, told to end.
 
 use crate::links::{Bootstrap, dismiss};
+use crate::program;
 use crate::registry::{Registry, Run};
 use crate::supervisor::{AGAIN, START_MAX, Supervisor};
 use banyan_core::{Error, Result, Tasks};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
@@ -53,16 +54,17 @@ impl Supervisor {
         let mut quick_deaths = 0u32;
         while !life.is_stopping() {
             let began = self.parts.env.clock.now();
-            match self.spawn(name).await {
+            let reason = match self.spawn(name).await {
                 Ok((child, link, run)) => self.watch(child, link, &run, &life).await,
-                Err(error) => tracing::error!(process = name, ?error, "the process cannot be started"),
-            }
+                Err(error) => format!("it cannot be started: {error:?}"),
+            };
             self.parts.log.close_process(name);
-            let restarts = self.edit(|registry| registry.died(name));
+            let restarts = self.edit(|registry| registry.died(name, &reason));
             if life.is_stopping() {
+                tracing::info!(process = name, reason, "a process ended");
                 break;
             }
-            tracing::warn!(process = name, restarts, "the process died; it is started anew");
+            tracing::warn!(process = name, reason, restarts, "the process died; it is started anew");
             quick_deaths = if began.elapsed() > STABLE_AFTER { 0 } else { quick_deaths + 1 };
             if quick_deaths > 1 {
                 tokio::select! {
@@ -74,40 +76,39 @@ impl Supervisor {
         self.edit(|registry| registry.remove(name));
     }
 
-    /// Returns when the child has ended: by itself, because `life` stopped, or killed because it does not do its part.
-    async fn watch(&self, mut child: Child, link: ChildStdin, run: &Run, life: &Tasks) {
+    /// Returns why the child has ended: by itself, because `life` stopped, or killed because it does not do its part.
+    async fn watch(&self, mut child: Child, link: ChildStdin, run: &Run, life: &Tasks) -> String {
         let process = &run.process;
-        let must_end = tokio::select! {
-            status = child.wait() => {
-                tracing::info!(process, ?status, "a process ended");
-                return;
+        let told = "it was told to end".to_owned();
+        let reason = tokio::select! {
+            status = child.wait() => return ended(status),
+            () = life.stopping() => {
+                let ending = async {
+                    dismiss(Some(link)).await;
+                    child.wait().await
+                };
+                if tokio::time::timeout(self.end_max(), ending).await.is_ok() {
+                    return told;
+                }
+                tracing::warn!(process, "the process outlasted its drain limit and is killed");
+                told
             }
-            () = life.stopping() => true,
-            () = self.overdue(run) => false,
+            reason = self.overdue(run) => reason,
+            reason = self.silent(run) => reason,
         };
-        if must_end {
-            let ending = async {
-                dismiss(Some(link)).await;
-                child.wait().await
-            };
-            if tokio::time::timeout(self.end_max(), ending).await.is_ok() {
-                return;
-            }
-            tracing::warn!(process, "the process outlasted its drain limit and is killed");
-        } else {
-            tracing::warn!(process, "the process did not register in time and is killed");
-        }
         if let Err(error) = child.kill().await {
             tracing::error!(process, %error, "a process could not be killed");
         }
+        reason
     }
 
     /// Returns when the process should long have registered and has not.
-    async fn overdue(&self, run: &Run) {
+    async fn overdue(&self, run: &Run) -> String {
         tokio::time::sleep(START_MAX).await;
         if self.read(|registry| registry.client(run)).is_some() {
             std::future::pending::<()>().await;
         }
+        format!("it did not register within {} s and was killed", START_MAX.as_secs())
     }
 
     /// How long a child may take to end.
@@ -116,8 +117,8 @@ impl Supervisor {
     }
 
     async fn spawn(&self, name: &str) -> Result<(Child, ChildStdin, Run)> {
-        let program = std::env::current_exe().map_err(Error::internal)?;
-        let mut child = Command::new(program)
+        let mut child = Command::new(program::own()?)
+            .arg0(program::name())
             .arg("process")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -143,5 +144,13 @@ impl Supervisor {
                 Err(error)
             }
         }
+    }
+}
+
+/// Says how a child ended that nobody told to.
+fn ended(status: std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => format!("it ended with {status}"),
+        Err(error) => format!("it cannot be waited for: {error}"),
     }
 }

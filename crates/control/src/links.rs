@@ -3,11 +3,15 @@
 use banyan::Config;
 use banyan_core::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use std::io::{BufRead, Read};
+use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
+use tokio::sync::oneshot;
 
 /// Longest bootstrap line a child reads, in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+/// The exit status of a child whose root has died.
+const ORPHANED_STATUS: i32 = 1;
 
 /// The first line a child reads: who it is and how to reach its root. Never on a command line, where others could read
 /// the secret.
@@ -36,38 +40,51 @@ pub(crate) async fn dismiss(link: Option<ChildStdin>) {
     }
 }
 
-/// How a child's hold on its root ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parting {
-    /// The root has let go of the child, which is to drain.
-    Dismissed,
-    /// The root has died.
-    Orphaned,
-}
-
 /// A child's hold on its root: when the root ends, however it ends, the operating system closes this input.
-pub(crate) struct RootLink(BufReader<tokio::io::Stdin>);
+pub(crate) struct RootLink(oneshot::Receiver<()>);
 
 impl RootLink {
-    /// Reads the bootstrap line from standard input.
+    /// Reads the bootstrap line from standard input, and watches that input from then on. If the root dies, this process
+    /// ends at once, as if it had been killed with it: nobody is left to work for, and a new root may wait for the stores.
     ///
     /// # Errors
-    /// If there is none: the program was started by hand.
+    /// If there is no such line: the program was started by hand.
     pub(crate) async fn open() -> Result<(Bootstrap, Self)> {
-        let mut input = BufReader::new(tokio::io::stdin());
-        let mut line = String::new();
-        (&mut input).take(LINE_BYTES_MAX).read_line(&mut line).await.map_err(Error::internal)?;
-        let bootstrap = serde_json::from_str(&line).map_err(|_| {
+        let (told, bootstrap) = oneshot::channel();
+        let (dismissed, dismissal) = oneshot::channel();
+        // A thread of its own: it must notice also when every other one hangs.
+        let watch = move || watch_root(told, dismissed);
+        std::thread::Builder::new().name("root link".into()).spawn(watch).map_err(Error::internal)?;
+        let by_hand = || {
             Error::invalid("standard input", "a child process is started by its system's root, not by hand")
-        })?;
-        Ok((bootstrap, Self(input)))
+        };
+        let bootstrap = bootstrap.await.ok().flatten().ok_or_else(by_hand)?;
+        Ok((bootstrap, Self(dismissal)))
     }
 
-    /// Waits until the root has died or has let go of this child.
-    pub(crate) async fn closed(mut self) -> Parting {
-        match self.0.read(&mut [0u8; 1]).await {
-            Ok(n) if n > 0 => Parting::Dismissed,
-            _ => Parting::Orphaned,
+    /// Waits until the root has let go of this child, which is to drain.
+    pub(crate) async fn dismissed(self) {
+        // The watch never ends without a word: it is told, or ends the process.
+        let _ = self.0.await;
+    }
+}
+
+fn watch_root(told: oneshot::Sender<Option<Bootstrap>>, dismissed: oneshot::Sender<()>) {
+    let mut input = std::io::stdin().lock();
+    let mut line = String::new();
+    let read = (&mut input).take(LINE_BYTES_MAX).read_line(&mut line);
+    let bootstrap = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+    let has_root = bootstrap.is_some();
+    // Whoever waits for it may have been dropped; then the process ends by itself.
+    let _ = told.send(bootstrap);
+    if !has_root {
+        return;
+    }
+    match input.read(&mut [0u8; 1]) {
+        Ok(bytes) if bytes > 0 => drop(dismissed.send(())),
+        _ => {
+            tracing::warn!("the root process has died; this one ends at once");
+            std::process::exit(ORPHANED_STATUS);
         }
     }
 }

@@ -53,6 +53,10 @@ impl ProcessAgent {
 pub(crate) struct ProcessApi(pub(crate) Arc<ProcessAgent>);
 
 impl api::ProcessService for ProcessApi {
+    async fn probe(&self, _: &Context, _: api::ProbeRequest) -> Result<api::ProbeResponse> {
+        Ok(api::ProbeResponse {})
+    }
+
     async fn start_service(
         &self,
         _: &Context,

@@ -35,6 +35,8 @@ struct Process {
     /// The version of the placement that it is known to have.
     informed: u64,
     restarts: u32,
+    /// Why it was started anew the last time.
+    restart_reason: String,
     /// Stops when the process is to drain and end.
     life: Tasks,
 }
@@ -86,8 +88,16 @@ impl Registry {
         if self.processes.len() >= PROCESSES_MAX {
             return Err(Error::overloaded(format!("a system has at most {PROCESSES_MAX} processes")));
         }
-        let (pid, address, client) = (0, String::new(), None);
-        let process = Process { run: 0, pid, address, client, informed: 0, restarts: 0, life };
+        let process = Process {
+            run: 0,
+            pid: 0,
+            address: String::new(),
+            client: None,
+            informed: 0,
+            restarts: 0,
+            restart_reason: String::new(),
+            life,
+        };
         self.processes.insert(name.to_owned(), process);
         Ok(())
     }
@@ -123,19 +133,20 @@ impl Registry {
         Ok(Some(Run { process: name.to_owned(), number: process.run }))
     }
 
-    /// Notes that a process has died and is started anew. Returns how often that was so.
-    pub(crate) fn died(&mut self, name: &str) -> u32 {
+    /// Notes that a process has died, and why, and is started anew. Returns how often that was so.
+    pub(crate) fn died(&mut self, name: &str, reason: &str) -> u32 {
         self.services.values_mut().for_each(|s| s.ready.retain(|run| run.process != name));
         let Some(process) = self.processes.get_mut(name) else { return 0 };
         (process.run, process.pid, process.client) = (0, 0, None);
         process.address.clear();
+        reason.clone_into(&mut process.restart_reason);
         process.restarts += 1;
         process.restarts
     }
 
     /// Forgets a process that has ended for good.
     pub(crate) fn remove(&mut self, name: &str) {
-        self.died(name);
+        self.died(name, "it was told to end");
         self.processes.remove(name);
     }
 
@@ -292,6 +303,7 @@ impl Registry {
             address: p.address.clone(),
             state: p.state().to_owned(),
             restarts: p.restarts,
+            restart_reason: p.restart_reason.clone(),
         };
         let service = |(name, s): (&&'static str, &Service)| api::ServiceStatus {
             service: (*name).to_owned(),
@@ -376,7 +388,7 @@ mod tests {
     fn what_is_said_of_a_run_that_is_over_changes_nothing() {
         let (mut registry, _, old) = registry();
         registry.take_to_start();
-        registry.died("payments");
+        registry.died("payments", "killed");
         assert!(registered(&mut registry, "payments", 2).is_err(), "a dead process cannot register");
         let new = run(&mut registry, "payments", 3);
         registry.started("payments", &old, Ok(()));
@@ -421,7 +433,7 @@ mod tests {
 
         registry.gave_up("payments", &payments);
         registry.begin_move("payments");
-        registry.died("payments");
+        registry.died("payments", "killed");
         registry.end_move("payments", "payments", Some(&payments));
         assert!(!registry.is_ready("payments"), "its process died before the move ended");
         let new = run(&mut registry, "payments", 4);

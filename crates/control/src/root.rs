@@ -40,6 +40,7 @@ impl Root {
     pub async fn start(system: System, config: Config, env: Env) -> Result<Self> {
         let names: Vec<_> = system.services().iter().map(|s| s.name()).collect();
         config.place(&names)?;
+        config.supervision.check()?;
         let peer_secret = new_secret()?;
         make_private(&config.data)?;
         let log = Arc::new(EmbeddedLog::open(log_options(&config, &env)).await?);

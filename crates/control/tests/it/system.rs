@@ -4,7 +4,8 @@ use crate::contract::{ADD, Amount, CALLER, COUNTER, GET, HEARD, ORDER};
 use banyan::event_log::EventLog;
 use banyan::rpc::{Channel, Directory, Endpoint, MethodInfo, Target};
 use banyan_control::contract::{
-    ControlServiceClient, GetSystemRequest, MoveServiceRequest, MoveServiceResponse, SystemStatus,
+    ControlServiceClient, GetSystemRequest, MoveServiceRequest, MoveServiceResponse, ProcessStatus,
+    SystemStatus,
 };
 use banyan_control::{RemoteLog, RunFile, root};
 use banyan_core::{Context, Env, Identity, Result};
@@ -45,6 +46,12 @@ impl Setup {
         Self(folder)
     }
 
+    /// Gives this system a file of its own for its program, which a test may replace.
+    pub(crate) fn with_own_program(self) -> Self {
+        std::fs::copy(example(), own_program(self.0.path())).unwrap();
+        self
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.0.path().join("data")
     }
@@ -80,10 +87,20 @@ impl Setup {
     }
 }
 
-fn spawn(folder: &Path) -> Child {
-    // Beside this test's own binary, in `deps`, is the folder of the examples.
+/// Where a system may have a file of its own for its program.
+fn own_program(folder: &Path) -> PathBuf {
+    folder.join("counter_system")
+}
+
+/// Returns the program as it was built: in the folder of the examples, beside this test's own binary in `deps`.
+fn example() -> PathBuf {
     let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/counter_system");
     assert!(program.exists(), "{} is missing: `cargo test -p banyan-control` builds it", program.display());
+    program
+}
+
+fn spawn(folder: &Path) -> Child {
+    let program = Some(own_program(folder)).filter(|own| own.exists()).unwrap_or_else(example);
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     Command::new(program)
         .arg("run")
@@ -122,6 +139,19 @@ impl Running {
 
     pub(crate) async fn status(&self) -> SystemStatus {
         self.control().get_system(&context(), GetSystemRequest {}).await.unwrap()
+    }
+
+    /// Puts another file in the place of the program of this system, as a build does.
+    pub(crate) fn replace_program(&self, with: &[u8]) {
+        let program = own_program(self.folder.path());
+        std::fs::remove_file(&program).unwrap();
+        std::fs::write(program, with).unwrap();
+    }
+
+    /// Returns how the process `name` is: its id is 0 while it is started.
+    pub(crate) async fn process(&self, name: &str) -> ProcessStatus {
+        let processes = self.status().await.processes;
+        processes.into_iter().find(|p| p.process == name).unwrap_or_default()
     }
 
     /// Returns the process id of the process `name`, once it is ready.

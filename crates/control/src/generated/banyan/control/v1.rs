@@ -254,6 +254,13 @@ pub const PROCESS_SERVICE: &str = "banyan.control.v1.ProcessService";
 /// The methods of [`ProcessService`].
 pub mod process_service {
     use ::banyan_rpc::{Idempotency, Kind, MethodInfo};
+    pub static PROBE: MethodInfo = MethodInfo {
+        service: super::PROCESS_SERVICE,
+        name: "Probe",
+        path: "/banyan.control.v1.ProcessService/Probe",
+        kind: Kind::Unary,
+        idempotency: Idempotency::NoSideEffects,
+    };
     pub static START_SERVICE: MethodInfo = MethodInfo {
         service: super::PROCESS_SERVICE,
         name: "StartService",
@@ -307,6 +314,12 @@ pub mod process_service {
 
 /// Asked of every process, by the root.
 pub trait ProcessService: Send + Sync + 'static {
+    /// Answers at once. A child that does not, again and again, is killed and started anew.
+    fn probe(
+        &self,
+        cx: &Context,
+        req: ProbeRequest,
+    ) -> impl Future<Output = Result<ProbeResponse>> + Send;
     /// Starts a service of this process and returns when it is ready.
     fn start_service(
         &self,
@@ -351,6 +364,15 @@ pub trait ProcessService: Send + Sync + 'static {
 /// Makes the handler table that serves `service`.
 pub fn process_service<S: ProcessService>(service: Arc<S>) -> Service {
     let mut table = Service::builder(PROCESS_SERVICE, DESCRIPTORS);
+    let s = service.clone();
+    table = table
+        .unary(
+            &process_service::PROBE,
+            move |cx: Context, req: ProbeRequest| {
+                let s = s.clone();
+                async move { s.probe(&cx, req).await }
+            },
+        );
     let s = service.clone();
     table = table
         .unary(
@@ -429,6 +451,10 @@ impl Client for ProcessServiceClient {
 }
 
 impl ProcessServiceClient {
+    /// Answers at once. A child that does not, again and again, is killed and started anew.
+    pub async fn probe(&self, cx: &Context, req: ProbeRequest) -> Result<ProbeResponse> {
+        self.0.unary(cx, &process_service::PROBE, req).await
+    }
     /// Starts a service of this process and returns when it is ready.
     pub async fn start_service(
         &self,
@@ -862,6 +888,9 @@ pub struct ProcessStatus {
     /// How often the supervisor started it anew after it died.
     #[prost(uint32, tag = "5")]
     pub restarts: u32,
+    /// Why it was started anew the last time; empty if it never was.
+    #[prost(string, tag = "6")]
+    pub restart_reason: ::prost::alloc::string::String,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -988,6 +1017,12 @@ pub struct CancelSagaRequest {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelSagaResponse {}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeRequest {}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeResponse {}
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartServiceRequest {
@@ -1503,6 +1538,24 @@ impl Payload for CancelSagaResponse {
     }
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         decode_payload(bytes, "banyan.control.v1.CancelSagaResponse")
+    }
+}
+
+impl Payload for ProbeRequest {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ProbeRequest")
+    }
+}
+
+impl Payload for ProbeResponse {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ProbeResponse")
     }
 }
 
