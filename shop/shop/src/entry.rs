@@ -10,13 +10,28 @@ use shop_contracts::{loyalty, orders, users};
 /// The `iss` and the `aud` of the tokens that the users service signs unless its settings say otherwise.
 const ISSUER: &str = "shop";
 
+/// What `/openapi.json` says of the shop.
+const DESCRIPTION: &str = "\
+A shop for gifts: accounts, a catalog, carts, orders with payment and shipment, points, and sales figures.
+
+Register (`POST /v1/users`), sign in (`POST /v1/users:login`) and send the token as `Authorization: Bearer …`. Money is \
+counted in pence. A request that changes something can carry an `Idempotency-Key`: sent again with the same key, it acts \
+once. A refusal is a problem (RFC 9457) with a stable `reason`, explained at `/errors/{reason}`.";
+
 /// Makes the gateway's options.
 pub(crate) fn options() -> GatewayOptions {
     let tokens = Tokens::new(ISSUER, ISSUER, |directory, cx| async move {
         let keys = directory.client::<UserServiceClient>().list_keys(&cx, ListKeysRequest {}).await?.keys;
         Ok(Jwks { keys: keys.into_iter().map(jwk).collect() })
     });
-    GatewayOptions { tokens: Some(tokens), aggregates: vec![me()], ..GatewayOptions::default() }
+    GatewayOptions {
+        title: "The shop".to_owned(),
+        description: DESCRIPTION.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        tokens: Some(tokens),
+        aggregates: vec![me()],
+        ..GatewayOptions::default()
+    }
 }
 
 /// `GET /v1/me`: who I am, what I ordered last, and my points.
@@ -28,7 +43,10 @@ fn me() -> Aggregate {
         Part::new("orders", &orders::v1::order_service::LIST_ORDERS, |_| ListOrdersRequest::default());
     let points =
         Part::new("points", &loyalty::v1::loyalty_service::GET_POINTS, |_| GetPointsRequest::default());
-    Aggregate::new("/v1/me", [profile, orders, points])
+    Aggregate::new("/v1/me", [profile, orders, points]).description(
+        "Returns the signed-in customer's profile, latest orders and points. A part that does not come in time is \
+         missing, and `errors` says why.",
+    )
 }
 
 fn jwk(key: users::v1::Jwk) -> Jwk {

@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     },
     /// No answer, half of one, or one that makes no sense.
     Unreachable(String),
+    /// Nobody accepts connections: the shop has stopped, died, or is about to start.
+    Gone(String),
 }
 
 impl Failure {
@@ -55,7 +57,7 @@ impl Failure {
             Failure::Refused { status, reason, .. } => {
                 matches!(status, 408 | 429 | 502..=504) || (*status == 409 && reason != "ALREADY_EXISTS")
             }
-            Failure::Unreachable(_) => true,
+            Failure::Unreachable(_) | Failure::Gone(_) => true,
         }
     }
 
@@ -68,7 +70,7 @@ impl Failure {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Failure::Refused { reason, .. } => reason,
-            Failure::Unreachable(_) => "UNREACHABLE",
+            Failure::Unreachable(_) | Failure::Gone(_) => "UNREACHABLE",
         }
     }
 }
@@ -77,7 +79,9 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Refused { status, reason, detail } => write!(f, "{status} {reason}: {detail}"),
-            Failure::Unreachable(what) => write!(f, "the shop cannot be reached: {what}"),
+            Failure::Unreachable(what) | Failure::Gone(what) => {
+                write!(f, "the shop cannot be reached: {what}")
+            }
         }
     }
 }
@@ -111,7 +115,10 @@ impl Gateway {
         }
         let request = request.body(Full::new(call.body)).map_err(|e| unreachable(&e))?;
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|e| unreachable(&e))?;
+            let response = self.client.request(request).await.map_err(|error| match error.is_connect() {
+                true => Failure::Gone(root_cause(&error)),
+                false => Failure::Unreachable(root_cause(&error)),
+            })?;
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
             Ok((status, body.map_err(|e| unreachable(&e))?.to_bytes()))
@@ -121,6 +128,15 @@ impl Gateway {
             answered.unwrap_or_else(|_| Err(Failure::Unreachable("no answer in time".to_owned())))?;
         answer(status, &body)
     }
+}
+
+/// Returns what the operating system said, for example `Connection refused`.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 fn answer(status: u16, body: &[u8]) -> Result<Value, Failure> {
@@ -140,6 +156,16 @@ fn answer(status: u16, body: &[u8]) -> Result<Value, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_shop_that_is_gone_is_told_from_one_that_is_slow() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let failure = Gateway::new(&url).send(Call { path: "/", ..Call::default() }).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Gone(what) if what.contains("refused")), "{failure}");
+        assert!(failure.is_transient());
+    }
 
     #[test]
     fn a_refusal_says_whether_to_try_again() {

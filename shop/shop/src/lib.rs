@@ -37,13 +37,62 @@ pub fn system() -> System {
         .service(shop_analytics::service())
 }
 
+/// What the program's help begins with.
+const ABOUT: &str = "\
+The shop: ten services, a gateway and a card processor, started with one command.
+
+Try first:
+  shop                        starts it at http://127.0.0.1:8080; Ctrl-C stops it
+  shop import                 in a second terminal: products, customers and stock from real order lines
+  shop replay --orders 100    places real orders, follows each to its end, and audits the books";
+
 /// Makes the shop's program.
 pub fn program() -> Program {
     Program::new(system())
+        .about(ABOUT)
         .gateway(entry::options())
         .prepare(|config| Box::pin(beside::prepare(config)))
+        .companions(beside::companions)
         .command(Extra::new("import", commands::import::run))
         .command(Extra::new("replay", commands::replay::run))
         .command(Extra::new("audit", commands::audit::run))
         .command(Extra::new(commands::card_processor::NAME, commands::card_processor::run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command;
+
+    /// Checks a command and those below it.
+    fn check(command: &Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name} does not say what it does");
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{name}: {} is not described", argument.get_id());
+        }
+        // A paragraph is one line, which the terminal wraps where it ends; only examples keep their lines.
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for pair in text.lines().collect::<Vec<_>>().windows(2) {
+            let wrapped = !pair[0].is_empty() && !pair[1].is_empty() && !pair[1].starts_with(' ');
+            assert!(!wrapped, "{name} wraps its help itself: {pair:?}");
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn every_command_and_argument_is_described() {
+        let command = program().command_line();
+        command.clone().debug_assert();
+        check(&command);
+        let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+        assert!(names.contains(&"topics") && names.contains(&"replay"), "{names:?}");
+        assert!(!names.contains(&commands::card_processor::NAME), "{names:?}");
+    }
+
+    #[test]
+    fn the_help_begins_with_the_shop() {
+        let help = program().command_line().render_help().to_string();
+        assert!(help.starts_with("The shop: ten services") && help.contains("\n  shop import "), "{help}");
+    }
 }

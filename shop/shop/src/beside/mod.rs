@@ -7,12 +7,14 @@ mod admin;
 mod processor;
 mod run_files;
 
+use crate::commands::card_processor;
 use anyhow::{Context, Result, bail};
 use banyan::Config;
-use banyan_cli::Guard;
-use processor::ProcessorChild;
-use serde::{Deserialize, Serialize};
+use banyan::core::{Error, Reason};
+use banyan_cli::{Companion, Guard, Problem, Remote};
+use processor::{Options, Processor, ProcessorFile};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,18 +25,12 @@ const LEDGER: &str = "processor";
 const LOCK_MAX: Duration = Duration::from_secs(2);
 const LOCK_AGAIN: Duration = Duration::from_millis(50);
 
-/// `<data>/run/processor.json`: where the card processor is.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct ProcessorFile {
-    url: String,
-    /// Absent if the shop did not start it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pid: Option<u32>,
-}
+/// Another shop runs with the data folder.
+const DATA_FOLDER_IN_USE: Reason = Reason::new("DATA_FOLDER_IN_USE");
 
 /// Keeps a data folder for one shop, with the card processor that belongs to it.
 struct Beside {
-    processor: Option<ProcessorChild>,
+    processor: Option<Processor>,
     file: PathBuf,
     /// Held, never read: the operating system lets go of it however this process ends.
     _lock: File,
@@ -61,6 +57,22 @@ pub(crate) async fn prepare(config: &mut Config) -> Result<Guard> {
     Ok(Box::new(beside))
 }
 
+/// Describes what runs beside the shop in the folder `data`.
+///
+/// # Errors
+/// If the file that says so is damaged.
+pub(crate) fn companions(data: &Path) -> Result<Vec<Companion>> {
+    let file = run_files::read::<ProcessorFile>(&processor_file(&data.join("run")))?;
+    let companion = |file: ProcessorFile| Companion {
+        name: card_processor::NAME.to_owned(),
+        state: file.state,
+        pid: file.pid,
+        restarts: file.restarts,
+        address: file.url,
+    };
+    Ok(file.map(companion).into_iter().collect())
+}
+
 /// Returns where the card processor is. If no shop runs, it is started until the guard is dropped.
 ///
 /// # Errors
@@ -78,7 +90,7 @@ pub(crate) async fn processor(data: &Path) -> Result<(String, Option<Guard>)> {
             let (beside, url) = Beside::with_own_processor(data, &folder, lock).await?;
             Ok((url, Some(Box::new(beside))))
         }
-        Err(in_use) => match run_files::read::<ProcessorFile>(&folder.join("processor.json"))? {
+        Err(in_use) => match run_files::read::<ProcessorFile>(&processor_file(&folder))? {
             Some(file) => Ok((file.url, None)),
             None => Err(in_use.context("it does not say where its card processor is")),
         },
@@ -88,18 +100,23 @@ pub(crate) async fn processor(data: &Path) -> Result<(String, Option<Guard>)> {
 impl Beside {
     async fn with_own_processor(data: &Path, folder: &Path, lock: File) -> Result<(Self, String)> {
         let program = std::env::current_exe().context("cannot find the program's own file")?;
-        let processor = ProcessorChild::start(&program, &data.join(LEDGER)).await?;
-        let (url, pid) = (processor.url().to_owned(), Some(processor.pid()));
-        let beside = Self { processor: Some(processor), file: folder.join("processor.json"), _lock: lock };
-        run_files::write(&beside.file, &ProcessorFile { url: url.clone(), pid })?;
-        Ok((beside, url))
+        let file = processor_file(folder);
+        let options = Options { program, ledger: data.join(LEDGER), file: file.clone() };
+        let processor = Processor::start(options).await?;
+        let url = processor.url().to_owned();
+        Ok((Self { processor: Some(processor), file, _lock: lock }, url))
     }
 
     fn with_processor_at(url: String, folder: &Path, lock: File) -> Result<Self> {
-        let beside = Self { processor: None, file: folder.join("processor.json"), _lock: lock };
-        run_files::write(&beside.file, &ProcessorFile { url, pid: None })?;
+        let beside = Self { processor: None, file: processor_file(folder), _lock: lock };
+        let state = "EXTERNAL".to_owned();
+        run_files::write(&beside.file, &ProcessorFile { url, pid: None, state, restarts: 0 })?;
         Ok(beside)
     }
+}
+
+fn processor_file(folder: &Path) -> PathBuf {
+    folder.join("processor.json")
 }
 
 impl Drop for Beside {
@@ -130,14 +147,36 @@ fn lock(data: &Path, folder: &Path) -> Result<File> {
     let path = folder.join("shop.lock");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    let file = options.open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut file = options.open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("a shop runs with the folder {} already", data.display()),
+        Ok(()) => {
+            // For the message of whoever comes second.
+            let noted = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            noted.with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => Err(in_use(data, &path).into()),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
+}
+
+fn in_use(data: &Path, lock: &Path) -> Problem {
+    let pid: Option<u32> = std::fs::read_to_string(lock).ok().and_then(|text| text.trim().parse().ok());
+    let (process, kill) = match pid {
+        Some(pid) => (format!("as process {pid}"), format!("stop it with `kill {pid}`")),
+        None => ("in another process".to_owned(), "stop it".to_owned()),
+    };
+    let place = match Remote::find(data) {
+        Ok(remote) if Some(remote.pid()) == pid => format!("at {}", remote.url()),
+        // It starts, ends, or is an audit.
+        _ => "without an address yet, or no longer".to_owned(),
+    };
+    let message = format!("a shop runs with the folder {} already: {process}, {place}", data.display());
+    let next =
+        format!("use that one, {kill}, or start this one elsewhere: `shop run --data DIR --port PORT`");
+    Problem::new(Error::failed_precondition(DATA_FOLDER_IN_USE, message), next)
 }
 
 #[cfg(test)]
@@ -153,7 +192,9 @@ mod tests {
         let file = data.path().join("shop/run/processor.json");
         let first = prepare(&mut config()).await.unwrap();
         let second = prepare(&mut config()).await.err().unwrap();
-        assert!(second.to_string().contains("already"), "{second}");
+        let second = second.downcast::<Problem>().unwrap();
+        assert!(second.to_string().contains(&format!("process {}", std::process::id())), "{second}");
+        assert!(second.next_step().contains("--port"), "{second:?}");
         assert_eq!(run_files::read::<ProcessorFile>(&file).unwrap().unwrap().url, "http://127.0.0.1:4242");
         drop(first);
         assert!(!file.exists());

@@ -21,7 +21,7 @@ const CUSTOMERS_PER_CALL: usize = 25;
 /// Fill the running shop with products, stock and customers of a data set
 #[derive(Args)]
 #[command(after_help = "\
-It can be repeated: products and stock are set to what the data set says, customers that have an account keep it.
+It can be repeated: products and stock are set to what the data set says, customers that have an account keep it. \
 The customers of the seed data are customer-17850@example.com and so on, with the password that --password shows.")]
 pub(crate) struct ImportArgs {
     #[command(flatten)]

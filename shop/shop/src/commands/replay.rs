@@ -2,15 +2,16 @@
 
 use super::audit;
 use crate::dataset::DatasetArgs;
+use crate::http::Failure;
 use crate::progress;
 use crate::replay::cards::CardMix;
 use crate::replay::drive::{self, Pace};
 use crate::replay::plan::{PlanOptions, plan};
 use crate::replay::shopper::Shoppers;
 use crate::replay::tally::Tally;
-use anyhow::{Context, Result, bail};
-use banyan::core::Env;
-use banyan_cli::{Globals, Output, Remote};
+use anyhow::{Result, anyhow, bail};
+use banyan::core::{Env, Error};
+use banyan_cli::{Globals, Output, Problem, Remote};
 use clap::Args;
 use serde_json::json;
 use std::time::Duration;
@@ -29,9 +30,11 @@ Examples:
   replay --rate 50                            50 orders arrive each second, whatever the shop does
   replay --orders 1000 --cards declined=0.1,error=0.05
 
-An order's idempotency key is made of its invoice number: replayed again, it is not placed again, unless --run is
-another. The customers must have been imported. It fails if an order does not come to its end or if the books do not
-balance.")]
+An order's idempotency key is made of its invoice number: replayed again, it is not placed again, unless --run is \
+another. The customers must have been imported. It fails if an order does not come to its end or if the books do not \
+balance.
+
+To let a consumer group read events again, see `topics replay`.")]
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     dataset: DatasetArgs,
@@ -87,7 +90,7 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
     let bar = progress::bar(0, "sign in", globals.json);
     let signed_in = drive::sign_in(&shoppers, &plan, &bar).await;
     bar.finish_and_clear();
-    signed_in.context("the customers cannot sign in; `shop import` makes their accounts")?;
+    signed_in.map_err(|failure| not_signed_in(&failure, remote.url()))?;
 
     let bar = progress::bar(plan.len(), "orders", globals.json);
     let mut tally = Tally::new(env.clock.unix_ms());
@@ -97,8 +100,12 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
     if !globals.json {
         output.line(&format!("{tally}\n"))?;
     }
+    if shoppers.is_gone() {
+        output.value(&json!({"replay": tally.to_json()}), "")?;
+        return Err(gone("while orders were under way", remote.url()).into());
+    }
     // What the replay found is worth printing also if the books cannot be read.
-    let audited = audit::audit(data, None, SETTLE).await;
+    let audited = audit::audit(data, None, SETTLE, globals.json).await;
     let result = json!({
         "seed": args.seed,
         "cards": args.cards.to_string(),
@@ -112,6 +119,26 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
         0 => Ok(()),
         unfinished => bail!("{unfinished} orders did not come to their ends within {limit:?}"),
     }
+}
+
+fn not_signed_in(failure: &Failure, url: &str) -> anyhow::Error {
+    match failure {
+        Failure::Gone(_) => gone("while the customers signed in", url).into(),
+        // What the shop refuses says whether there is such an account: not to strangers, so both cases are named.
+        Failure::Refused { status: 401, .. } => {
+            let error = Error::unauthenticated(format!("the customers cannot sign in: {failure}"));
+            let next = "`shop import` makes their accounts; --password says with which password";
+            Problem::new(error, next).into()
+        }
+        other => anyhow!("the customers cannot sign in: {other}"),
+    }
+}
+
+fn gone(when: &str, url: &str) -> Problem {
+    let error = Error::unavailable(format!("the shop stopped or died {when}: nobody listens at {url}"));
+    let next = "`shop status` shows what became of it; start it again and repeat this command: what was placed is \
+                not placed twice";
+    Problem::new(error, next)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -139,6 +166,18 @@ mod tests {
 
     fn parse(text: &str) -> Result<ReplayArgs, clap::Error> {
         Ok(Cli::try_parse_from(format!("replay {text}").split_whitespace())?.replay)
+    }
+
+    #[test]
+    fn a_shop_that_is_gone_is_no_missing_account() {
+        let error = not_signed_in(&Failure::Gone("refused".into()), "http://x");
+        let problem = error.downcast::<Problem>().unwrap();
+        assert_eq!(problem.error().reason(), "UNAVAILABLE");
+        assert!(problem.next_step().contains("start it again") && !problem.next_step().contains("import"));
+        let refused =
+            Failure::Refused { status: 401, reason: "CREDENTIALS_INVALID".into(), detail: "no".into() };
+        let problem = not_signed_in(&refused, "http://x").downcast::<Problem>().unwrap();
+        assert!(problem.next_step().contains("shop import"));
     }
 
     #[test]

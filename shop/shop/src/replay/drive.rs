@@ -45,7 +45,7 @@ pub(crate) async fn sign_in(shoppers: &Shoppers, plan: &[Planned], bar: &Progres
     stream::iter(customers).map(Ok).try_for_each_concurrent(LOGINS_MAX, login).await
 }
 
-/// Places all orders of the plan and follows each to its end.
+/// Places all orders of the plan and follows each to its end. When the shop is gone for good, no more are placed.
 pub(crate) async fn place(
     shoppers: &Shoppers,
     plan: &[Planned],
@@ -58,6 +58,9 @@ pub(crate) async fn place(
     let mut to_come = plan.iter().enumerate().peekable();
     let mut under_way = FuturesUnordered::new();
     loop {
+        if shoppers.is_gone() {
+            to_come = plan[plan.len()..].iter().enumerate().peekable();
+        }
         let due = to_come.peek().map(|(index, _)| pace.arrival(began, *index));
         let room = under_way.len() < pace.concurrency;
         tokio::select! {

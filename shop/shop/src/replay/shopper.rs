@@ -26,6 +26,11 @@ const LOOK: Backoff = Backoff {
     attempts_max: u32::MAX,
 };
 
+/// How long the shop may accept no connection before customers give up: at the door, and with orders under way, when
+/// it may be worth the wait until it is started again.
+const GONE_MAX: Duration = Duration::from_secs(5);
+const GONE_ORDERING_MAX: Duration = Duration::from_secs(30);
+
 /// All customers, with their access tokens.
 pub(crate) struct Shoppers {
     env: Env,
@@ -34,6 +39,8 @@ pub(crate) struct Shoppers {
     /// How long an order may take from its arrival to its end, and a login.
     limit: Duration,
     tokens: Mutex<HashMap<String, Arc<str>>>,
+    /// Since when the shop accepts no connection.
+    gone_since: Mutex<Option<Instant>>,
 }
 
 /// What became of an order.
@@ -71,20 +78,20 @@ pub(crate) struct Outcome {
 impl Shoppers {
     pub(crate) fn new(env: Env, url: &str, password: &str, limit: Duration) -> Self {
         let (gateway, password) = (Gateway::new(url), password.to_owned());
-        Self { env, gateway, password, limit, tokens: Mutex::default() }
+        Self { env, gateway, password, limit, tokens: Mutex::default(), gone_since: Mutex::default() }
     }
 
     /// Signs a customer in.
     ///
     /// # Errors
-    /// What the shop refused with, or the last failure when the time limit passed.
+    /// What the shop refused with, or the last failure when the time limit passed or the shop was gone for 5 s.
     pub(crate) async fn sign_in(&self, email: &str) -> Result<(), Failure> {
         let until = self.env.clock.now() + self.limit;
         let body = json!({"email": email, "password": self.password}).to_string();
         for attempt in 1.. {
             let body = body.clone().into();
             let call = Call { method: Method::POST, path: "/v1/users:login", body, ..Call::default() };
-            match self.gateway.send(call).await {
+            match self.send(call).await {
                 Ok(answer) => {
                     let token = answer["accessToken"].as_str();
                     let token =
@@ -92,7 +99,10 @@ impl Shoppers {
                     self.tokens.lock().insert(email.to_owned(), token.into());
                     return Ok(());
                 }
-                Err(failure) if failure.is_transient() && self.pause(&AGAIN, attempt, until).await => {}
+                Err(failure)
+                    if failure.is_transient()
+                        && !self.is_gone_for(GONE_MAX)
+                        && self.pause(&AGAIN, attempt, until).await => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -138,7 +148,7 @@ impl Shoppers {
                 return Err(End::Refused { reason });
             }
             *retries += 1;
-            if !self.pause(&AGAIN, *retries, until).await {
+            if self.is_gone() || !self.pause(&AGAIN, *retries, until).await {
                 return Err(End::Unfinished { reason });
             }
         }
@@ -157,7 +167,7 @@ impl Shoppers {
                 Err(failure) if failure.is_transient() => failure.reason().to_owned(),
                 Err(failure) => return End::Unfinished { reason: failure.reason().to_owned() },
             };
-            if !self.pause(&LOOK, attempt, until).await {
+            if self.is_gone() || !self.pause(&LOOK, attempt, until).await {
                 return End::Unfinished { reason };
             }
             order = self.send_as(&planned.email, Call { path: &path, ..Call::default() }).await;
@@ -168,15 +178,35 @@ impl Shoppers {
     /// Sends a request as a customer, who signs in again if the access token is no longer valid.
     async fn send_as(&self, email: &str, call: Call<'_>) -> Result<Value, Failure> {
         let token = self.tokens.lock().get(email).cloned();
-        let first = self.gateway.send(Call { token: token.as_deref(), ..call.clone() }).await;
+        let first = self.send(Call { token: token.as_deref(), ..call.clone() }).await;
         match first {
             Err(failure) if failure.is_unauthenticated() => {
                 self.sign_in(email).await?;
                 let token = self.tokens.lock().get(email).cloned();
-                self.gateway.send(Call { token: token.as_deref(), ..call }).await
+                self.send(Call { token: token.as_deref(), ..call }).await
             }
             other => other,
         }
+    }
+
+    /// Sends a request, and takes note of whether the shop is there.
+    async fn send(&self, call: Call<'_>) -> Result<Value, Failure> {
+        let answered = self.gateway.send(call).await;
+        let mut gone_since = self.gone_since.lock();
+        match &answered {
+            Err(Failure::Gone(_)) => drop(gone_since.get_or_insert_with(|| self.env.clock.now())),
+            _ => *gone_since = None,
+        }
+        answered
+    }
+
+    /// Tells whether the shop has been gone for so long that nobody goes on ordering.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone_for(GONE_ORDERING_MAX)
+    }
+
+    fn is_gone_for(&self, limit: Duration) -> bool {
+        self.gone_since.lock().is_some_and(|since| self.env.clock.now() - since >= limit)
     }
 
     /// Waits after failed attempt number `attempt`; returns whether there is time for another one.
@@ -212,6 +242,18 @@ fn uuid_unix_ms(id: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn customers_give_up_soon_when_the_shop_is_gone() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let shoppers = Shoppers::new(Env::default(), &url, "secret", Duration::from_secs(120));
+        let signing_in = tokio::time::timeout(GONE_MAX * 3, shoppers.sign_in("a@example.com")).await;
+        let failure = signing_in.expect("within seconds, not within the order's limit").unwrap_err();
+        assert!(matches!(failure, Failure::Gone(_)), "{failure}");
+        assert!(!shoppers.is_gone(), "orders under way wait longer");
+    }
 
     #[test]
     fn an_id_tells_when_it_was_made() {

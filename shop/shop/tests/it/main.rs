@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "what a test drew, killed and measured is shown with its outcome")]
 
 mod bad_input;
+mod commands;
 mod crash;
 mod generated_input;
 mod moving;

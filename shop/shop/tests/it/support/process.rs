@@ -101,6 +101,33 @@ impl Shop {
         assert!(panics.is_empty(), "{panics:#?}");
     }
 
+    /// Runs a command of the shop's program on this shop and returns the text that it prints.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub(crate) async fn print(&self, args: &[&str]) -> String {
+        let mut command = program(self.folder.path());
+        let output = command.args(args).kill_on_drop(true).stdin(Stdio::null()).output();
+        let output = tokio::time::timeout(COMMAND_MAX, output).await.expect("it ends in time");
+        let output = output.expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command whose standard output nobody reads. Returns its exit status and what it complained.
+    pub(crate) async fn print_to_nobody(&self, args: &[&str]) -> (Option<i32>, String) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = program(self.folder.path());
+        command.args(args).kill_on_drop(true).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().expect("the program starts");
+        // It has a copy of the writing end, as this command does.
+        drop(command);
+        let output = tokio::time::timeout(COMMAND_MAX, child.wait_with_output()).await;
+        let output = output.expect("it ends in time").expect("it is our child");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// Runs a command of the shop's program on this shop and returns the JSON that it prints.
     ///
     /// # Errors
