@@ -6,7 +6,7 @@ use axum::extract::Extension;
 use axum::response::Response;
 use axum::routing::get;
 use banyan_core::{Context, Error, Identity, Payload, Result};
-use banyan_rpc::{Directory, MethodInfo, problem};
+use banyan_rpc::{AggregateRoute, Directory, MethodInfo, problem};
 use banyan_transcoding::{Access, Transcoder};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -44,12 +44,29 @@ impl Part {
 #[derive(Clone)]
 pub struct Aggregate {
     path: &'static str,
+    description: &'static str,
     parts: Vec<Part>,
 }
 
 impl Aggregate {
     pub fn new(path: &'static str, parts: impl IntoIterator<Item = Part>) -> Self {
-        Self { path, parts: parts.into_iter().collect() }
+        Self { path, description: "", parts: parts.into_iter().collect() }
+    }
+
+    /// Says what the route answers, in CommonMark, for the OpenAPI document. The first sentence is its summary.
+    pub fn description(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    pub(crate) fn describe(&self) -> AggregateRoute {
+        let key_and_path = |part: &Part| (part.name.to_owned(), part.method.path.to_owned());
+        AggregateRoute {
+            path: self.path.to_owned(),
+            description: self.description.to_owned(),
+            access: Access::User,
+            parts: self.parts.iter().map(key_and_path).collect(),
+        }
     }
 
     pub(crate) fn router(&self, gate: Arc<Gate>, directory: Directory, messages: Arc<Transcoder>) -> Router {

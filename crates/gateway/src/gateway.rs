@@ -3,10 +3,11 @@
 use crate::aggregate::Aggregate;
 use crate::gate::{Gate, Tokens};
 use crate::mount::Mounted;
+use crate::pages::{self, Pages};
 use axum::Router;
 use banyan::System;
 use banyan_core::{Env, Error, Result, Tasks};
-use banyan_rpc::{Access, Directory, HttpChannel, Server, ServerOptions, http_contract};
+use banyan_rpc::{Access, Directory, Document, HttpChannel, Server, ServerOptions, http_contract};
 use banyan_transcoding::Transcoder;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,19 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// What a gateway does beyond the routes of the contracts.
 #[derive(Clone, Default)]
 pub struct GatewayOptions {
+    /// What the OpenAPI document calls the system; the system's name if it is empty.
+    pub title: String,
+    /// What the OpenAPI document says of the system, in CommonMark; may be empty.
+    pub description: String,
+    /// The version of the system in the OpenAPI document; `1` if it is empty.
+    pub version: String,
     /// Which bearer tokens prove a caller; without it nobody can sign in.
     pub tokens: Option<Tokens>,
     pub aggregates: Vec<Aggregate>,
-    /// Routes that are no part of a contract, served as they are.
+    /// Routes that are no part of a contract, served as they are; not below `/errors`.
     pub router: Option<Router>,
+    /// Pages of the system's own reasons, in Markdown, by reason: served at `/errors/REASON` beside the platform's.
+    pub pages: Vec<(&'static str, &'static str)>,
 }
 
 /// What a [`Gateway`] is made of.
@@ -47,8 +56,12 @@ impl Gateway {
     /// If the port is taken, a contract is not described by the system's descriptors, or they contradict each other.
     pub async fn start(parts: GatewayParts, port: u16) -> Result<Self> {
         let GatewayParts { env, system, directory, options } = parts;
+        let document = document(&system, &options);
         let gate = Arc::new(Gate::new(options.tokens, directory.clone(), env.clock.clone()));
-        let mut builder = Server::builder(&env, ServerOptions { port, ..ServerOptions::default() });
+        let mut builder = Server::builder(&env, ServerOptions { port, document, ..ServerOptions::default() });
+        if has_pages(&system) {
+            builder = builder.merge(Pages::new(&options.pages).router());
+        }
         let contracts: Vec<_> = contracts(&system).collect();
         let messages = Arc::new(Transcoder::with_access(system.descriptors(), &contracts)?);
         for aggregate in &options.aggregates {
@@ -87,6 +100,24 @@ impl Gateway {
         if let Err(error) = self.server.drain(DRAIN_MAX).await {
             tracing::warn!(?error, "requests were cut off when the gateway stopped");
         }
+    }
+}
+
+/// Tells whether the pages of reasons are served: not if a service is mounted there.
+fn has_pages(system: &System) -> bool {
+    let mut mounts = system.services().iter().filter_map(|service| service.mount());
+    !mounts.any(|mount| mount.prefix().starts_with(pages::PREFIX))
+}
+
+/// Makes the head of the OpenAPI document, and what it says of the gateway's own routes.
+fn document(system: &System, options: &GatewayOptions) -> Document {
+    let or = |text: &str, default: &str| if text.is_empty() { default } else { text }.to_owned();
+    Document {
+        title: or(&options.title, system.name()),
+        description: options.description.clone(),
+        version: or(&options.version, "1"),
+        aggregates: options.aggregates.iter().map(Aggregate::describe).collect(),
+        paths: if has_pages(system) { Pages::describe() } else { Vec::new() },
     }
 }
 

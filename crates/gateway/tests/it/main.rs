@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a failed unwrap is a failed test")]
 
 mod mounts;
+mod pages;

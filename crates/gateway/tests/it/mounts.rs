@@ -21,13 +21,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// A gateway before services that are routers.
-struct Bed {
+pub(crate) struct Bed {
     gateway: Gateway,
     key: SigningKey,
 }
 
 impl Bed {
-    async fn new<const N: usize>(routers: [(&'static str, &'static str, Access, Router); N]) -> Self {
+    pub(crate) async fn new<const N: usize>(
+        routers: [(&'static str, &'static str, Access, Router); N],
+    ) -> Self {
         let (env, key) = (Env::default(), SigningKey::generate().unwrap());
         let directory = Directory::new(&env);
         let mut system = System::new("test");
@@ -58,28 +60,33 @@ impl Bed {
         format!("Bearer {}", self.key.sign(&claims).unwrap())
     }
 
-    async fn send(&self, request: http::request::Builder, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        request: http::request::Builder,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
         let request = request.uri(format!("{}{path}", self.gateway.url())).body(body.into()).unwrap();
         Answer(
             Client::builder(TokioExecutor::new()).build_http().request(request).await.unwrap().map(Body::new),
         )
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get("/"), path, "").await
     }
 }
 
-struct Answer(Response<Body>);
+pub(crate) struct Answer(pub(crate) Response<Body>);
 
 impl Answer {
-    async fn text(self) -> (StatusCode, String) {
+    pub(crate) async fn text(self) -> (StatusCode, String) {
         let (head, body) = self.0.into_parts();
         (head.status, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
     }
 
     /// Checks that the answer is a problem, and returns its status and reason.
-    async fn problem(self) -> (u16, String) {
+    pub(crate) async fn problem(self) -> (u16, String) {
         assert_eq!(self.0.headers()["content-type"], "application/problem+json");
         let (status, text) = self.text().await;
         let problem: Value = serde_json::from_str(&text).unwrap();
@@ -107,7 +114,7 @@ impl Dropped {
 }
 
 /// Answers with a name, the path it sees, and its caller.
-fn naming(name: &'static str) -> Router {
+pub(crate) fn naming(name: &'static str) -> Router {
     Router::new().fallback(move |uri: Uri, headers: HeaderMap| {
         let header = |key: &str| headers.get(key).map_or("", |value| value.to_str().unwrap()).to_owned();
         std::future::ready(format!("{name} {uri} {}", header("x-banyan-identity")))

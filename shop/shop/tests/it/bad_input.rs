@@ -53,6 +53,48 @@ impl Case {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_is_wrong_is_named_at_once_as_the_client_spells_it() {
+    let shop = Shop::start(Setup::one_process()).await;
+    let ann = Person::register(&shop.client).await;
+    let sent = |ask: Ask| {
+        let (client, token) = (&shop.client, &ann.token);
+        async move {
+            let answer = client.send(&ask.token(token)).await.expect("an answer");
+            answer.refused(400, "INVALID_FIELD");
+            let mut fields: Vec<String> = answer.fields().into_iter().map(str::to_owned).collect();
+            fields.sort();
+            fields
+        }
+    };
+    let body = json!({
+        "items": [{"productId": 1, "quantity": "x"}, {}],
+        "shippingAddress": {"name": "Ann", "town": "London"},
+        "colour": "red",
+    });
+    let named = [
+        "cardToken",
+        "colour",
+        "items[0].productId",
+        "items[0].quantity",
+        "items[1].productId",
+        "items[1].quantity",
+        "shippingAddress.city",
+        "shippingAddress.country",
+        "shippingAddress.postalCode",
+        "shippingAddress.street",
+        "shippingAddress.town",
+    ];
+    assert_eq!(sent(Ask::post("/v1/orders", &body)).await, named);
+    let nothing = ["cardToken", "items", "shippingAddress"];
+    assert_eq!(sent(Ask::post("/v1/orders", &json!({}))).await, nothing);
+    // What only the service can know, it names in the contract's spelling; the client reads its own.
+    let mut long = Draft::of("lamp", 1).json();
+    long["shippingAddress"]["postalCode"] = json!("x".repeat(201));
+    assert_eq!(sent(Ask::post("/v1/orders", &long)).await, ["shippingAddress.postalCode"]);
+    shop.stop().await;
+}
+
 /// Everything that a request could have changed: events, rows that the auditor counts, what the customer sees.
 async fn written(shop: &Shop, customer: &Person, product: &str) -> BTreeMap<String, Value> {
     let mut seen = BTreeMap::new();
@@ -182,20 +224,20 @@ fn bad_orders(lamp: &str) -> Vec<(String, Value, &'static str)> {
         ("no items", with("/items", json!([])), "items"),
         ("501 items", with("/items", json!(many)), "items"),
         ("items as text", with("/items", json!("none")), "items"),
-        ("an item twice", with("/items", json!([item, item])), "items[1].product_id"),
+        ("an item twice", with("/items", json!([item, item])), "items[1].productId"),
         ("a number as product", with("/items/0/productId", json!(17)), "items[0].productId"),
-        ("an empty product", with("/items/0/productId", json!("")), "items[0].product_id"),
+        ("an empty product", with("/items/0/productId", json!("")), "items[0].productId"),
         (
             "a strange key in an item",
             with("/items/0", json!({"productId": lamp, "quantity": 1, "colour": "red"})),
             "items[0].colour",
         ),
         ("a strange key", surprise, "surprise"),
-        ("no card", without("", "cardToken"), "card_token"),
+        ("no card", without("", "cardToken"), "cardToken"),
         ("a card as list", with("/cardToken", json!(["tok_visa"])), "cardToken"),
-        ("no address", without("", "shippingAddress"), "shipping_address"),
-        ("no city", without("/shippingAddress", "city"), "shipping_address.city"),
-        ("a long street", with("/shippingAddress/street", json!("x".repeat(201))), "shipping_address.street"),
+        ("no address", without("", "shippingAddress"), "shippingAddress"),
+        ("no city", without("/shippingAddress", "city"), "shippingAddress.city"),
+        ("a long street", with("/shippingAddress/street", json!("x".repeat(201))), "shippingAddress.street"),
         ("an address as text", with("/shippingAddress", json!("London")), "shippingAddress"),
     ];
     orders.extend(rows.map(|(name, body, field)| (name.to_owned(), body, field)));
@@ -256,12 +298,12 @@ fn bad_elsewhere(
             post("/v1/users", json!({"email": "a@example.com", "roles": ["admin"]})),
             "roles",
         ),
-        ("a price below zero", priced(gbp(-1)), "product.price.minor_units"),
-        ("a price of nothing", priced(gbp(0)), "product.price.minor_units"),
+        ("a price below zero", priced(gbp(-1)), "product.price.minorUnits"),
+        ("a price of nothing", priced(gbp(0)), "product.price.minorUnits"),
         (
             "a price in dollars",
             priced(json!({"currencyCode": "USD", "minorUnits": "1"})),
-            "product.price.currency_code",
+            "product.price.currencyCode",
         ),
         (
             "a price as float",
@@ -280,19 +322,20 @@ fn bad_elsewhere(
         ),
         ("no price", product(json!({"name": "Lamp"})), "product.price"),
         ("no name", product(json!({"price": gbp(1)})), "product.name"),
-        ("stock below zero", stock(json!({"onHand": -5})), "on_hand"),
+        ("stock below zero", stock(json!({"onHand": -5})), "onHand"),
         ("stock beyond counting", stock(json!({"onHand": 10_000_000_000u64})), "onHand"),
         ("a cart with less than nothing", cart(json!(-3)), "quantity"),
         ("a cart with everything", cart(json!(100_001)), "quantity"),
         ("a page of words", get("/v1/orders?pageSize=many"), "pageSize"),
-        ("a page below zero", get("/v1/orders?pageSize=-1"), "page_size"),
-        ("a page too large", get("/v1/notifications?pageSize=101"), "page_size"),
-        ("a page too large of products", get("/v1/products?pageSize=101"), "page_size"),
+        ("a page below zero", get("/v1/orders?pageSize=-1"), "pageSize"),
+        ("a page too large", get("/v1/notifications?pageSize=101"), "pageSize"),
+        ("a page too large of products", get("/v1/products?pageSize=101"), "pageSize"),
+        ("a page spelled as the contract does", get("/v1/orders?page_size=101"), "page_size"),
         ("a strange parameter", get("/v1/orders?colour=red"), "colour"),
         ("a price range of words", get("/v1/products?minPriceMinor=cheap"), "minPriceMinor"),
         ("a day that is none", get("/v1/analytics/sales?groupBy=SALES_GROUP_DAY&from=yesterday"), "from"),
         ("a group that is none", get("/v1/analytics/sales?groupBy=SALES_GROUP_MOON"), "groupBy"),
-        ("no group", get("/v1/analytics/sales"), "group_by"),
+        ("no group", get("/v1/analytics/sales"), "groupBy"),
         ("a path that is no text", get("/v1/orders/%ff"), "order_id"),
         ("a long reason", post(&format!("/v1/orders/{bens}:cancel"), long).token(&admin.token), "reason"),
         (
