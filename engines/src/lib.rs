@@ -1,7 +1,8 @@
 //! Real engines on a bare machine: what tests of providers talk to, and what `cargo xtask engines` starts.
 //!
 //! An [`Engine`] is one server process that this crate installed (if need be), configured, started on a free port with a
-//! data folder of its own, and waited for. Tests kill it, pause it, restart it on the same port with the same data. No engine outlives the test that started it, also if that test is killed.
+//! data folder of its own, and waited for. Tests kill it, pause it, restart it on the same port with the same data, and
+//! put a [`FaultProxy`] in front of it. No engine outlives the test that started it, also if that test is killed.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {
@@ -25,6 +26,7 @@ mod kind;
 mod launchers;
 mod ports;
 mod process;
+mod proxy;
 mod shared;
 pub mod standing;
 
@@ -32,4 +34,5 @@ pub use engine::{Engine, Options};
 pub use install::install;
 pub use kind::Kind;
 pub use launchers::openbao::OPENBAO_TOKEN;
+pub use proxy::{Counts, Direction, FaultProxy, RandomFaults};
 pub use shared::Shared;

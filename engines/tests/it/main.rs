@@ -2,4 +2,5 @@
 
 mod engines;
 mod guard;
+mod proxy;
 mod shared;
