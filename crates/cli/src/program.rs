@@ -206,15 +206,18 @@ impl Program {
         if let Some((name, sub)) = matches.subcommand()
             && let Some(extra) = self.extras.iter().find(|e| e.command.get_name() == name)
         {
-            run::log(&globals);
+            run::log(&globals)();
             return (extra.run)(sub, globals).await;
         }
         let verb = match matches.subcommand() {
             None => Verb::Run(RunArgs::default()),
             Some(_) => Verb::from_arg_matches(&matches)?,
         };
-        run::log(&globals);
+        if !matches!(verb, Verb::Run(_)) {
+            run::log(&globals)();
+        }
         match verb {
+            // It leaves out at first what the start of the system ends with anyway.
             Verb::Run(args) => run::run(self, args, globals).await,
             Verb::Status => status::run(self.companions, globals).await,
             Verb::Move(args) => move_service::run(args, globals).await,

@@ -128,8 +128,12 @@ fn not_running(data: &Path) -> Problem {
 
 fn died(data: &Path, run: &RunFile) -> Problem {
     let (system, pid, folder) = (&run.system, run.pid, data.display());
-    let message = format!("{system}, which ran with the folder {folder} as process {pid}, has died");
-    let next = format!("start it again with `{system} run --data {folder}`; it goes on where it stopped");
+    let message =
+        format!("{system} has died: it ran with the folder {folder} as process {pid}, which is gone");
+    let port = run.url.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
+    let port = port.map(|port| format!(" --port {port}")).unwrap_or_default();
+    let next =
+        format!("start it again with `{system} run --data {folder}{port}`; it goes on where it stopped");
     Problem::new(Error::new(Code::Unavailable, SYSTEM_DIED, message), next)
 }
 

@@ -165,15 +165,15 @@ fn lock(data: &Path, folder: &Path) -> Result<File> {
 fn in_use(data: &Path, lock: &Path) -> Problem {
     let pid: Option<u32> = std::fs::read_to_string(lock).ok().and_then(|text| text.trim().parse().ok());
     let (process, kill) = match pid {
-        Some(pid) => (format!("as process {pid}"), format!("stop it with `kill {pid}`")),
-        None => ("in another process".to_owned(), "stop it".to_owned()),
+        Some(pid) => (format!("process {pid}"), format!("stop it with `kill {pid}`")),
+        None => ("another process".to_owned(), "stop it".to_owned()),
     };
     let place = match Remote::find(data) {
-        Ok(remote) if Some(remote.pid()) == pid => format!("at {}", remote.url()),
+        Ok(remote) if Some(remote.pid()) == pid => format!(" at {}", remote.url()),
         // It starts, ends, or is an audit.
-        _ => "without an address yet, or no longer".to_owned(),
+        _ => ", which is about to start or to end".to_owned(),
     };
-    let message = format!("a shop runs with the folder {} already: {process}, {place}", data.display());
+    let message = format!("a shop runs with the folder {} already: {process}{place}", data.display());
     let next =
         format!("use that one, {kill}, or start this one elsewhere: `shop run --data DIR --port PORT`");
     Problem::new(Error::failed_precondition(DATA_FOLDER_IN_USE, message), next)

@@ -92,6 +92,29 @@ async fn mistakes_are_refused_with_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_setting_is_told_once() {
+    let shop = Shop::start(Setup::one_process()).await;
+    let other = shop.data().with_file_name("other");
+    let other = other.to_str().expect("a path in UTF-8");
+    for placed in [&[][..], &["--apart", "orders"]] {
+        let run = ["run", "--port", "0", "--data", other, "--set", "services.orders.flow=3"];
+        let said = shop.command(&[&run[..], placed].concat()).await.expect_err("it does not start");
+        assert_eq!(
+            said.matches("services.orders.flow").count(),
+            2,
+            "in the message and as the field: {said}"
+        );
+        let error: Value = serde_json::from_str(said.trim()).expect("nothing but the object");
+        assert_eq!(error["field"], "services.orders.flow", "{error}");
+    }
+    let error = refused(&shop, &["run", "--set", "faults.drop_probability=2"]).await;
+    says(&error, "INVALID_FIELD", &["\"faults.drop_probability\""]);
+    let error = refused(&shop, &["run", "--apart", "orders", "--group", "back=orders"]).await;
+    says(&error, "INVALID_FIELD", &["--apart orders", "--group back=orders"]);
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_replays_are_reachable() {
     let shop = Shop::start(Setup::one_process()).await;
     let lamp = shop.admin.product(100, 10).await;
