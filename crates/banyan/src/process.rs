@@ -5,7 +5,7 @@ use crate::instance::Instance;
 use crate::{ServiceDef, System};
 use banyan_core::{Env, Error, Reason, Result, Tasks};
 use banyan_event_log::EventLog;
-use banyan_rpc::{Directory, Service, Target};
+use banyan_rpc::{Directory, Endpoint, Service, Target};
 use banyan_saga::Sagas;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,8 +25,8 @@ struct Inner {
     parts: ProcessParts,
     /// What runs here, by service. Starting and stopping hold the service's lock: one change at a time.
     instances: BTreeMap<&'static str, Mutex<Option<Instance>>>,
-    /// The contract services that are served here.
-    served: parking_lot::Mutex<BTreeSet<String>>,
+    /// The contract services that are served here, by name.
+    served: parking_lot::Mutex<BTreeMap<String, Service>>,
     /// The starts and stops that are under way; stops when the process ends.
     changes: Tasks,
 }
@@ -94,7 +94,7 @@ impl Process {
         }
         let mut served = self.0.served.lock();
         for service in &services {
-            served.insert(service.name().to_owned());
+            served.insert(service.name().to_owned(), service.clone());
             self.directory().set(service.name(), Target::Local(service.clone()));
         }
         *slot = Some(instance);
@@ -138,12 +138,15 @@ impl Process {
         outcome.await.unwrap_or_else(|_| Err(Error::internal("the start or stop of a service panicked")))
     }
 
-    /// Notes where the contract service `contract` is. One that is served here stays here.
-    pub fn place(&self, contract: &str, target: Target) {
+    /// Notes behind which endpoints of other processes the contract service `contract` is. One that is served here as well
+    /// is called here first (see [`Directory`]).
+    pub fn place(&self, contract: &str, elsewhere: Vec<Endpoint>) {
         let served = self.0.served.lock();
-        if !served.contains(contract) {
-            self.directory().set(contract, target);
-        }
+        let target = match served.get(contract) {
+            Some(service) => Target::LocalFirst(service.clone(), elsewhere),
+            None => Target::Remote(elsewhere),
+        };
+        self.directory().set(contract, target);
     }
 
     /// Stops every service, all at once; from now on none starts, and no call waits for a service that is stopped.
@@ -186,7 +189,7 @@ impl Process {
 
     /// Tells whether the contract service `contract` is served here.
     pub fn serves(&self, contract: &str) -> bool {
-        self.0.served.lock().contains(contract)
+        self.0.served.lock().contains_key(contract)
     }
 
     /// Returns the saga engines of the services that run here and have one.

@@ -7,7 +7,7 @@ use crate::contract as api;
 use crate::registry::{Registry, Run};
 use crate::supervisor::{INFORM_MAX, START_MAX, Supervisor};
 use banyan::{ROOT_PROCESS, valid_process_name};
-use banyan_core::{Error, Reason, Result};
+use banyan_core::{Code, Error, Reason, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -105,12 +105,17 @@ impl Supervisor {
             return Err(error);
         }
         // A source that has died has let go of the store.
-        let started = self.start_at(service, target).await;
-        if started.is_err() {
-            // It may have begun, or be about to.
-            let _ = self.stop_at(service, target).await;
+        let Err(error) = self.start_at(service, target).await else { return Ok(()) };
+        let unheard = matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded);
+        if unheard && !self.lives(target).await {
+            let to = &target.process;
+            let message =
+                format!("process {to} died while {service} was moved to it; it goes back to {from}");
+            return Err(Error::unavailable(message).with_source(error));
         }
-        started
+        // It may have begun, or be about to.
+        let _ = self.stop_at(service, target).await;
+        Err(error)
     }
 
     async fn stop_at(&self, service: &str, run: &Run) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::contract as api;
 use crate::saga_admin;
 use banyan::Process;
-use banyan::rpc::{Endpoint, Server, Target};
+use banyan::rpc::{Endpoint, Server};
 use banyan_core::{Context, Error, Result};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -29,21 +29,18 @@ impl ProcessAgent {
         Ok(())
     }
 
-    /// Makes `placement` known here. Contracts that are served in this process stay local.
+    /// Makes `placement` known here.
     pub(crate) async fn place(&self, placement: &api::UpdatePlacementRequest) -> Result<()> {
         let mut version = self.placement.lock().await;
         if placement.version < *version {
             return Ok(());
         }
         *version = placement.version;
+        let own = self.server.address().to_string();
         for entry in &placement.contracts {
-            let target = match entry.addresses.as_slice() {
-                [] => Target::Unplaced,
-                addresses => {
-                    Target::Remote(addresses.iter().map(|a| Endpoint::new(a)).collect::<Result<_>>()?)
-                }
-            };
-            self.process.place(&entry.contract, target);
+            let elsewhere = entry.addresses.iter().filter(|address| **address != own);
+            let elsewhere = elsewhere.map(|address| Endpoint::new(address)).collect::<Result<_>>()?;
+            self.process.place(&entry.contract, elsewhere);
         }
         Ok(())
     }

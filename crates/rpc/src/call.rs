@@ -2,7 +2,7 @@
 
 use crate::directory::{Directory, Place, Slot};
 use crate::message::Messages;
-use crate::remote::Failure;
+use crate::remote::{Failure, Remote};
 use crate::{Idempotency, MethodInfo, Service, upload};
 use banyan_core::{Code, Context, Error, Reason, Result, Retry};
 use banyan_resilience::Fault;
@@ -88,12 +88,49 @@ impl Call<'_> {
     async fn send(&self, place: &Place, request: Messages, attempt: u32) -> Result<Messages, Failure> {
         match place {
             Place::Local(service) => self.send_local(service, request, attempt).await,
+            Place::LocalFirst(service, others) => {
+                self.send_to_either(service, others, request, attempt).await
+            }
             Place::Remote(remote) => remote.call(self.cx, self.method, request).await,
             Place::Unplaced => {
                 let message = format!("service {} has no place at the moment", self.method.service);
                 let error = Error::new(Code::Unavailable, SERVICE_UNPLACED, message).with_retry(Retry::Safe);
                 Err(Failure { error, request: Some(request) })
             }
+        }
+    }
+
+    /// Sends the request to the replica here or to one elsewhere; if that one refuses it, to the other. The rule is the
+    /// [`Directory`]'s.
+    async fn send_to_either(
+        &self,
+        here: &Service,
+        others: &Remote,
+        request: Messages,
+        attempt: u32,
+    ) -> Result<Messages, Failure> {
+        let here_first = attempt % 2 == 1;
+        let first = match here_first {
+            true => self.send_local(here, request, attempt).await,
+            false => others.call(self.cx, self.method, request).await,
+        };
+        let (refusal, request) = match first {
+            Err(Failure { error, request: Some(request) }) if error.retry() == Retry::Safe => {
+                (error, request)
+            }
+            other => return other,
+        };
+        tracing::debug!(method = self.method.path, here_first, %refusal, "another replica is called");
+        let second = match here_first {
+            true => others.call(self.cx, self.method, request).await,
+            false => self.send_local(here, request, attempt).await,
+        };
+        match second {
+            // What the one here says decides how the call goes on.
+            Err(Failure { error, request: Some(request) }) if here_first && error.retry() == Retry::Safe => {
+                Err(Failure { error: refusal, request: Some(request) })
+            }
+            other => other,
         }
     }
 
@@ -174,6 +211,10 @@ impl Call<'_> {
         let reopened = async {
             match &**place {
                 Place::Local(service) => service.opened().await,
+                Place::LocalFirst(service, _) => {
+                    // Another replica may be there sooner.
+                    let _ = tokio::time::timeout(MOVING_POLL, service.opened()).await;
+                }
                 Place::Remote(_) => tokio::time::sleep(MOVING_POLL).await,
                 Place::Unplaced => std::future::pending().await,
             }

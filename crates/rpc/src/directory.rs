@@ -20,11 +20,22 @@ pub enum Target {
     Unplaced,
     /// In this process.
     Local(Service),
+    /// In this process, and other replicas of it behind these endpoints; without any the same as [`Target::Local`].
+    LocalFirst(Service, Vec<Endpoint>),
     /// Behind these endpoints, in turn; none is the same as [`Target::Unplaced`].
     Remote(Vec<Endpoint>),
 }
 
 /// Maps each contract service to its [`Target`]. Cheap to clone; every clone is the same directory.
+///
+/// Which of several replicas a call goes to:
+/// 1. One in this process comes first: it costs no connection and no encoding. Others share a load only by being called
+///    from elsewhere; the replicas of a system are balanced by where its callers are.
+/// 2. If that one refuses (it is full, stops or moves, so for sure nothing was executed), the call goes to another replica
+///    at once. That costs no attempt. If that one refuses too, the call waits or fails as if there were no others.
+/// 3. If a call failed and may be attempted again (see [`Channel`]), every other attempt prefers another replica: the
+///    local one may be the one that is faulty.
+/// 4. Replicas behind endpoints take turns; one that refused a connection a moment ago comes last.
 #[derive(Clone)]
 pub struct Directory(pub(crate) Arc<Inner>);
 
@@ -55,6 +66,7 @@ pub(crate) struct Slot {
 pub(crate) enum Place {
     Unplaced,
     Local(Service),
+    LocalFirst(Service, Remote),
     Remote(Remote),
 }
 
@@ -94,11 +106,11 @@ impl Directory {
     /// Places the contract service `name`. Calls that begin, wait or are retried from now on go there.
     pub fn set(&self, name: &str, target: Target) {
         let place = match target {
-            Target::Local(service) => Place::Local(service),
-            Target::Remote(endpoints) if !endpoints.is_empty() => {
-                let peers = endpoints.into_iter().map(|endpoint| self.peer(endpoint)).collect();
-                Place::Remote(Remote::new(peers, self.0.options.clone()))
+            Target::LocalFirst(service, others) if !others.is_empty() => {
+                Place::LocalFirst(service, self.remote(others))
             }
+            Target::Local(service) | Target::LocalFirst(service, _) => Place::Local(service),
+            Target::Remote(endpoints) if !endpoints.is_empty() => Place::Remote(self.remote(endpoints)),
             Target::Unplaced | Target::Remote(_) => Place::Unplaced,
         };
         let slot = self.slot(name);
@@ -133,6 +145,11 @@ impl Directory {
             waiting_max: options.waiting_calls_max,
         };
         slots.entry(name.to_owned()).or_insert_with(|| Arc::new(unplaced())).clone()
+    }
+
+    fn remote(&self, endpoints: Vec<Endpoint>) -> Remote {
+        let peers = endpoints.into_iter().map(|endpoint| self.peer(endpoint)).collect();
+        Remote::new(peers, self.0.options.clone())
     }
 
     /// Returns the connections to `endpoint`, shared by all services behind it.

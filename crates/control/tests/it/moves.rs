@@ -96,6 +96,82 @@ async fn a_source_that_dies_half_way_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn moves_at_the_same_time_follow_each_other() {
+    let system = Running::start("").await;
+    let mut load = Load::start(&system, 8, Failures::Never);
+    for _ in 0..2 {
+        load.flows(50).await;
+        let (one, two) = tokio::join!(system.move_counter("one"), system.move_counter("two"));
+        let home = system.settled().await;
+        println!("{one:?}, {two:?}, it serves in {home:?}");
+        assert!(one.is_ok() && two.is_ok());
+        assert!(home == ["one"] || home == ["two"], "{home:?}");
+        load.flows(50).await;
+        let (one, two) = tokio::join!(system.move_counter("main"), system.move_counter("main"));
+        let paused = [one.unwrap().paused_ms, two.unwrap().paused_ms];
+        assert!(paused.contains(&0), "the second finds it there: {paused:?}");
+        assert_eq!(system.settled().await, ["main"]);
+    }
+    system.assert_counted(load.end().await).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_moves_to_and_from_a_process_that_is_being_restarted() {
+    let system = Running::start("placement.apart = 'all'").await;
+    let mut load = Load::start(&system, 8, Failures::Repeat);
+    for (killed, to) in
+        [("caller", "caller"), ("caller", "counter"), ("counter", "main"), ("caller", "caller")]
+    {
+        load.flows(50).await;
+        let pid = system.ready(killed).await;
+        signal("KILL", pid).await;
+        let moved = system.move_counter(to).await;
+        println!("{killed} was killed: {moved:?}");
+        let home = system.settled().await;
+        // The root may notice the death later than the move, which then fails because of it.
+        match moved {
+            Ok(_) => assert_eq!(home, [to]),
+            Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error:?}"),
+        }
+        load.flows(50).await;
+        system.move_counter(to).await.unwrap();
+        assert_eq!(system.settled().await, [to]);
+    }
+    system.assert_counted(load.end().await).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_hangs_half_way_does_not_hold_up_a_move() {
+    let probes = "supervision = { probe_period_ms = 500, probe_timeout_ms = 500, probes_missed_max = 3 }";
+    let system = Running::start(&format!("placement.apart = 'all'\n{probes}")).await;
+    let mut load = Load::start(&system, 8, Failures::Repeat);
+    for (hung, to) in [("caller", "caller"), ("counter", "caller")] {
+        system.move_counter("counter").await.unwrap();
+        load.flows(50).await;
+        signal("STOP", system.ready(hung).await).await;
+        let moved = system.move_counter(to).await;
+        println!("{hung} hung: {moved:?}");
+        let home = system.settled().await;
+        match moved {
+            Ok(_) => assert_eq!(home, [to]),
+            Err(error) => {
+                let died = "process caller died while counter was moved to it; it goes back to counter";
+                assert_eq!((error.code(), error.message()), (Code::Unavailable, died));
+                assert_eq!(home, ["counter"]);
+            }
+        }
+        load.flows(50).await;
+        let reason = system.process(hung).await.restart_reason;
+        let retired = hung == "counter" && home == ["caller"];
+        assert!(reason.contains("unanswered") || retired, "{reason}");
+    }
+    system.assert_counted(load.end().await).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_nobody_waits_for_goes_on_and_wrong_ones_are_refused() {
     let system = Running::start("").await;
     let begun = eventually("the move to begin", async || {

@@ -28,6 +28,24 @@ async fn replicas_count_exactly_and_another_leads_when_the_leader_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_beside_a_replica_do_not_notice_that_another_dies() {
+    let system = Running::start("placement.replicas = { counter = 2 }").await;
+    assert_eq!(system.settled().await, ["main", "counter-2"]);
+    let mut load = Load::start(&system, 8, Failures::Never);
+    for _ in 0..2 {
+        load.flows(100).await;
+        let pid = system.ready("counter-2").await;
+        signal("KILL", pid).await;
+        until("it to be started anew", async || ![0, pid].contains(&system.process("counter-2").await.pid))
+            .await;
+        load.flows(100).await;
+        system.settled().await;
+    }
+    system.assert_counted(load.end().await).await;
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_with_replicas_does_not_move() {
     let system = Running::start(THREE).await;
     let refused = system.move_counter("main").await.unwrap_err();

@@ -10,5 +10,6 @@ mod http;
 mod interop;
 mod moving;
 mod network;
+mod replicas;
 mod retries;
 mod streams;
