@@ -1,5 +1,6 @@
 //! Background work with an owner: it can be told to stop, and waited for.
 
+use crate::BoxFuture;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,11 @@ impl Tasks {
 
     /// Runs `work` in the background. It is expected to end soon after [`Tasks::stopping`]; a panic is logged.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_boxed(name, Box::pin(work));
+    }
+
+    /// Not generic: what a task costs the compiler is paid once, and not for every kind of work in every crate.
+    fn spawn_boxed(&self, name: &'static str, work: BoxFuture<'static, ()>) {
         let handle = self.tracker.spawn(work);
         // The second task only reports a panic of the first; it ends with it.
         self.tracker.spawn(async move {
@@ -40,10 +46,13 @@ impl Tasks {
 
     /// Runs `work` in the background and drops it as soon as the group stops: for work that is safe to drop anywhere.
     pub fn spawn_until_stopped(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.spawn(name, async move {
-            stop.run_until_cancelled(work).await;
-        });
+        let (stop, work): (_, BoxFuture<'static, ()>) = (self.stop.clone(), Box::pin(work));
+        self.spawn_boxed(
+            name,
+            Box::pin(async move {
+                stop.run_until_cancelled(work).await;
+            }),
+        );
     }
 
     /// Asks every task of the group to end.
