@@ -45,13 +45,18 @@ impl Packages {
 /// to do by hand.
 pub async fn install(kind: Kind) -> Result<PathBuf> {
     let facts = kind.launcher().facts();
-    if let Some(program) = find(facts) {
-        return Ok(program);
-    }
     let folder = engines_folder();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let path = folder.join("install.lock");
     let install = async {
-        let _lock = lock(&folder.join("install.lock")).await?;
+        {
+            // A program that is just being written is no program yet.
+            let _nobody_installs = lock(&path, File::try_lock_shared).await?;
+            if find(facts).is_some() {
+                return Ok(());
+            }
+        }
+        let _alone = lock(&path, File::try_lock).await?;
         // Another process may have installed it while this one waited.
         if find(facts).is_none() {
             install_packages(facts).await?;
@@ -114,10 +119,10 @@ fn expand(base: &Path, pattern: &str) -> Option<PathBuf> {
     found.into_iter().max()
 }
 
-async fn lock(path: &Path) -> Result<File> {
+async fn lock(path: &Path, try_lock: fn(&File) -> Result<(), TryLockError>) -> Result<File> {
     let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
     loop {
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_POLL).await,
             Err(TryLockError::Error(error)) => {

@@ -24,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks that this machine has what the build and the tests need, and says how to get what is missing
+    /// Checks that this machine has what the build needs, and installs the engines that tests start
     Setup,
     /// Writes the Rust of every contract (`generated/` folders)
     Codegen(codegen::Args),

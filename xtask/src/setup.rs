@@ -1,10 +1,11 @@
 //! `cargo xtask setup`: is everything here that the build and the tests need?
 //!
-//! Today that is the pinned Rust toolchain and a C compiler (for the bundled SQLite and AWS-LC); every engine the tests
-//! use is embedded, so there is nothing to install by this command.
+//! That is the pinned Rust toolchain and a C compiler (for the bundled SQLite and AWS-LC), which this command only looks
+//! for, and the engines that tests start, which it installs by package name.
 
-use crate::workspace;
+use crate::{engines, workspace};
 use anyhow::{Context, Result};
+use banyan_engines::{Kind, install};
 use std::process::Command;
 
 struct Requirement {
@@ -29,6 +30,11 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     anyhow::ensure!(missing == 0, "{missing} of {} requirements are missing, see above", requirements.len());
+    for (index, kind) in Kind::ALL.iter().enumerate() {
+        let program = engines::block_on(install(*kind))
+            .with_context(|| format!("engine {} of {}: {kind}", index + 1, Kind::ALL.len()))?;
+        println!("ok       {kind:<16} {}", program.display());
+    }
     println!("nothing is missing: `cargo xtask test` can run");
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything CI checks, stage by stage, with a summary of results and times.
 
-use crate::{codegen, setup, tidy, workspace};
+use crate::{codegen, engines, setup, tidy, workspace};
 use anyhow::Result;
+use banyan_engines::{Engine, Kind};
 use clap::ValueEnum;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Stage {
-    /// The toolchain is complete
+    /// The toolchain is complete and the engines are installed
     Setup,
     /// The sources are formatted
     Fmt,
@@ -42,7 +43,10 @@ impl Stage {
             Stage::Clippy => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
             }
-            Stage::Tests => cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]),
+            Stage::Tests => {
+                let servers = engines::block_on(shared_servers())?;
+                cargo_with(&["test", "--workspace", "--locked", "--no-fail-fast"], &servers)
+            }
         }
     }
 
@@ -99,10 +103,32 @@ fn summarise(stages: &[Stage], reports: &[Report]) -> Result<()> {
     }
 }
 
-/// Runs cargo at the root of the checkout; its output goes straight through.
+/// The engines that test binaries share, so that not each of them starts its own.
+const SHARED: &[Kind] = &[Kind::Nats, Kind::Postgres, Kind::MariaDb];
+
+/// Starts the shared engines, which end with this process, and returns the variables that name them.
+async fn shared_servers() -> Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    for kind in SHARED {
+        let shared = Engine::shared(*kind).await?;
+        println!("{kind:<10} {}", shared.url());
+        variables.push((kind.variable(), shared.url().to_owned()));
+    }
+    Ok(variables)
+}
+
 fn cargo(args: &[&str]) -> Result<()> {
+    cargo_with(args, &[])
+}
+
+/// Runs cargo at the root of the checkout; its output goes straight through.
+fn cargo_with(args: &[&str], variables: &[(String, String)]) -> Result<()> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(program).args(args).current_dir(workspace::root()).status()?;
+    let status = Command::new(program)
+        .args(args)
+        .envs(variables.iter().cloned())
+        .current_dir(workspace::root())
+        .status()?;
     anyhow::ensure!(status.success(), "`cargo {}` ended with {status}", args.join(" "));
     Ok(())
 }
