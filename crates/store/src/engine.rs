@@ -65,6 +65,9 @@ pub struct Traits {
     pub dialect: Dialect,
     /// Whether several relays may claim events at the same time without reordering a key.
     pub shares_outbox: bool,
+    /// Whether changes to the schema roll back with their transaction. Without that, a migration that fails halfway leaves
+    /// what it did before.
+    pub transactional_schema: bool,
 }
 
 /// Runs the statements of one transaction or read.

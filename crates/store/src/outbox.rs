@@ -53,14 +53,22 @@ pub struct OutboxState {
     rows: AtomicU64,
     /// Rows that were sent and not yet deleted.
     marked: Mutex<BTreeSet<i64>>,
-    /// Counts the commits that published.
+    /// Counts the commits that published, as far as this process knows.
     published: watch::Sender<u64>,
+    /// Counts this process's own commits that published.
+    added: watch::Sender<u64>,
 }
 
 impl OutboxState {
     /// Makes the state of an outbox that has `rows` rows.
     pub fn new(rows: u64) -> Self {
-        Self { rows: AtomicU64::new(rows), marked: Mutex::default(), published: watch::Sender::new(0) }
+        let (published, added) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { rows: AtomicU64::new(rows), marked: Mutex::default(), published, added }
+    }
+
+    /// Returns what changes with every commit of this process that published.
+    pub(crate) fn added(&self) -> watch::Receiver<u64> {
+        self.added.subscribe()
     }
 
     /// Notes that the table has `rows` rows now, whoever added or removed some.
@@ -78,6 +86,7 @@ impl OutboxState {
         if count > 0 {
             self.rows.fetch_add(count, Ordering::Relaxed);
             self.announce();
+            self.added.send_modify(|commits| *commits += 1);
         }
     }
 

@@ -72,8 +72,9 @@ impl From<&'static str> for Statement {
     }
 }
 
-/// Statements that only the store itself may run: they would end somebody else's transaction or reach other data.
-const RESERVED: [&str; 16] = [
+/// Statements that only the store itself may run: they would end somebody else's transaction, reach other data, or change
+/// or take over the connection.
+const RESERVED: &[&str] = &[
     "BEGIN",
     "START",
     "COMMIT",
@@ -90,6 +91,18 @@ const RESERVED: [&str; 16] = [
     "PRAGMA",
     "VACUUM",
     "LOCK",
+    "UNLOCK",
+    "RESET",
+    "DISCARD",
+    "DEALLOCATE",
+    "COPY",
+    "LISTEN",
+    "UNLISTEN",
+    // In a transaction it makes all commits of the server wait for each other.
+    "NOTIFY",
+    "XA",
+    "LOAD",
+    "HANDLER",
 ];
 
 /// Refuses what is the store's own business (see `RESERVED`).
@@ -99,10 +112,11 @@ const RESERVED: [&str; 16] = [
 pub fn refuse_reserved(sql: &str) -> Result<()> {
     let mut rest = sql.trim_start();
     while let Some(comment) = rest.strip_prefix("--") {
-        rest = comment.split_once('\n').map_or("", |(_, after)| after).trim_start();
+        rest = comment.split_once(['\n', '\r']).map_or("", |(_, after)| after).trim_start();
     }
     let word = rest.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    if rest.starts_with("/*") || RESERVED.iter().any(|r| r.eq_ignore_ascii_case(word)) {
+    // An engine may skip an empty statement, or run what a comment holds.
+    if rest.starts_with(';') || rest.starts_with("/*") || RESERVED.iter().any(|r| r.eq_ignore_ascii_case(word)) {
         return Err(Error::internal(format!(
             "a statement inside a transaction cannot start like this: {sql}"
         )));
@@ -161,9 +175,20 @@ mod tests {
 
     #[test]
     fn a_statement_cannot_end_the_transaction_or_reach_other_data() {
-        for sql in
-            ["COMMIT", " rollback to x", "-- hi\nATTACH 'x' AS y", "/* a */ END", "Pragma foreign_keys=off"]
-        {
+        for sql in [
+            "COMMIT",
+            " rollback to x",
+            "-- hi\nATTACH 'x' AS y",
+            "-- hi\rCOMMIT",
+            "; COMMIT",
+            "/* a */ END",
+            "/*! COMMIT */",
+            "Pragma foreign_keys=off",
+            "COPY t FROM STDIN",
+            "deallocate all",
+            "RESET statement_timeout",
+            "NOTIFY x",
+        ] {
             assert!(refuse_reserved(sql).is_err(), "{sql}");
         }
         for sql in [

@@ -13,26 +13,27 @@ const CHECK: Duration = Duration::from_secs(1);
 
 /// Takes the lead if nobody has it.
 pub(super) async fn take(connector: Arc<dyn Connector>, service: String) -> Result<Option<Leader>> {
-    let lock = move || -> Result<Option<Box<dyn Connection>>> {
+    // A connection is opened, used and closed on threads that may block.
+    let lock = move || -> Result<Option<Leader>> {
         let mut connection = connector.connect()?;
-        let name = format!("banyan_lead_{service}");
-        Ok(connection.try_lock(&name)?.then_some(connection))
+        if !connection.try_lock(&format!("banyan_lead_{service}"))? {
+            return Ok(None);
+        }
+        let (held, given_up): (Sender<()>, _) = channel();
+        let (lost, is_lost) = watch::channel(false);
+        std::thread::Builder::new()
+            .name(format!("{service}-lead"))
+            .spawn(move || watch_over(connection, &given_up, &lost))
+            .map_err(Error::internal)?;
+        Ok(Some(Leader::new(parking_lot::Mutex::new(held), Some(is_lost))))
     };
-    let locked = tokio::task::spawn_blocking(lock).await.map_err(Error::internal)??;
-    let Some(connection) = locked else { return Ok(None) };
-    let (held, given_up): (Sender<()>, _) = channel();
-    let (lost, is_lost) = watch::channel(false);
-    std::thread::Builder::new()
-        .name("store-lead".to_owned())
-        .spawn(move || watch_over(connection, &given_up, &lost))
-        .map_err(Error::internal)?;
-    Ok(Some(Leader::new(parking_lot::Mutex::new(held), Some(is_lost))))
+    tokio::task::spawn_blocking(lock).await.map_err(Error::internal)?
 }
 
 /// Keeps the connection until the lead is given up, and says so when it broke before.
 fn watch_over(mut connection: Box<dyn Connection>, given_up: &Receiver<()>, lost: &watch::Sender<bool>) {
     while let Err(RecvTimeoutError::Timeout) = given_up.recv_timeout(CHECK) {
-        if connection.script("SELECT 1").is_err() {
+        if connection.execute("SELECT 1", &[]).is_err() {
             lost.send_replace(true);
             return;
         }

@@ -7,6 +7,7 @@
 //! key, and nothing has to be given back when one of them dies.
 
 mod lead;
+mod news;
 mod relay;
 mod session;
 mod worker;
@@ -17,6 +18,7 @@ use crate::outbox::{Claim, OutboxState};
 use crate::statement::Dialect;
 use crate::value::{Row, Value};
 use banyan_core::{BoxFuture, Error, Reason, Result};
+pub use news::{News, Told};
 use parking_lot::RwLock;
 use relay::Claimer;
 use std::sync::Arc;
@@ -47,12 +49,13 @@ pub trait Connector: Send + Sync + 'static {
     /// Returns where the database is, for messages: never with a password.
     fn location(&self) -> String;
 
-    /// Waits, at most for a few seconds, until another process says that it added events (see [`Connection::notify`]).
-    /// Returns whether one did; a server that cannot tell returns `None`, and is asked by polling.
+    /// Passes news of new events between the processes that have the database open, on a connection of its own, until
+    /// [`News::next`] says that the store is closed. A server that cannot do that returns at once: then relays find
+    /// the events of other processes when they look.
     ///
     /// # Errors
-    /// If the connection broke, which `listener` is.
-    fn wait_for_events(&self, listener: &mut dyn Connection) -> Result<Option<bool>>;
+    /// If the connection broke; it is called again after a while.
+    fn share_news(&self, news: &mut News) -> Result<()>;
 }
 
 /// What a transaction may do.
@@ -64,6 +67,8 @@ pub enum Access {
     Read,
     /// Read and write what is committed: for a relay, which locks its rows itself.
     Relay,
+    /// Read and write, serializable, for any time, and one after the other among all processes: for migrations.
+    Schema,
 }
 
 /// One blocking connection.
@@ -72,17 +77,19 @@ pub enum Access {
 /// executed), [`crate::STORE_UNREACHABLE`] (the connection is broken; it is dropped and another one opened),
 /// [`crate::TRANSACTION_TIME_LIMIT`], [`crate::CONSTRAINT_VIOLATED`], `ALREADY_EXISTS`.
 pub trait Connection: Send {
+    /// Begins a transaction.
     fn begin(&mut self, access: Access) -> Result<()>;
 
     /// Commits. [`CONFLICT`] says that nothing was committed; after any other error the outcome is unknown.
     fn commit(&mut self) -> Result<()>;
 
+    /// Rolls back, also after a failed statement.
     fn rollback(&mut self) -> Result<()>;
 
     /// Runs a statement with `$n` placeholders, prepared once; returns the number of rows it matched or changed.
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64>;
 
-    /// Runs a query and calls `each` for its rows until it returns `false`.
+    /// Runs a query and calls `each` for its rows until it returns `false`. A failure after that is a failure too.
     fn query(
         &mut self,
         sql: &'static str,
@@ -98,11 +105,6 @@ pub trait Connection: Send {
 
     /// Tries to take the lock `name` of the database, kept until the connection ends; returns whether it has it.
     fn try_lock(&mut self, name: &str) -> Result<bool>;
-
-    /// Tells the processes that wait for events that there are some; does nothing on a server that cannot.
-    fn notify(&mut self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// The engine of a store on a database server.
@@ -202,6 +204,7 @@ impl Engine for Server {
     }
 
     fn traits(&self) -> Traits {
-        Traits { dialect: self.connector.dialect(), shares_outbox: true }
+        let dialect = self.connector.dialect();
+        Traits { dialect, shares_outbox: true, transactional_schema: dialect != Dialect::MySql }
     }
 }

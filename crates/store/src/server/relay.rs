@@ -5,6 +5,7 @@
 //! dropped, it rolls back; when the process or the connection dies, the server does that.
 
 use super::worker::spawn;
+use super::news::News;
 use super::{Access, Connection, Connector};
 use crate::StoreOptions;
 use crate::engine::{Refused, STORE_UNREACHABLE};
@@ -12,7 +13,6 @@ use crate::outbox::{Claim, OutboxState, envelope};
 use crate::{Statement, Value, params};
 use banyan_core::{BoxFuture, Envelope, Error, Result, Retry};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, LazyLock};
 use tokio::sync::{oneshot, watch};
@@ -23,8 +23,6 @@ const LANES_PER_CLAIM: u32 = 8;
 const DELETE_MAX: usize = 64;
 /// Relays of one process that may wait for a claim; there is one, as a rule.
 const CLAIMS_WAITING_MAX: usize = 16;
-/// How long the listener waits before it connects again.
-const RECONNECT: std::time::Duration = std::time::Duration::from_secs(1);
 
 const LOCK_LANES: Statement = Statement::new(
     "SELECT lane FROM banyan_outbox_lanes AS lanes \
@@ -48,12 +46,14 @@ static DELETE: LazyLock<String> = LazyLock::new(|| {
 /// The way to the thread that claims.
 pub(super) struct Claimer {
     requests: Mutex<Option<SyncSender<Request>>>,
-    closed: Arc<AtomicBool>,
+    /// Tells the thread that shares news to end.
+    closed: watch::Sender<bool>,
 }
 
 struct Request {
     limit: usize,
-    reply: oneshot::Sender<Result<(Vec<Envelope>, Held)>>,
+    /// Answered with no [`Held`] if there was nothing to claim.
+    reply: oneshot::Sender<Result<(Vec<Envelope>, Option<Held>)>>,
 }
 
 /// Keeps a claim; dropped without a word, the claim is given up.
@@ -69,19 +69,18 @@ impl Claimer {
         alive: Arc<watch::Sender<usize>>,
     ) -> Result<Self> {
         let (requests, queue) = sync_channel(CLAIMS_WAITING_MAX);
-        let closed = Arc::new(AtomicBool::new(false));
-        let listener =
-            Listener { connector: connector.clone(), outbox: outbox.clone(), closed: closed.clone() };
+        let closed = watch::Sender::new(false);
+        let (news, sharing) = (News::new(outbox.clone(), closed.subscribe()), connector.clone());
         // Not counted: it may wait for a while for the server to say something, and holds nothing.
-        let uncounted = Arc::new(watch::Sender::new(0));
-        spawn(&uncounted, format!("{}-listen", options.service), move || listener.run())?;
+        let (uncounted, service) = (Arc::new(watch::Sender::new(0)), options.service.clone());
+        spawn(&uncounted, format!("{service}-news"), move || news.run(&*sharing, &service))?;
         let mut thread = Thread { connector, outbox, connection: None };
         spawn(&alive, format!("{}-relay", options.service), move || thread.run(&queue))?;
         Ok(Self { requests: Mutex::new(Some(requests)), closed })
     }
 
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.closed.send_replace(true);
         drop(self.requests.lock().take());
     }
 
@@ -99,10 +98,13 @@ impl Claimer {
         let (events, held) = answer.await.map_err(gone)??;
         let sent = move || -> BoxFuture<'static, Result<()>> {
             let (reply, answer) = oneshot::channel();
-            let said = held.done.send(reply);
+            let said = held.map(|held| held.done.send(reply));
             Box::pin(async move {
-                said.map_err(|_| Error::unavailable("the claim on the outbox was lost"))?;
-                answer.await.map_err(gone)?
+                match said {
+                    Some(Ok(())) => answer.await.map_err(gone)?,
+                    Some(Err(_)) => Err(Error::unavailable("the claim on the outbox was lost")),
+                    None => Ok(()),
+                }
             })
         };
         Ok(Claim::new(events, sent))
@@ -140,19 +142,18 @@ impl Thread {
             match self.claim(limit) {
                 Ok((ids, events)) if ids.is_empty() => {
                     self.give_up();
-                    let (done, _) = channel();
-                    // Nobody waits any more: nothing to give back.
-                    let _ = reply.send(Ok((events, Held { done })));
+                    // If nobody waits any more, there is nothing to give back.
+                    drop(reply.send(Ok((events, None))));
                 }
                 Ok((ids, events)) => {
                     let (done, said) = channel();
-                    if reply.send(Ok((events, Held { done }))).is_err() {
+                    if reply.send(Ok((events, Some(Held { done })))).is_err() {
                         self.give_up();
                         continue;
                     }
                     match said.recv() {
                         // If the relay is gone by now, the events are sent all the same.
-                        Ok(answer) => drop(answer.send(self.sent(&ids))),
+                        Ok(answer) => drop(answer.send(self.sent(&ids, ids.len() < limit))),
                         Err(_) => self.give_up(),
                     }
                 }
@@ -207,24 +208,28 @@ impl Thread {
         Ok(&mut **self.connection.insert(connection))
     }
 
-    /// Deletes the events of the claim and commits.
-    fn sent(&mut self, ids: &[i64]) -> Result<()> {
+    /// Deletes the events of the claim and commits. If they were the last ones, counts what was added by others since.
+    fn sent(&mut self, ids: &[i64], last: bool) -> Result<()> {
         let Some(connection) = &mut self.connection else {
             return Err(Error::internal("a claim has a connection"));
         };
-        let mut delete = || -> Result<u64> {
+        let mut delete = || -> Result<Option<u64>> {
             for ids in ids.chunks(DELETE_MAX) {
                 // No event has a negative id.
                 let padding = std::iter::repeat_n(&-1, DELETE_MAX - ids.len());
                 let values: Vec<Value> = ids.iter().chain(padding).map(|id| Value::from(*id)).collect();
                 connection.execute(&DELETE, &values)?;
             }
-            let left = count(&mut **connection)?;
+            // Counting many would take longer than sending them.
+            let left = if last { Some(count(&mut **connection)?) } else { None };
             connection.commit().map(|()| left)
         };
         match delete() {
             Ok(left) => {
-                self.outbox.counted(left);
+                match left {
+                    Some(left) => self.outbox.counted(left),
+                    None => self.outbox.deleted(&[], ids.len() as u64),
+                }
                 Ok(())
             }
             Err(error) => {
@@ -239,36 +244,6 @@ impl Thread {
             && connection.rollback().is_err()
         {
             self.connection = None;
-        }
-    }
-}
-
-/// Wakes this process's relay when another process added events.
-struct Listener {
-    connector: Arc<dyn Connector>,
-    outbox: Arc<OutboxState>,
-    closed: Arc<AtomicBool>,
-}
-
-impl Listener {
-    fn run(&self) {
-        let mut connection: Option<Box<dyn Connection>> = None;
-        while !self.closed.load(Ordering::Relaxed) {
-            let open = match connection.take() {
-                Some(open) => Ok(open),
-                None => self.connector.connect(),
-            };
-            let waited = open.and_then(|mut open| {
-                let waited = self.connector.wait_for_events(&mut *open)?;
-                connection = Some(open);
-                Ok(waited)
-            });
-            match waited {
-                Ok(Some(true)) => self.outbox.announce(),
-                Ok(Some(false)) => {}
-                Ok(None) => return,
-                Err(_) => std::thread::sleep(RECONNECT),
-            }
         }
     }
 }

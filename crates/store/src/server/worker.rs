@@ -106,6 +106,11 @@ pub(super) fn spawn(
     std::thread::Builder::new().name(name).spawn(run).map(drop).map_err(Error::internal)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the thread has nothing else to do: its job is not over")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// One thread's connection; opened with its first job, and again after it broke.
 struct Worker {
     pools: Pools,
@@ -123,8 +128,7 @@ impl Worker {
                     let service = &self.pools.options.service;
                     tracing::debug!(service, attempt, "a transaction met another one and runs anew");
                     let wait = CONFLICT_BACKOFF.delay(attempt, &self.pools.options.env.rng);
-                    // The thread has nothing else to do: its job is not over.
-                    std::thread::sleep(wait);
+                    pause(wait);
                 }
                 Err(error) if error.is(CONFLICT) => {
                     let message = format!(
@@ -142,7 +146,7 @@ impl Worker {
 
     fn attempt(&mut self, job: &mut WriteJob, may_run_again: bool) -> Result<()> {
         let pools = self.pools.clone();
-        let connection = self.begin(Access::Write)?;
+        let connection = self.begin(if job.limited() { Access::Write } else { Access::Schema })?;
         let cx = job.cx().clone();
         let mut running = pools.running(connection, job.limited());
         let mut tx = Tx::new(&mut running, &cx, &pools.options.service);
@@ -160,13 +164,6 @@ impl Worker {
         self.commit()?;
         pools.commits.fetch_add(1, Ordering::Relaxed);
         pools.outbox.committed(published);
-        if published > 0
-            && let Some(connection) = &mut self.connection
-            && let Err(error) = connection.notify()
-        {
-            // Other relays find the events when they look the next time.
-            self.drop_if_broken(&error);
-        }
         for notify in on_commit {
             if catch_unwind(AssertUnwindSafe(notify)).is_err() {
                 tracing::error!(service = pools.options.service, "a notification of a commit panicked");

@@ -110,7 +110,7 @@ impl Engine for Sqlite {
     }
 
     fn traits(&self) -> Traits {
-        Traits { dialect: Dialect::Sqlite, shares_outbox: false }
+        Traits { dialect: Dialect::Sqlite, shares_outbox: false, transactional_schema: true }
     }
 }
 
