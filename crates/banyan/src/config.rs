@@ -1,6 +1,7 @@
 //! A system's configuration: `banyan.toml`, then what the command line says.
 
 use banyan_core::{Error, Result};
+use banyan_event_log::Capability;
 use banyan_resilience::FaultOptions;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,12 +21,44 @@ pub struct Config {
     pub placement: Placement,
     pub limits: Limits,
     pub supervision: Supervision,
+    /// Where services keep their data, by service: a URL such as `postgres://127.0.0.1/orders`. `default` holds for those
+    /// that are not named; `{service}` in it stands for the service's name. Without a URL it is a SQLite file in the
+    /// data folder, which `sqlite` says too.
+    pub stores: BTreeMap<String, String>,
+    pub events: Events,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
     /// The settings of each service, by its name; every service checks its own.
     pub services: BTreeMap<String, toml::Table>,
 }
+
+/// The event log.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// Where events are kept, for example `nats://127.0.0.1:4222`; in the data folder when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The guarantees, beyond what every event log gives, without which the system must not start: for example
+    /// `replay-time` (docs/semantics.md lists them).
+    pub needs: Vec<String>,
+}
+
+impl Events {
+    /// Returns the capabilities that the system needs.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the one that does not exist.
+    pub fn needed(&self) -> Result<Vec<Capability>> {
+        self.needs.iter().map(|name| crate::engines::capability(name)).collect()
+    }
+}
+
+/// The word for a store in the data folder.
+const SQLITE: &str = "sqlite";
+/// The key of `stores` that holds for services that are not named.
+const DEFAULT: &str = "default";
 
 /// Processes that one service may run in.
 const REPLICAS_MAX: u32 = 16;
@@ -137,6 +170,8 @@ impl Default for Config {
             placement: Placement::default(),
             limits: Limits::default(),
             supervision: Supervision::default(),
+            stores: BTreeMap::new(),
+            events: Events::default(),
             faults: None,
             services: BTreeMap::new(),
         }
@@ -211,6 +246,10 @@ impl Config {
         for service in self.services.keys() {
             known(&format!("services.{service}"), service)?;
         }
+        for service in self.stores.keys().filter(|service| *service != DEFAULT) {
+            known(&format!("stores.{service}"), service)?;
+        }
+        self.events.needed()?;
         let mut placed: BTreeMap<String, Vec<String>> =
             placed.into_iter().map(|(s, p)| (s, vec![p])).collect();
         for (service, replicas) in &self.placement.replicas {
@@ -228,6 +267,12 @@ impl Config {
     /// Tells whether several processes run `service` at the same time.
     pub fn is_replicated(&self, service: &str) -> bool {
         self.placement.replicas.get(service).is_some_and(|replicas| *replicas > 1)
+    }
+
+    /// Returns the URL of a service's store; `None` for a file in the data folder.
+    pub fn store_url(&self, service: &str) -> Option<String> {
+        let named = self.stores.get(service).or_else(|| self.stores.get(DEFAULT));
+        named.filter(|url| *url != SQLITE).map(|url| url.replace("{service}", service))
     }
 
     /// Reads the settings of one service.
@@ -318,5 +363,21 @@ mod tests {
         let config = Config::parse("services.orders.flow = 3").unwrap();
         let error = config.settings::<Settings>("orders").unwrap_err();
         assert_eq!(error.violations()[0].field, "services.orders.flow");
+    }
+
+    #[test]
+    fn a_store_is_a_file_unless_it_has_a_url() {
+        let text =
+            "[stores]\ndefault = 'postgres://h/{service}'\npayments = 'sqlite'\nusers = 'mysql://h/people'";
+        let config = Config::parse(text).unwrap();
+        let url = |service| config.store_url(service);
+        assert_eq!(url("orders").as_deref(), Some("postgres://h/orders"));
+        assert_eq!(url("users").as_deref(), Some("mysql://h/people"));
+        assert_eq!(url("payments"), None);
+        assert_eq!(Config::default().store_url("orders"), None);
+        let typo = placed("stores.order = 'postgres://h/orders'").unwrap_err();
+        assert!(typo.violations()[0].field == "stores.order", "{typo}");
+        let typo = placed("events.needs = ['replay-tim']").unwrap_err();
+        assert!(typo.message().contains("replay-time"), "{typo}");
     }
 }

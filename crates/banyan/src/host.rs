@@ -105,10 +105,15 @@ impl Host {
     /// # Errors
     /// If the store is open elsewhere, damaged, or its migrations do not fit. A second call is an error.
     pub async fn store(&self, migrations: &'static [Migration]) -> Result<Store> {
-        let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
         let shared = self.0.config.is_replicated(self.0.name);
         let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
-        let store = open_released(&path, options).await?;
+        let store = match self.0.config.store_url(self.0.name) {
+            Some(url) => self.0.process.system().engines().open_store(self.0.name, &url, options).await?,
+            None => {
+                let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
+                open_released(&path, options).await?
+            }
+        };
         // From here on the instance owns the store and closes it, also when the wiring fails further on.
         if self.0.declared.lock().store.replace(store.clone()).is_some() {
             return Err(Error::internal(format!("service {} opened its store twice", self.0.name)));

@@ -16,6 +16,8 @@ use tokio::time::MissedTickBehavior;
 
 /// How often the outbox is looked at even if nothing announced a change.
 const RELAY_POLL: Duration = Duration::from_secs(5);
+/// How often a relay looks that shares the outbox with those of other processes: for what a dead one has left.
+const RELAY_POLL_SERVER: Duration = Duration::from_secs(1);
 /// The same where other processes write into the outbox, which announce nothing here.
 const RELAY_POLL_SHARED: Duration = Duration::from_millis(25);
 /// How often a replica asks whether it may lead.
@@ -63,6 +65,9 @@ impl Instance {
             sagas: sagas.clone(),
             timers,
         };
+        if let Some(store) = store.as_ref().filter(|store| store.shares_outbox()) {
+            start_relay(def.name(), process, store, &work, RELAY_POLL_SERVER);
+        }
         match &store {
             Some(store) if process.config().is_replicated(def.name()) => {
                 let lead = lead(store.clone(), solo, work.clone());
@@ -151,10 +156,9 @@ impl Solo {
     fn start(self, tasks: &Tasks, relay_poll: Duration) {
         let env = self.process.env();
         if let Some(store) = self.store {
-            let log = self.process.log();
-            let relay =
-                Relay { service: self.name, outbox: store.outbox(), log, env: env.clone(), poll: relay_poll };
-            tasks.spawn("outbox relay", relay.run(tasks.clone()));
+            if !store.shares_outbox() {
+                start_relay(self.name, &self.process, &store, tasks, relay_poll);
+            }
             timers_start(self.name, env, tasks, vec![prune_timer(store)]);
         }
         if let Some(sagas) = &self.sagas {
@@ -162,6 +166,12 @@ impl Solo {
         }
         timers_start(self.name, env, tasks, self.timers);
     }
+}
+
+fn start_relay(service: &'static str, process: &Process, store: &Store, tasks: &Tasks, poll: Duration) {
+    let (log, env) = (process.log(), process.env().clone());
+    let relay = Relay { service, outbox: store.outbox(), log, env, poll };
+    tasks.spawn("outbox relay", relay.run(tasks.clone()));
 }
 
 /// Starts what runs once as soon as this process leads the replicas of the service, and keeps the lead until the end.

@@ -19,6 +19,7 @@
 //! without losing a call. Where a service runs is configuration ([`Config`]); the service cannot tell.
 
 mod config;
+mod engines;
 mod host;
 mod instance;
 mod mount;
@@ -27,7 +28,8 @@ mod relay;
 mod service;
 
 pub use banyan_rpc::Access;
-pub use config::{Apart, Config, Limits, Placement, ROOT_PROCESS, Supervision, valid_process_name};
+pub use config::{Apart, Config, Events, Limits, Placement, ROOT_PROCESS, Supervision, valid_process_name};
+pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;
 pub use mount::Mount;
 pub use process::{Process, ProcessParts};

@@ -1,8 +1,12 @@
 //! A service's definition, and the system that is a list of them.
 
+use crate::config::Config;
+use crate::engines::{Engines, log_options};
 use crate::{Host, Mount};
-use banyan_core::{BoxFuture, Context, Event, Result};
+use banyan_core::{BoxFuture, Context, Env, Event, Result};
+use banyan_event_log::{EventLog, LogProvider};
 use banyan_rpc::Access;
+use banyan_store::StoreProvider;
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,11 +97,47 @@ pub struct System {
     name: &'static str,
     services: Vec<ServiceDef>,
     descriptors: Vec<&'static [u8]>,
+    engines: Engines,
 }
 
 impl System {
     pub fn new(name: &'static str) -> Self {
-        Self { name, services: Vec::new(), descriptors: Vec::new() }
+        Self { name, services: Vec::new(), descriptors: Vec::new(), engines: Engines::default() }
+    }
+
+    /// Links in what opens stores on a server, for services whose store has a URL in the configuration.
+    #[must_use]
+    pub fn stores(mut self, provider: impl StoreProvider) -> Self {
+        self.engines.stores.push(Arc::new(provider));
+        self
+    }
+
+    /// Links in what opens event logs on a server, for when the configuration has a URL for the events.
+    #[must_use]
+    pub fn events(mut self, provider: impl LogProvider) -> Self {
+        self.engines.logs.push(Arc::new(provider));
+        self
+    }
+
+    pub(crate) fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
+    /// Opens the event log that the configuration has a URL for; `None` if events are kept in the data folder.
+    /// `client` names this process to the server.
+    ///
+    /// # Errors
+    /// `ENGINE_UNKNOWN`; `CAPABILITY_MISSING` if the log lacks what the configuration says the system needs; what the
+    /// provider's `open` fails with.
+    pub async fn open_events(
+        &self,
+        client: &str,
+        config: &Config,
+        env: &Env,
+    ) -> Result<Option<Arc<dyn EventLog>>> {
+        let Some(url) = &config.events.url else { return Ok(None) };
+        let options = log_options(self.name, client, config, env);
+        self.engines.open_log(url, config, options).await.map(Some)
     }
 
     /// Adds a service.

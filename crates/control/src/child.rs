@@ -24,11 +24,11 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     let (bootstrap, link) = RootLink::open().await?;
     let secret = bootstrap.peer_secret.as_str();
     let directory = root::directory(&env, &bootstrap.config, secret)?;
-    let log = RemoteLog::new(
-        root::client_at(&env, secret, &bootstrap.root_address)?,
-        &bootstrap.process,
-        env.clone(),
-    );
+    let client = root::client_at(&env, secret, &bootstrap.root_address)?;
+    let of_root = RemoteLog::new(client, &bootstrap.process, env.clone());
+    // What is kept on a server is reached without the root.
+    let elsewhere = system.open_events(&bootstrap.process, &bootstrap.config, &env).await?;
+    let log = elsewhere.unwrap_or_else(|| Arc::new(of_root.clone()));
     let control = root::client_at(&env, secret, &bootstrap.root_address)?;
     let server = root::internal_server(&env, secret).await?;
     let process = Process::new(ProcessParts {
@@ -36,7 +36,7 @@ pub async fn run(system: System, env: Env) -> Result<()> {
         config: Arc::new(bootstrap.config),
         env: env.clone(),
         directory: directory.clone(),
-        log: Arc::new(log.clone()),
+        log,
     });
     let agent = ProcessAgent::new(process.clone(), server.clone());
     server.add(api::process_service(Arc::new(ProcessApi(agent))));
@@ -45,7 +45,7 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     link.dismissed().await;
     let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
-    log.close(limit).await;
+    of_root.close(limit).await;
     if let Err(error) = server.drain(limit).await {
         tracing::warn!(?error, "calls from other processes were cut off");
     }

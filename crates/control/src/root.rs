@@ -6,9 +6,9 @@ use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::run_file::{RunFile, RunFileGuard};
 use crate::supervisor::{Parts, Supervisor};
-use banyan::event_log::{EmbeddedLog, EmbeddedOptions};
+use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog};
 use banyan::rpc::{Client, Directory, DirectoryOptions, Endpoint, PeerSecret, Server, ServerOptions, Target};
-use banyan::{Config, Process, ProcessParts, System};
+use banyan::{Config, Process, ProcessParts, ROOT_PROCESS, System};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_resilience::FaultInjector;
 use std::os::unix::fs::DirBuilderExt;
@@ -24,7 +24,8 @@ pub struct Root {
     process: Process,
     server: Server,
     supervisor: Arc<Supervisor>,
-    log: Arc<EmbeddedLog>,
+    /// The log in the data folder, unless events are kept elsewhere.
+    embedded: Option<Arc<EmbeddedLog>>,
     log_server: Arc<LogServer>,
     peer_secret: String,
     tasks: Tasks,
@@ -43,7 +44,7 @@ impl Root {
         config.supervision.check()?;
         let peer_secret = new_secret()?;
         make_private(&config.data)?;
-        let log = Arc::new(EmbeddedLog::open(log_options(&config, &env)).await?);
+        let (log, embedded) = open_log(&system, &config, &env).await?;
         let directory = directory(&env, &config, &peer_secret)?;
         let server = internal_server(&env, &peer_secret).await?;
         let config = Arc::new(config);
@@ -71,7 +72,8 @@ impl Root {
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
         server.add(api::log_service(log_server.clone()));
         server.add(api::control_service(Arc::new(control)));
-        let root = Self { process, server, supervisor, log, log_server, peer_secret, tasks, run_file: None };
+        let root =
+            Self { process, server, supervisor, embedded, log_server, peer_secret, tasks, run_file: None };
         if let Err(error) = root.supervisor.start().await {
             root.stop().await;
             return Err(error);
@@ -113,7 +115,9 @@ impl Root {
             tracing::warn!(?error, "calls between processes were cut off");
         }
         self.process.directory().close();
-        self.log.close().await;
+        if let Some(log) = &self.embedded {
+            log.close().await;
+        }
     }
 }
 
@@ -162,6 +166,20 @@ pub(crate) fn client_of<C: Client>(env: &Env, peer_secret: &str, target: Target)
     let directory = Directory::with_options(env, options);
     directory.set(C::SERVICE, target);
     Ok(directory.client())
+}
+
+/// Opens the system's event log: where the configuration says, or in the data folder.
+async fn open_log(
+    system: &System,
+    config: &Config,
+    env: &Env,
+) -> Result<(Arc<dyn EventLog>, Option<Arc<EmbeddedLog>>)> {
+    if let Some(log) = system.open_events(ROOT_PROCESS, config, env).await? {
+        return Ok((log, None));
+    }
+    let log = Arc::new(EmbeddedLog::open(log_options(config, env)).await?);
+    log.capabilities().require(&config.events.needed()?)?;
+    Ok((log.clone(), Some(log)))
 }
 
 fn log_options(config: &Config, env: &Env) -> EmbeddedOptions {
