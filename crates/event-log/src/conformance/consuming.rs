@@ -20,7 +20,7 @@ const FAST: Backoff = Backoff {
 };
 
 impl Corner {
-    fn options(&self, group: &str) -> ConsumerOptions {
+    pub(super) fn options(&self, group: &str) -> ConsumerOptions {
         ConsumerOptions { backoff: FAST, ..ConsumerOptions::new(&self.group(group), [&self.name]) }
     }
 
@@ -29,7 +29,7 @@ impl Corner {
     }
 
     /// Runs a consumer whose deliveries are tried with `attempt` and, if that succeeds, received here.
-    fn consume(
+    pub(super) fn consume(
         &self,
         options: ConsumerOptions,
         tasks: &Tasks,
@@ -51,7 +51,7 @@ impl Corner {
     }
 
     /// Waits until a group has nothing left to do.
-    async fn caught_up(&self, group: &str) {
+    pub(super) async fn caught_up(&self, group: &str) {
         let group = self.group(group);
         soon("the group catches up", async {
             loop {
@@ -69,7 +69,7 @@ impl Corner {
 /// The last number handled of a key, and whether one is being handled.
 type KeyState = (Option<u64>, bool);
 
-async fn drain(tasks: Tasks) {
+pub(super) async fn drain(tasks: Tasks) {
     tasks.drain(Duration::from_secs(20)).await.expect("consumers stop when they are asked to");
 }
 

@@ -142,6 +142,21 @@ pub async fn what_is_not_committed_is_delivered_again(harness: Harness) {
     corner.not_now("a further delivery", second.next(1)).await;
 }
 
+/// A commit behind a later one, as after events that were delivered twice, undoes nothing.
+pub async fn a_commit_never_moves_back(harness: Harness) {
+    let corner = Corner::new(harness);
+    corner.configure(1).await;
+    corner.publish(1, 10).await;
+    let mut member = corner.join("group", "member").await;
+    let received = receive(member.as_mut(), 10).await;
+    commit(member.as_mut(), &received[6..7]).await;
+    commit(member.as_mut(), &received[..3]).await;
+    assert_eq!(corner.lag("group").await, 3);
+    drop(member);
+    let mut member = corner.join("group", "member").await;
+    assert_eq!(number_of(&receive(member.as_mut(), 1).await[0]), 7);
+}
+
 /// Every group gets every event; a commit of one does not move another.
 pub async fn groups_are_independent(harness: Harness) {
     let corner = Corner::new(harness);

@@ -1,8 +1,15 @@
 //! Conformance under faults: the engine dies, connections break, members turn into zombies.
 
-use crate::api::EventLog;
-use banyan_core::BoxFuture;
+use super::consuming::drain;
+use super::{Corner, Harness, commit, number_of, receive, soon};
+use crate::api::{
+    CONSUMER_FENCED, Delivery, EventLog, PartitionInfo, ReadFrom, Subscription, SubscriptionSpec,
+};
+use crate::capabilities::Capability;
+use banyan_core::{BoxFuture, Code, Envelope, Retry};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a test can do to an engine and to the way there.
 pub trait Faults: Send + Sync {
@@ -23,4 +30,240 @@ pub trait Faults: Send + Sync {
 
     /// Returns a log with connections of its own, which `cut` and `hold` do not touch.
     fn witness(&self) -> Arc<dyn EventLog>;
+}
+
+/// Makes a test of every conformance function with faults; `$open` as for [`crate::event_log_conformance!`], with a
+/// harness that has [`Faults`]: an engine of its own for each call.
+#[macro_export]
+macro_rules! event_log_fault_conformance {
+    ($open:path) => {
+        $crate::event_log_conformance! { $open:
+            what_was_acknowledged_survives_a_killed_engine []
+            a_publish_that_was_cut_off_can_be_repeated []
+            a_publish_that_was_cut_off_is_kept_whole_or_not_at_all [AtomicPublish]
+            a_dead_members_batch_is_delivered_to_another []
+            a_zombie_is_fenced_when_it_comes_back [CommitFencing]
+        }
+    };
+}
+
+/// How many times a fault is made while work goes on.
+const FAULTS: u64 = 3;
+
+impl Corner {
+    fn faults(&self) -> Arc<dyn Faults> {
+        Arc::clone(
+            self.harness
+                .faults
+                .as_ref()
+                .expect("the functions with faults need a harness that can make them"),
+        )
+    }
+
+    /// Publishes events, again and again until they are acknowledged; every error on the way must say that this may
+    /// help. Returns how often it failed.
+    async fn publish_until_done(&self, events: Vec<Envelope>) -> u64 {
+        soon("the events are published", async {
+            let mut failures = 0;
+            while let Err(error) = self.log.publish(events.clone()).await {
+                assert_ne!(error.retry(), Retry::Never, "{error:?}");
+                failures += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            failures
+        })
+        .await
+    }
+
+    /// Reads everything that the topic holds, through a connection that no fault touches: the numbers by key.
+    async fn kept(&self) -> BTreeMap<String, Vec<u64>> {
+        let log = self.faults().witness();
+        let topics = log.topics().await.expect("topics can be listed");
+        let info = topics.into_iter().find(|t| t.topic == self.name).expect("the topic exists");
+        let mut kept: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for PartitionInfo { partition, end_offset, .. } in info.partitions {
+            let mut offset = 0;
+            while offset < end_offset {
+                let topic = self.name.clone();
+                let from = ReadFrom { topic, partition, offset, records_max: 100, bytes_max: 1 << 20 };
+                let page = log.read(from).await.expect("reading works");
+                for record in page.records {
+                    let number = number_of(&record.into_delivery());
+                    kept.entry(format!("key-{}", number % KEYS)).or_default().push(number);
+                }
+                offset = page.next_offset;
+            }
+        }
+        kept
+    }
+}
+
+/// Keys of the events that are published under faults.
+const KEYS: u64 = 5;
+
+/// Asserts that a key's numbers begin with its first, have no gap and are in order; repeats are allowed.
+fn in_order(key: &str, numbers: &[u64]) {
+    let mut expected = numbers[0] % KEYS;
+    for &number in numbers {
+        assert!(number <= expected, "{key}: {number} came where {expected} was to come, of {numbers:?}");
+        expected = expected.max(number + KEYS);
+    }
+}
+
+/// The engine is killed and started again, several times, while events are published and consumed: what was
+/// acknowledged is handled, and the events of each key in order.
+pub async fn what_was_acknowledged_survives_a_killed_engine(harness: Harness) {
+    const COUNT: u64 = 400;
+    let corner = Corner::new(harness);
+    let mut handled = corner.consume(corner.options("group"), &corner.tasks, |_, _| Ok(()));
+    let publish = async {
+        for batch in 0..COUNT / 10 {
+            let events = (batch * 10..batch * 10 + 10).map(|n| corner.event(&format!("key-{}", n % KEYS), n));
+            corner.publish_until_done(events.collect()).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let fail = async {
+        for _ in 0..FAULTS {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            corner.faults().kill().await;
+            corner.faults().restart().await;
+        }
+    };
+    let consume = async {
+        let mut by_key: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        let mut numbers = BTreeSet::new();
+        while numbers.len() < COUNT as usize {
+            let what = format!("an event is handled after {} of {COUNT}", numbers.len());
+            let delivery = soon(&what, handled.recv()).await.expect("the consumer runs");
+            numbers.insert(number_of(&delivery));
+            by_key.entry(delivery.envelope.key.clone()).or_default().push(number_of(&delivery));
+        }
+        by_key
+    };
+    let ((), (), by_key) = tokio::join!(publish, fail, consume);
+    by_key.iter().for_each(|(key, numbers)| in_order(key, numbers));
+    corner.caught_up("group").await;
+    drain(corner.tasks).await;
+}
+
+/// Connections break while events are published: each call ends with an answer or with an error that allows to repeat
+/// it, and repeated, every event is kept in its key's order; once, where the engine knows it again.
+pub async fn a_publish_that_was_cut_off_can_be_repeated(harness: Harness) {
+    const BATCHES: u64 = 30;
+    const EVENTS: u64 = 20;
+    let corner = Corner::new(harness);
+    corner.configure(3).await;
+    for batch in 0..BATCHES {
+        let numbers = batch * EVENTS..(batch + 1) * EVENTS;
+        let events = numbers.map(|n| corner.event(&format!("key-{}", n % KEYS), n)).collect();
+        let cut = async {
+            if batch % 2 == 1 {
+                tokio::time::sleep(Duration::from_millis(batch / 2 % 5)).await;
+                corner.faults().cut().await;
+            }
+        };
+        tokio::join!(corner.publish_until_done(events), cut);
+    }
+    let kept = corner.kept().await;
+    let once = corner.log.capabilities().has(Capability::Deduplication);
+    for (key, numbers) in &kept {
+        in_order(key, numbers);
+        let unique: BTreeSet<u64> = numbers.iter().copied().collect();
+        assert_eq!(unique.len() as u64, BATCHES * EVENTS / KEYS, "{key}: each event is kept");
+        assert!(!once || unique.len() == numbers.len(), "{key}: each event is kept once: {numbers:?}");
+    }
+    assert_eq!(kept.len() as u64, KEYS);
+}
+
+/// A call of `publish` that was cut off has kept all of its events or none.
+pub async fn a_publish_that_was_cut_off_is_kept_whole_or_not_at_all(harness: Harness) {
+    const CALLS: u64 = 20;
+    const EVENTS: u64 = 50;
+    let corner = Corner::new(harness);
+    corner.configure(3).await;
+    for call in 0..CALLS {
+        let numbers = call * EVENTS..(call + 1) * EVENTS;
+        let events = numbers.map(|n| corner.event(&format!("key-{}", n % KEYS), n)).collect();
+        let cut = async {
+            tokio::time::sleep(Duration::from_millis(call / 2)).await;
+            corner.faults().cut().await;
+        };
+        // Whether it was kept is asked below.
+        let _ = tokio::join!(corner.log.publish(events), cut);
+    }
+    let mut of_call: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for number in corner.kept().await.into_values().flatten() {
+        of_call.entry(number / EVENTS).or_default().insert(number);
+    }
+    for (call, numbers) in of_call {
+        assert_eq!(numbers.len() as u64, EVENTS, "of call {call} only {numbers:?} are kept");
+    }
+}
+
+/// A member is cut off in the middle of a batch: what it had not committed goes to another.
+pub async fn a_dead_members_batch_is_delivered_to_another(harness: Harness) {
+    let corner = Corner::new(harness);
+    let (dead, received) = corner.doomed_member().await;
+    corner.faults().hold().await;
+    let mut heir =
+        corner.faults().witness().subscribe(corner.spec("group", "heir")).await.expect("joining works");
+    let again = receive(heir.as_mut(), 15).await;
+    let numbers = |of: &[Delivery]| of.iter().map(number_of).collect::<BTreeSet<_>>();
+    assert_eq!(numbers(&again), numbers(&received[5..]));
+    corner.not_now("a delivery of what was committed", heir.next(1)).await;
+    drop(dead);
+    corner.faults().release().await;
+}
+
+/// A member that was cut off and taken for dead comes back: it can commit nothing, and gets nothing.
+pub async fn a_zombie_is_fenced_when_it_comes_back(harness: Harness) {
+    let corner = Corner::new(harness);
+    let (mut zombie, received) = corner.doomed_member().await;
+    corner.faults().hold().await;
+    let mut heir =
+        corner.faults().witness().subscribe(corner.spec("group", "heir")).await.expect("joining works");
+    let again = receive(heir.as_mut(), 15).await;
+    commit(heir.as_mut(), &again[..2]).await;
+    corner.faults().release().await;
+    let position = &received[19].position;
+    soon("the zombie hears that it is fenced", async {
+        loop {
+            let committed = zombie.commit(&position.topic, position.partition, position.offset + 1).await;
+            let error = committed.expect_err("a zombie cannot commit");
+            if error.is(CONSUMER_FENCED) {
+                return;
+            }
+            assert_eq!(error.code(), Code::Unavailable, "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let fenced = soon("the zombie is told", async {
+        loop {
+            match zombie.next(1).await {
+                Ok(deliveries) => assert!(deliveries.is_empty(), "a zombie gets nothing"),
+                Err(error) if error.code() == Code::Unavailable => {}
+                Err(error) => return error,
+            }
+        }
+    });
+    assert!(fenced.await.is(CONSUMER_FENCED));
+    let groups = corner.faults().witness().groups().await.expect("groups can be listed");
+    let info = groups.iter().find(|g| g.group == format!("{}.group", corner.name)).expect("the group exists");
+    assert_eq!(info.lag(), 13, "only the heir's commits count");
+}
+
+impl Corner {
+    /// Makes a member with a short session that owns everything, has got 20 events of one key and committed 5.
+    async fn doomed_member(&self) -> (Box<dyn Subscription>, Vec<Delivery>) {
+        self.configure(2).await;
+        self.publish(1, 20).await;
+        let spec = self.spec("group", "doomed");
+        let spec = SubscriptionSpec { session_timeout: self.harness.session_timeout, ..spec };
+        let mut member = self.log.subscribe(spec).await.expect("joining works");
+        let received = receive(member.as_mut(), 20).await;
+        commit(member.as_mut(), &received[..5]).await;
+        (member, received)
+    }
 }

@@ -21,12 +21,17 @@ pub use consuming::{
     order_per_key_survives_rebalances, order_per_key_survives_retries,
 };
 pub use delivery::{
-    a_new_group_may_start_at_the_end, a_second_member_of_a_name_takes_over, a_silent_member_is_fenced,
-    an_event_published_twice_is_kept_once, groups_are_independent, members_share_partitions_and_rebalance,
-    offsets_have_no_gaps, publishing_keeps_order_within_a_key, topics_are_configured_once,
-    what_is_not_committed_is_delivered_again, what_was_announced_as_lost_is_delivered_again,
+    a_commit_never_moves_back, a_new_group_may_start_at_the_end, a_second_member_of_a_name_takes_over,
+    a_silent_member_is_fenced, an_event_published_twice_is_kept_once, groups_are_independent,
+    members_share_partitions_and_rebalance, offsets_have_no_gaps, publishing_keeps_order_within_a_key,
+    topics_are_configured_once, what_is_not_committed_is_delivered_again,
+    what_was_announced_as_lost_is_delivered_again,
 };
-pub use faults::Faults;
+pub use faults::{
+    Faults, a_dead_members_batch_is_delivered_to_another, a_publish_that_was_cut_off_can_be_repeated,
+    a_publish_that_was_cut_off_is_kept_whole_or_not_at_all, a_zombie_is_fenced_when_it_comes_back,
+    what_was_acknowledged_survives_a_killed_engine,
+};
 pub use replay::{
     a_living_member_follows_a_seek, a_seek_fences_what_was_fetched_before, replay_from_a_time,
     replay_from_an_offset,
@@ -81,6 +86,7 @@ macro_rules! event_log_conformance {
             topics_are_configured_once []
             an_event_published_twice_is_kept_once [Deduplication]
             what_is_not_committed_is_delivered_again []
+            a_commit_never_moves_back []
             groups_are_independent []
             a_new_group_may_start_at_the_end []
             replay_from_an_offset [ReplayOffset]
