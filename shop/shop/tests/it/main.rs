@@ -13,3 +13,4 @@ mod moving;
 mod runners;
 mod scenarios;
 mod support;
+mod tokens;

@@ -149,7 +149,12 @@ impl Operation {
         while let Some((before, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').expect("a parameter ends");
             let name = name.rsplit('.').next().unwrap_or(name);
-            let value = if spoil { words.any(rng) } else { words.fitting(name, rng) };
+            let value = match spoil {
+                true => words.any(rng),
+                // A problem's, not a customer's.
+                false if self.path.starts_with("/errors/") => "INVALID_FIELD".to_owned(),
+                false => words.fitting(name, rng),
+            };
             uri += before;
             uri += &encode(&value);
             rest = after;
