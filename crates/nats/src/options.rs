@@ -1,0 +1,135 @@
+//! How a [`crate::NatsLog`] is reached and what bounds it.
+
+use async_nats::ServerAddr;
+use banyan_core::{Error, Result};
+use std::fmt;
+use std::time::Duration;
+
+/// Settings of a [`crate::NatsLog`]. `Debug` shows no credentials.
+#[derive(Clone)]
+pub struct NatsOptions {
+    /// One server or several, separated by commas: `nats://user:password@host:4222`, `tls://…`.
+    pub url: String,
+    /// First token of all subjects, streams and buckets: systems with different prefixes share a server undisturbed.
+    /// Letters, digits, `-` and `_`.
+    pub prefix: String,
+    /// Name of the connection, as the server lists it.
+    pub client_name: String,
+    /// How many servers keep each stream: 1, 3 or 5.
+    pub replicas: usize,
+    /// Partitions of a topic that is created without a number.
+    pub partitions_default: u32,
+    /// Age at which events are forgotten, in milliseconds, of a topic that is created without a retention.
+    pub retention_ms_default: u64,
+    /// How long the server remembers the ids of published events; shorter for topics that are kept shorter.
+    pub deduplication_window: Duration,
+    /// Longest payload of an event; the server's own limit (for payload and attributes) holds besides.
+    pub payload_bytes_max: usize,
+    /// Most events in one call of `publish`.
+    pub publish_events_max: usize,
+    /// Events that may be on their way to the server; further calls wait.
+    pub in_flight_events_max: usize,
+    /// Events that a member holds ready for each of its partitions.
+    pub fetch_events_max: usize,
+    /// Bytes that a member holds ready for each of its partitions.
+    pub fetch_bytes_max: usize,
+    /// How long one request to the server may take.
+    pub request_timeout: Duration,
+}
+
+impl NatsOptions {
+    /// Makes the options for `url` with one replica and the usual bounds.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            prefix: "banyan".into(),
+            client_name: "banyan".into(),
+            replicas: 1,
+            partitions_default: 8,
+            retention_ms_default: 7 * 24 * 3_600_000,
+            deduplication_window: Duration::from_secs(120),
+            payload_bytes_max: 1 << 20,
+            publish_events_max: 1_000,
+            in_flight_events_max: 4_096,
+            fetch_events_max: 256,
+            fetch_bytes_max: 4 << 20,
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Checks the settings and returns the servers' addresses.
+    pub(crate) fn check(&self) -> Result<Vec<ServerAddr>> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.prefix.is_empty() || self.prefix.len() > 32 || !self.prefix.chars().all(plain) {
+            return Err(Error::invalid("nats.prefix", "must have 1 to 32 letters, digits, - or _"));
+        }
+        if ![1, 3, 5].contains(&self.replicas) {
+            return Err(Error::invalid("nats.replicas", "must be 1, 3 or 5"));
+        }
+        if self.deduplication_window < Duration::from_millis(100) {
+            return Err(Error::invalid("nats.deduplication_window", "must be at least 100 ms"));
+        }
+        let bounds = [
+            ("nats.partitions_default", self.partitions_default as usize),
+            ("nats.publish_events_max", self.publish_events_max),
+            ("nats.in_flight_events_max", self.in_flight_events_max),
+            ("nats.fetch_events_max", self.fetch_events_max),
+            ("nats.fetch_bytes_max", self.fetch_bytes_max),
+        ];
+        if let Some((name, _)) = bounds.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::invalid(*name, "must be at least 1"));
+        }
+        // The parser's own message may repeat the URL, and with it a password.
+        let parse = |url: &str| {
+            url.trim()
+                .parse()
+                .map_err(|_| Error::invalid("nats.url", "is not a list of URLs nats://host:port"))
+        };
+        self.url.split(',').map(parse).collect()
+    }
+
+    /// Returns where the servers are, without credentials.
+    pub(crate) fn hosts(&self) -> String {
+        let host = |url: &str| {
+            url.trim().parse().map_or("?".to_owned(), |a: ServerAddr| format!("{}:{}", a.host(), a.port()))
+        };
+        self.url.split(',').map(host).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Debug for NatsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsOptions")
+            .field("hosts", &self.hosts())
+            .field("prefix", &self.prefix)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_shown_nowhere() {
+        let options = NatsOptions::new("nats://alice:hunter2@one:4222,nats://two");
+        assert_eq!(options.hosts(), "one:4222, two:4222");
+        assert!(!format!("{options:?}").contains("hunter2"));
+        assert_eq!(options.check().unwrap().len(), 2);
+        let broken = NatsOptions::new("nats://alice:hunter2@one:port");
+        let error = broken.check().unwrap_err();
+        assert!(!format!("{error:?} {broken:?}").contains("hunter2"), "{error:?}");
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        for wrong in [
+            NatsOptions { prefix: "a.b".into(), ..NatsOptions::new("nats://one") },
+            NatsOptions { replicas: 2, ..NatsOptions::new("nats://one") },
+            NatsOptions { fetch_events_max: 0, ..NatsOptions::new("nats://one") },
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+    }
+}

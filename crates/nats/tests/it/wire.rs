@@ -1,0 +1,196 @@
+//! What others see of our events, what we see of theirs, and what a server is refused for.
+
+use super::{connect, options};
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::pull;
+use banyan_core::{Code, Env, Envelope};
+use banyan_event_log::{EventLog, ReadFrom, SubscriptionSpec, TopicConfig};
+use banyan_nats::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM, NatsLog, NatsOptions, event_subject};
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+fn event(topic: &str, id: &str, key: &str) -> Envelope {
+    Envelope {
+        id: id.into(),
+        event_type: "shop.orders.v1.OrderPlaced".into(),
+        source: "orders".into(),
+        topic: topic.into(),
+        key: key.into(),
+        time_ms: 1_700_000_000_123,
+        correlation_id: "correlation".into(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        reply_to: "answers".into(),
+        payload: vec![0, 159, 255].into(),
+    }
+}
+
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+}
+
+async fn one_partition(log: &NatsLog, topic: &str) {
+    let config = TopicConfig { topic: topic.into(), partitions: Some(1), retention: None };
+    log.configure(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bare_client_reads_our_events_as_cloud_events() {
+    let options = options().await;
+    let log = NatsLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "shop.orders").await;
+    log.publish(vec![event("shop.orders", "one", "key ä"), event("shop.orders", "two", "")]).await.unwrap();
+    let client = async_nats::connect(&options.url).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let subject = format!("{}.shop.orders.*", options.prefix);
+    let stream =
+        jetstream.stream_by_subject(&event_subject(&options.prefix, "shop.orders", 0)).await.unwrap();
+    let stream = jetstream.get_stream(stream).await.unwrap();
+    let config = pull::Config { filter_subject: subject, ..pull::Config::default() };
+    let consumer = stream.create_consumer(config).await.unwrap();
+    let mut messages = consumer.messages().await.unwrap();
+    let message = soon("the event", messages.next()).await.unwrap().unwrap();
+    let headers = message.headers.as_ref().unwrap();
+    for (name, value) in [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "one"),
+        ("ce-type", "shop.orders.v1.OrderPlaced"),
+        ("ce-source", "orders"),
+        ("ce-subject", "key%20%C3%A4"),
+        ("ce-partitionkey", "key%20%C3%A4"),
+        ("ce-time", "2023-11-14T22:13:20.123Z"),
+        ("ce-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("Nats-Msg-Id", "one"),
+    ] {
+        assert_eq!(headers.get(name).map(|v| v.as_str()), Some(value), "{name}");
+    }
+    assert_eq!(&message.payload[..], [0, 159, 255]);
+    let message = soon("the next event", messages.next()).await.unwrap().unwrap();
+    let headers = message.headers.as_ref().unwrap();
+    assert!(headers.get("ce-subject").is_none() && headers.get("ce-id").unwrap().as_str() == "two");
+}
+
+#[tokio::test]
+async fn events_of_a_bare_client_are_consumed_and_read() {
+    let options = options().await;
+    let log = NatsLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "shop.orders").await;
+    let client = async_nats::connect(&options.url).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let subject = event_subject(&options.prefix, "shop.orders", 0);
+    let mut binary = HeaderMap::new();
+    for (name, value) in [("ce-id", "b"), ("ce-type", "t"), ("ce-source", "/elsewhere"), ("ce-subject", "k")]
+    {
+        binary.insert(name, value);
+    }
+    let mut structured = HeaderMap::new();
+    structured.insert("content-type", "application/cloudevents+json");
+    let json = r#"{"specversion":"1.0","id":"s","type":"t","source":"/elsewhere","data":{"a":1}}"#;
+    for (headers, payload) in [(binary, "bytes"), (structured, json), (HeaderMap::new(), "no event")] {
+        let ack = jetstream.publish_with_headers(subject.clone(), headers, payload.into()).await.unwrap();
+        ack.await.unwrap();
+    }
+    let mut member = log.subscribe(SubscriptionSpec::new("g", ["shop.orders"], "m")).await.unwrap();
+    let mut received = Vec::new();
+    while received.len() < 3 {
+        received.extend(soon("the events", member.next(10)).await.unwrap());
+    }
+    let seen: Vec<_> = received
+        .iter()
+        .map(|d| (&*d.envelope.id, &*d.envelope.event_type, &d.envelope.payload[..]))
+        .collect();
+    assert_eq!(seen[0], ("b", "t", &b"bytes"[..]));
+    assert_eq!(seen[1], ("s", "t", &br#"{"a":1}"#[..]));
+    assert_eq!((seen[2].1, seen[2].2), ("", &b"no event"[..]));
+    assert!(seen[2].0.ends_with("/3"), "it is named by its place: {}", seen[2].0);
+    assert_eq!(received[0].envelope.key, "k");
+    let from =
+        ReadFrom { topic: "shop.orders".into(), partition: 0, offset: 1, records_max: 10, bytes_max: 1 };
+    let page = log.read(from).await.unwrap();
+    assert_eq!(page.records.len(), 1, "the first record is returned whatever its size");
+    assert_eq!(page.records[0].envelope, received[1].envelope);
+    assert_eq!(page.records[0].appended_ms, received[1].appended_ms);
+}
+
+#[tokio::test]
+async fn events_that_do_not_fit_are_refused_by_name() {
+    let log = connect().await;
+    let mut large = event("t", "1", "k");
+    large.payload = vec![0; 1 << 20].into();
+    let error = log.publish(vec![event("t", "0", "k"), large]).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert_eq!(error.violations()[0].field, "events[1].payload");
+    let nameless = event("t", "", "k");
+    assert_eq!(log.publish(vec![nameless]).await.unwrap_err().violations()[0].field, "events[0].id");
+    let far = event(&".".repeat(200), "1", "k");
+    assert_eq!(log.publish(vec![far]).await.unwrap_err().violations()[0].field, "events[0].topic");
+    let spec = SubscriptionSpec {
+        session_timeout: Duration::from_millis(300),
+        ..SubscriptionSpec::new("g", ["t"], "m")
+    };
+    assert_eq!(log.subscribe(spec).await.err().unwrap().violations()[0].field, "session_timeout");
+}
+
+#[tokio::test]
+async fn a_group_that_is_not_durable_ends_with_its_last_member() {
+    let log = connect().await;
+    one_partition(&log, "t").await;
+    let spec = SubscriptionSpec { durable: false, ..SubscriptionSpec::new("g", ["t"], "m") };
+    let names = async || log.groups().await.unwrap().into_iter().map(|g| g.group).collect::<Vec<_>>();
+    let member = log.subscribe(spec).await.unwrap();
+    assert_eq!(names().await, ["g"]);
+    drop(member);
+    soon("the group ends", async {
+        while !names().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// A server that greets as NATS does, with the given information, and answers nothing but pings.
+async fn greeter(info: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://alice:hunter2@{}", listener.local_addr().unwrap());
+    tokio::task::spawn_local(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::task::spawn_local(async move {
+                let _ = connection.write_all(format!("INFO {info}\r\n").as_bytes()).await;
+                let mut buffer = [0; 4096];
+                while let Ok(1..) = connection.read(&mut buffer).await {
+                    let _ = connection.write_all(b"PONG\r\n").await;
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_named() {
+    let local = tokio::task::LocalSet::new();
+    let refused = local.run_until(async {
+        let info = concat!(
+            r#"{"server_id":"A","server_name":"a","version":"2.9.10","go":"go1","host":"127.0.0.1","port":1,"#,
+            r#""headers":true,"max_payload":1048576,"proto":1,"client_id":1,"jetstream":true}"#
+        );
+        let url = greeter(info).await;
+        NatsLog::connect(NatsOptions::new(url), Env::default()).await
+    });
+    let error = soon("a refusal", refused).await.err().unwrap();
+    assert!(error.is(NATS_TOO_OLD) && error.message().contains("2.9.10"), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_without_its_password() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let options = NatsOptions::new(format!("nats://alice:hunter2@{address}"));
+    let error = NatsLog::connect(options, Env::default()).await.err().unwrap();
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains(&address.to_string()) && !format!("{error:?}").contains("hunter2"));
+    assert!(!error.is(NATS_WITHOUT_JETSTREAM));
+}
