@@ -82,7 +82,12 @@ pub(crate) async fn processor(data: &Path) -> Result<(String, Option<Guard>)> {
         bail!("there is no shop in {}; name its folder with --data", data.display());
     }
     let folder = run_files::folder(data)?;
-    match lock(data, &folder) {
+    let locked = match lock(data, &folder) {
+        // Its owner has been killed and is not quite gone.
+        Err(_) if Remote::find(data).is_err() => lock_soon(data, &folder).await,
+        locked => locked,
+    };
+    match locked {
         Ok(_) if !data.join(LEDGER).is_dir() => {
             bail!("the shop does not run and its card processor is elsewhere; say where with --processor")
         }

@@ -101,7 +101,9 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
         output.line(&format!("{tally}\n"))?;
     }
     if shoppers.is_gone() {
-        output.value(&json!({"replay": tally.to_json()}), "")?;
+        if globals.json {
+            output.line(&json!({"replay": tally.to_json()}).to_string())?;
+        }
         return Err(gone("while orders were under way", remote.url()).into());
     }
     // What the replay found is worth printing also if the books cannot be read.
