@@ -6,14 +6,17 @@ use clap::Subcommand;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask engines start nats postgres   installs what is missing, starts both, prints their URLs
-  cargo xtask engines status                what is installed, what runs where, how much memory it takes
+  cargo xtask engines start nats postgres   installs what is missing, starts, prints URLs
+  cargo xtask engines status                what is installed, what runs where, its memory
   cargo xtask engines stop                  stops all that `start` started
 
-Every engine gets a free port on 127.0.0.1 and its data, configuration and log below target/engines/NAME; a stopped
-engine finds its port and its data again. Remove the folder to begin anew. Nothing but what `start` started is ever
-stopped. A test that shares a server uses a running one through its variable, for example
-  BANYAN_ENGINE_NATS=$(cargo xtask engines start nats | cut -f2) cargo test -p banyan-engines
+Every engine gets a free port on 127.0.0.1, and its data, configuration and log below
+target/engines/NAME. A stopped engine finds its port and its data again; remove the folder
+to begin anew. Nothing but what `start` started is ever stopped.
+
+Tests that share a server use a running one through its variable:
+  export BANYAN_ENGINE_NATS=$(cargo xtask engines start nats | cut -f2)
+
 docs/engines.md says more.")]
 pub(crate) struct Args {
     #[command(subcommand)]
