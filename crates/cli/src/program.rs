@@ -21,6 +21,7 @@ const HELP_COLUMNS_MAX: usize = 100;
 pub type Guard = Box<dyn Any + Send>;
 
 type Prepare = Box<dyn Fn(&mut Config) -> BoxFuture<'_, Result<Guard>> + Send + Sync>;
+type GatewayOf = Box<dyn Fn(&Config) -> banyan_core::Result<GatewayOptions> + Send + Sync>;
 type RunExtra = Box<dyn Fn(&ArgMatches, Globals) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 pub(crate) type Companions = Box<dyn Fn(&Path) -> Result<Vec<Companion>> + Send + Sync>;
@@ -65,7 +66,7 @@ impl Extra {
 /// A system's program.
 pub struct Program {
     pub(crate) system: System,
-    pub(crate) gateway: GatewayOptions,
+    pub(crate) gateway: GatewayOf,
     pub(crate) prepare: Option<Prepare>,
     companions: Option<Companions>,
     about: Option<&'static str>,
@@ -98,7 +99,7 @@ impl Program {
     pub fn new(system: System) -> Self {
         Self {
             system,
-            gateway: GatewayOptions::default(),
+            gateway: Box::new(|_| Ok(GatewayOptions::default())),
             prepare: None,
             companions: None,
             about: None,
@@ -113,10 +114,13 @@ impl Program {
         self
     }
 
-    /// Sets what the gateway does beyond the routes of the contracts.
+    /// Sets what the gateway does beyond the routes of the contracts, by the system's configuration.
     #[must_use]
-    pub fn gateway(mut self, options: GatewayOptions) -> Self {
-        self.gateway = options;
+    pub fn gateway(
+        mut self,
+        options: impl Fn(&Config) -> banyan_core::Result<GatewayOptions> + Send + Sync + 'static,
+    ) -> Self {
+        self.gateway = Box::new(options);
         self
     }
 

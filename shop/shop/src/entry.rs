@@ -1,14 +1,13 @@
 //! The gateway's settings for the shop: whose tokens count, and the page of a signed-in customer.
 
+use banyan::Config;
+use banyan::core::Result;
 use banyan_gateway::{Aggregate, GatewayOptions, Part, Tokens};
 use banyan_identity::{Jwk, Jwks};
 use shop_contracts::loyalty::v1::GetPointsRequest;
 use shop_contracts::orders::v1::ListOrdersRequest;
 use shop_contracts::users::v1::{GetUserRequest, ListKeysRequest, UserServiceClient};
 use shop_contracts::{loyalty, orders, users};
-
-/// The `iss` and the `aud` of the tokens that the users service signs unless its settings say otherwise.
-const ISSUER: &str = "shop";
 
 /// What `/openapi.json` says of the shop.
 const DESCRIPTION: &str = "\
@@ -18,20 +17,25 @@ Register (`POST /v1/users`), sign in (`POST /v1/users:login`) and send the token
 counted in pence. A request that changes something can carry an `Idempotency-Key`: sent again with the same key, it acts \
 once. A refusal is a problem (RFC 9457) with a stable `reason`, explained at `/errors/{reason}`.";
 
-/// Makes the gateway's options.
-pub(crate) fn options() -> GatewayOptions {
-    let tokens = Tokens::new(ISSUER, ISSUER, |directory, cx| async move {
+/// Makes the gateway's options. It accepts the tokens that the users service signs by its settings (`services.users.issuer`
+/// and `audience`).
+///
+/// # Errors
+/// If those settings are not valid.
+pub(crate) fn options(config: &Config) -> Result<GatewayOptions> {
+    let users: shop_users::Settings = config.settings("users")?;
+    let tokens = Tokens::new(&users.issuer, &users.audience, |directory, cx| async move {
         let keys = directory.client::<UserServiceClient>().list_keys(&cx, ListKeysRequest {}).await?.keys;
         Ok(Jwks { keys: keys.into_iter().map(jwk).collect() })
     });
-    GatewayOptions {
+    Ok(GatewayOptions {
         title: "The shop".to_owned(),
         description: DESCRIPTION.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tokens: Some(tokens),
         aggregates: vec![me()],
         ..GatewayOptions::default()
-    }
+    })
 }
 
 /// `GET /v1/me`: who I am, what I ordered last, and my points.

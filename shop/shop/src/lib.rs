@@ -50,7 +50,7 @@ Try first:
 pub fn program() -> Program {
     Program::new(system())
         .about(ABOUT)
-        .gateway(entry::options())
+        .gateway(entry::options)
         .prepare(|config| Box::pin(beside::prepare(config)))
         .companions(beside::companions)
         .command(Extra::new("import", commands::import::run))

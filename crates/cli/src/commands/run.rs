@@ -71,6 +71,7 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         Some(prepare) => Some(prepare(&mut config).await?),
         None => None,
     };
+    let options = (program.gateway)(&config)?;
     let (port, system) = (config.port, program.system.clone());
     let mut root = tokio::select! {
         root = Root::start(program.system, config, env.clone()) => root?,
@@ -83,7 +84,7 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         env: env.clone(),
         system: system.clone(),
         directory: root.process().directory().clone(),
-        options: program.gateway,
+        options,
     };
     let gateway = match Gateway::start(parts, port).await {
         Ok(gateway) => gateway,

@@ -1,4 +1,4 @@
-//! Services change their process while customers order: nobody notices.
+//! Services change their process, and processes die or hang, while customers order: nobody notices.
 
 use crate::support::{Draft, END_MAX, Person, Setup, Shop, order_id, seed, state, until_every};
 use banyan::core::{Clock, Rng};
@@ -182,6 +182,36 @@ async fn a_process_that_dies_half_way_of_a_move_costs_nothing() {
             false => &["move", "payments", "--apart"],
         };
         shop.command(command).await.expect("a move without a kill succeeds");
+    }
+    settle(shop, crowd).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_hangs_is_started_anew_and_orders_are_confirmed() {
+    const HANGS: usize = 2;
+    let mut setup = Setup::one_process()
+        .set("supervision.probe_period_ms=500")
+        .set("supervision.probe_timeout_ms=500")
+        .set("supervision.probes_missed_max=3");
+    setup.args.extend(["--apart".to_owned(), "payments".to_owned()]);
+    let shop = Shop::start(setup).await;
+    let mut crowd = Crowd::gather(&shop).await;
+    for hang in 1..=HANGS {
+        crowd.flows(ORDERS_BETWEEN).await;
+        let pid = shop.process_id("payments").await;
+        shop.signal("STOP", pid).await;
+        until_every(FLOW_LOOK, END_MAX, "the hung process was replaced", || async {
+            (![0, pid].contains(&shop.process_id("payments").await)).then_some(())
+        })
+        .await;
+        shop.ready().await;
+        let status = shop.status().await.expect("the shop tells its status");
+        let processes = status["processes"].as_array().expect("a list");
+        let payments = processes.iter().find(|p| p["process"] == "payments").expect("it is back");
+        let reason = payments["restartReason"].as_str().unwrap_or_default();
+        assert!(reason.contains("3 probes in a row unanswered"), "{payments}");
+        assert_eq!(payments["restarts"], hang, "{payments}");
+        crowd.flows(ORDERS_BETWEEN).await;
     }
     settle(shop, crowd).await;
 }
