@@ -1,7 +1,7 @@
 //! Joining a group and leaving it.
 
 use super::{Claim, Group, Key, Membership, claim_key, from_json, group_key, member_key, parse_key, to_json};
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Entry};
 use crate::log::Inner;
 use crate::names::token;
 use banyan_core::{Error, Result};
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How often a member's key is written anew because others of its name do the same.
 const RACES_MAX: usize = 20;
+/// Groups that one joining member clears away at most.
+const SWEPT_MAX: usize = 20;
 /// Keys that are written at once.
 const WRITES_AT_ONCE: usize = 16;
 /// The shortest session timeout: the server counts the lifetime of keys in seconds.
@@ -37,6 +39,9 @@ pub(super) async fn join(inner: &Inner, spec: &SubscriptionSpec, membership: &Me
     if ended {
         // Its last member died without leaving.
         purge(bucket, &spec.group).await?;
+    }
+    if !spec.durable {
+        sweep(bucket).await?;
     }
     let revision = enter(bucket, spec, membership).await?;
     count(bucket, &spec.group, revision, spec.durable).await?;
@@ -110,6 +115,21 @@ pub(super) async fn leave(bucket: &Bucket, group: &str, member: &str, token_of_m
     }
     let members = bucket.list(&format!("{}.m.*", token(group))).await?;
     if members.is_empty() { purge(bucket, group).await } else { Ok(()) }
+}
+
+/// Deletes groups that are not durable and whose members all died: whoever makes a temporary group clears away those of
+/// others.
+async fn sweep(bucket: &Bucket) -> Result<()> {
+    // A member's key is written before its group's, so a group found first has its members in the second listing.
+    let groups = bucket.list("*.g").await?;
+    let members = bucket.list("*.m.*").await?;
+    let name = |entry: &Entry| parse_key(&entry.key).map(|(group, _)| group);
+    let living: BTreeSet<String> = members.iter().filter_map(name).collect();
+    let ended = groups.iter().filter(|e| from_json::<Group>(e).is_some_and(|group| !group.durable));
+    for group in ended.filter_map(name).filter(|group| !living.contains(group)).take(SWEPT_MAX) {
+        purge(bucket, &group).await?;
+    }
+    Ok(())
 }
 
 /// Deletes all keys of a group that nobody has written meanwhile.

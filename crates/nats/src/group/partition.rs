@@ -42,7 +42,7 @@ impl Owned {
 
     /// Stops reading: nothing more comes until [`Owned::begin`] is called.
     pub(super) fn stop(&mut self) {
-        self.messages = None;
+        (self.messages, self.retry_at) = (None, None);
     }
 
     /// Begins to read, unless it is being read or was broken just now.

@@ -1,5 +1,6 @@
 //! What others see of our events, what we see of theirs, and what a server is refused for.
 
+use super::cluster::Server;
 use super::{connect, options};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull;
@@ -147,6 +148,42 @@ async fn a_group_that_is_not_durable_ends_with_its_last_member() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_temporary_group_whose_members_died_is_cleared_away() {
+    let options = options().await;
+    let log = NatsLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "t").await;
+    let spec = SubscriptionSpec {
+        durable: false,
+        session_timeout: Duration::from_secs(1),
+        ..SubscriptionSpec::new("dead", ["t"], "m")
+    };
+    // It leaves nothing behind but its keys, as a process that was killed.
+    std::mem::forget(log.subscribe(spec.clone()).await.unwrap());
+    let bucket = async_nats::jetstream::new(async_nats::connect(&options.url).await.unwrap())
+        .get_key_value(format!("{}_groups", options.prefix))
+        .await
+        .unwrap();
+    soon("the server forgets the member", async {
+        while bucket.get("dead.m.m").await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(bucket.get("dead.c.t.0").await.unwrap().is_some());
+    let _other = log.subscribe(SubscriptionSpec { group: "living".into(), ..spec }).await.unwrap();
+    assert!(bucket.get("dead.c.t.0").await.unwrap().is_none());
+    assert!(bucket.get("living.c.t.0").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_is_refused() {
+    let server = Server::start(&[]).await;
+    let url = format!("nats://127.0.0.1:{}", server.port);
+    let error = NatsLog::connect(NatsOptions::new(url), Env::default()).await.err().unwrap();
+    assert!(error.is(NATS_WITHOUT_JETSTREAM) && error.code() == Code::FailedPrecondition, "{error:?}");
 }
 
 /// A server that greets as NATS does, with the given information, and answers nothing but pings.
