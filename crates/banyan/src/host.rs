@@ -7,7 +7,7 @@ use banyan_event_log::request_reply::{Replier, Requester, RequesterOptions, repl
 use banyan_event_log::{Delivery, Handler, Mode};
 use banyan_rpc::{Client, Service};
 use banyan_saga::{SagaOptions, Sagas};
-use banyan_store::{Migration, STORE_IN_USE, Store, StoreOptions};
+use banyan_store::{Migration, STORE_IN_USE, Statement, Store, StoreOptions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
@@ -100,11 +100,16 @@ impl Host {
         self.0.config.settings(self.0.name)
     }
 
-    /// Opens the service's store, brings it up to date with `migrations`, and has its outbox relayed.
+    /// Opens the service's store, brings it up to date with `migrations`, checks that `statements` work on its
+    /// engine (see [`banyan_store::statements!`]), and has its outbox relayed.
     ///
     /// # Errors
-    /// If the store is open elsewhere, damaged, or its migrations do not fit. A second call is an error.
-    pub async fn store(&self, migrations: &'static [Migration]) -> Result<Store> {
+    /// If the store is open elsewhere, damaged, or its migrations or statements do not fit. A second call is an error.
+    pub async fn store(
+        &self,
+        migrations: &'static [Migration],
+        statements: &'static [Statement],
+    ) -> Result<Store> {
         let shared = self.0.config.is_replicated(self.0.name);
         let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
         let store = match self.0.config.store_url(self.0.name) {
@@ -119,6 +124,7 @@ impl Host {
             return Err(Error::internal(format!("service {} opened its store twice", self.0.name)));
         }
         store.migrate(self.0.name, migrations).await?;
+        store.verify(statements).await?;
         Ok(store)
     }
 

@@ -5,7 +5,7 @@
 //! ```ignore
 //! pub fn service() -> ServiceDef {
 //!     ServiceDef::new("orders", [OrderServiceClient::SERVICE], |host| async move {
-//!         let store = host.store(MIGRATIONS).await?;
+//!         let store = host.store(MIGRATIONS, STATEMENTS).await?;
 //!         let orders = Arc::new(Orders { store, inventory: host.client() });
 //!         host.serve(order_service(orders.clone()));
 //!         host.subscribe::<ShipmentDelivered, _>(orders);
@@ -49,7 +49,7 @@ pub mod prelude {
     };
     pub use banyan_rpc::{Client, Streaming};
     pub use banyan_saga::{Outcome, Saga, Sagas, Workflow};
-    pub use banyan_store::{Migration, Query, Row, Statement, Store, Tx, Value, params};
+    pub use banyan_store::{Migration, Query, Row, Statement, Store, Tx, Value, params, statements};
     pub use std::sync::Arc;
     pub use std::time::Duration;
 }

@@ -66,6 +66,27 @@ impl Statement {
     }
 }
 
+/// Declares the statements of a service, and the list of them that [`crate::Store::verify`] takes:
+///
+/// ```
+/// # use banyan_store::statements;
+/// statements! {
+///     pub(crate) STATEMENTS;
+///     FIND = "SELECT name FROM users WHERE user_id = $1";
+///     WRITE = "INSERT INTO users (user_id, name) VALUES ($1, $2) ON CONFLICT (user_id) DO UPDATE SET name = $2",
+///         mysql "INSERT INTO users (user_id, name) VALUES ($1, $2) ON DUPLICATE KEY UPDATE name = $2";
+/// }
+/// assert_eq!(STATEMENTS, [FIND, WRITE]);
+/// ```
+#[macro_export]
+macro_rules! statements {
+    ($visibility:vis $list:ident; $($(#[$doc:meta])* $name:ident = $text:literal $(, $engine:ident $variant:literal)*;)*) => {
+        $($(#[$doc])* $visibility const $name: $crate::Statement = $crate::Statement::new($text)$(.$engine($variant))*;)*
+        /// What the service's store is asked to run; verified before the service starts.
+        $visibility const $list: &[$crate::Statement] = &[$($name),*];
+    };
+}
+
 impl From<&'static str> for Statement {
     fn from(text: &'static str) -> Self {
         Self::new(text)
@@ -116,7 +137,10 @@ pub fn refuse_reserved(sql: &str) -> Result<()> {
     }
     let word = rest.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     // An engine may skip an empty statement, or run what a comment holds.
-    if rest.starts_with(';') || rest.starts_with("/*") || RESERVED.iter().any(|r| r.eq_ignore_ascii_case(word)) {
+    if rest.starts_with(';')
+        || rest.starts_with("/*")
+        || RESERVED.iter().any(|r| r.eq_ignore_ascii_case(word))
+    {
         return Err(Error::internal(format!(
             "a statement inside a transaction cannot start like this: {sql}"
         )));

@@ -42,7 +42,8 @@ pub(crate) struct Analytics {
 pub fn service() -> ServiceDef {
     ServiceDef::new("analytics", [AnalyticsServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
-        let analytics = Arc::new(Analytics { store: host.store(store::MIGRATIONS).await?, settings });
+        let analytics =
+            Arc::new(Analytics { store: host.store(store::MIGRATIONS, store::STATEMENTS).await?, settings });
         host.serve(analytics_service(analytics.clone()));
         subscribers::subscribe(&host, &analytics);
         Ok(())

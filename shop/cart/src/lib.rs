@@ -46,7 +46,7 @@ pub(crate) struct Carts {
 pub fn service() -> ServiceDef {
     ServiceDef::new("cart", [CartServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
-        let store = host.store(store::MIGRATIONS).await?;
+        let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         let repeat_ms = u64::from(settings.repeat_seconds) * 1_000;
         let carts = Carts { store, catalog: host.client(), orders: host.client(), repeat_ms };
         host.serve(cart_service(Arc::new(carts)));

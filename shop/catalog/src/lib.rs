@@ -62,7 +62,7 @@ pub fn service() -> ServiceDef {
     ServiceDef::new("catalog", [CatalogServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
         settings.check()?;
-        let store = host.store(store::MIGRATIONS).await?;
+        let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         host.serve(catalog_service(Arc::new(Catalog { store, settings })));
         Ok(())
     })

@@ -12,20 +12,51 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
     "products and their words",
     Statement::new(
         "CREATE TABLE products (
-            product_id TEXT PRIMARY KEY,
+            product_id VARCHAR(255) PRIMARY KEY,
             name TEXT NOT NULL,
-            category TEXT NOT NULL,
+            category VARCHAR(255) NOT NULL,
             price_minor BIGINT NOT NULL CHECK (price_minor > 0),
             updated_ms BIGINT NOT NULL
           );
           CREATE INDEX products_by_category ON products (category, product_id);
           CREATE TABLE product_words (
-            word TEXT NOT NULL,
-            product_id TEXT NOT NULL,
+            word VARCHAR(255) NOT NULL,
+            product_id VARCHAR(255) NOT NULL,
             PRIMARY KEY (word, product_id)
           );",
     ),
 )];
+
+statements! {
+    pub(crate) STATEMENTS;
+    WRITE = "INSERT INTO products (product_id, name, category, price_minor, updated_ms) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (product_id) DO UPDATE SET name = $2, category = $3, price_minor = $4, updated_ms = $5",
+        mysql "INSERT INTO products (product_id, name, category, price_minor, updated_ms) VALUES ($1, $2, $3, $4, $5)
+         ON DUPLICATE KEY UPDATE name = $2, category = $3, price_minor = $4, updated_ms = $5";
+    CATEGORIES = "SELECT category, count(*) AS products FROM products WHERE category <> ''
+         GROUP BY category ORDER BY category LIMIT $1";
+    DELETE_WORD = "DELETE FROM product_words WHERE word = $1 AND product_id = $2";
+    ADD_WORD = "INSERT INTO product_words (word, product_id) VALUES ($1, $2)";
+    CATEGORY_EXISTS = "SELECT 1 AS n FROM products WHERE category = $1 LIMIT 1";
+    COUNT_CATEGORIES = "SELECT count(DISTINCT category) AS n FROM products WHERE category <> ''";
+    FIND = "SELECT product_id, name, category, price_minor, updated_ms FROM products WHERE product_id = $1";
+    ALL = "SELECT product_id, name, category, price_minor, updated_ms FROM products
+     WHERE product_id > $1 AND price_minor BETWEEN $2 AND $3
+     ORDER BY product_id LIMIT $4";
+    IN_CATEGORY = "SELECT product_id, name, category, price_minor, updated_ms FROM products
+     WHERE category = $5 AND product_id > $1 AND price_minor BETWEEN $2 AND $3
+     ORDER BY product_id LIMIT $4";
+    // As many placeholders for whole words as QUERY_WORDS_MAX. A word occurs once per product, so that as many rows as words
+    // means that all of them occur.
+    WITH_WORDS = "SELECT product_id, name, category, price_minor, updated_ms FROM products
+     WHERE product_id IN (SELECT product_id FROM product_words WHERE word BETWEEN $6 AND $7)
+       AND ($8 = 0 OR product_id IN (
+             SELECT product_id FROM product_words
+             WHERE word IN ($9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+             GROUP BY product_id HAVING count(*) = $8))
+       AND product_id > $1 AND price_minor BETWEEN $2 AND $3 AND ($5 = '' OR category = $5)
+     ORDER BY product_id LIMIT $4";
+}
 
 /// Creates or replaces a product, and announces it if it is not the same as before.
 ///
@@ -38,8 +69,7 @@ pub(crate) fn put(tx: &mut Tx<'_>, listing: Listing) -> Result<Product> {
     }
     let now_ms = tx.now_ms();
     tx.execute(
-        "INSERT INTO products (product_id, name, category, price_minor, updated_ms) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (product_id) DO UPDATE SET name = $2, category = $3, price_minor = $4, updated_ms = $5",
+        WRITE,
         params![&listing.product_id, &listing.name, &listing.category, listing.price_minor, now_ms],
     )?;
     let changed = before.as_ref() != Some(&listing);
@@ -91,32 +121,10 @@ pub(crate) fn search(q: &mut impl Query, search: &Search) -> Result<Vec<Product>
 
 /// Returns the categories that have products, by name.
 pub(crate) fn categories(q: &mut impl Query) -> Result<Vec<Category>> {
-    q.query(
-        "SELECT category, count(*) AS products FROM products WHERE category <> ''
-         GROUP BY category ORDER BY category LIMIT $1",
-        params![CATEGORIES_MAX],
-        |row| Ok(Category { name: row.get("category")?, products: row.get("products")? }),
-    )
+    q.query(CATEGORIES, params![CATEGORIES_MAX], |row| {
+        Ok(Category { name: row.get("category")?, products: row.get("products")? })
+    })
 }
-
-const ALL: &str = "SELECT product_id, name, category, price_minor, updated_ms FROM products
-     WHERE product_id > $1 AND price_minor BETWEEN $2 AND $3
-     ORDER BY product_id LIMIT $4";
-
-const IN_CATEGORY: &str = "SELECT product_id, name, category, price_minor, updated_ms FROM products
-     WHERE category = $5 AND product_id > $1 AND price_minor BETWEEN $2 AND $3
-     ORDER BY product_id LIMIT $4";
-
-/// As many placeholders for whole words as [`QUERY_WORDS_MAX`]. A word occurs once per product, so that as many rows as
-/// words means that all of them occur.
-const WITH_WORDS: &str = "SELECT product_id, name, category, price_minor, updated_ms FROM products
-     WHERE product_id IN (SELECT product_id FROM product_words WHERE word BETWEEN $6 AND $7)
-       AND ($8 = 0 OR product_id IN (
-             SELECT product_id FROM product_words
-             WHERE word IN ($9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-             GROUP BY product_id HAVING count(*) = $8))
-       AND product_id > $1 AND price_minor BETWEEN $2 AND $3 AND ($5 = '' OR category = $5)
-     ORDER BY product_id LIMIT $4";
 
 /// Writes the words of a product's new name and removes those that only the old one had.
 fn index(tx: &mut Tx<'_>, product_id: &str, old: &str, new: &str) -> Result<()> {
@@ -125,16 +133,10 @@ fn index(tx: &mut Tx<'_>, product_id: &str, old: &str, new: &str) -> Result<()> 
     }
     let (old, new) = (words::set(old), words::set(new));
     for word in old.difference(&new) {
-        tx.execute(
-            "DELETE FROM product_words WHERE word = $1 AND product_id = $2",
-            params![word, product_id],
-        )?;
+        tx.execute(DELETE_WORD, params![word, product_id])?;
     }
     for word in new.difference(&old) {
-        tx.execute(
-            "INSERT INTO product_words (word, product_id) VALUES ($1, $2)",
-            params![word, product_id],
-        )?;
+        tx.execute(ADD_WORD, params![word, product_id])?;
     }
     Ok(())
 }
@@ -142,11 +144,11 @@ fn index(tx: &mut Tx<'_>, product_id: &str, old: &str, new: &str) -> Result<()> 
 /// Checks that one more product may be in `category`.
 fn check_category(tx: &mut Tx<'_>, category: &str) -> Result<()> {
     let number = |row: &Row<'_>| row.get::<u64>("n");
-    let known = "SELECT 1 AS n FROM products WHERE category = $1 LIMIT 1";
+    let known = CATEGORY_EXISTS;
     if category.is_empty() || tx.query_opt(known, params![category], number)?.is_some() {
         return Ok(());
     }
-    let count = "SELECT count(DISTINCT category) AS n FROM products WHERE category <> ''";
+    let count = COUNT_CATEGORIES;
     match tx.query_one(count, params![], number)? < CATEGORIES_MAX {
         true => Ok(()),
         false => {
@@ -157,11 +159,7 @@ fn check_category(tx: &mut Tx<'_>, category: &str) -> Result<()> {
 }
 
 fn find(q: &mut impl Query, product_id: &str) -> Result<Option<(Listing, u64)>> {
-    q.query_opt(
-        "SELECT product_id, name, category, price_minor, updated_ms FROM products WHERE product_id = $1",
-        params![product_id],
-        read,
-    )
+    q.query_opt(FIND, params![product_id], read)
 }
 
 fn read(row: &Row<'_>) -> Result<(Listing, u64)> {

@@ -42,7 +42,7 @@ pub(crate) struct Inventory {
 pub fn service() -> ServiceDef {
     ServiceDef::new("inventory", [InventoryServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
-        let store = host.store(store::MIGRATIONS).await?;
+        let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         let ttl_ms_default = u64::from(settings.reservation_minutes) * 60_000;
         let inventory = Arc::new(Inventory { store: store.clone(), ttl_ms_default });
         host.serve(inventory_service(inventory.clone()));

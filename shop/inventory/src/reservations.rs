@@ -113,11 +113,9 @@ pub(crate) async fn expire(store: Store, cx: Context) -> Result<()> {
 
 /// Returns the orders whose goods have been held too long, those first that have been longest.
 fn late(q: &mut impl Query, now_ms: u64) -> Result<Vec<String>> {
-    q.query(
-        "SELECT order_id FROM reservations WHERE state = $1 AND expires_ms <= $2 ORDER BY expires_ms LIMIT $3",
-        params![i32::from(State::Held), now_ms, EXPIRE_BATCH_MAX],
-        |row| row.get("order_id"),
-    )
+    q.query(store::LATE_RESERVATIONS, params![i32::from(State::Held), now_ms, EXPIRE_BATCH_MAX], |row| {
+        row.get("order_id")
+    })
 }
 
 fn end(tx: &mut Tx<'_>, order_id: &str) -> Result<()> {
@@ -145,32 +143,26 @@ fn move_goods(tx: &mut Tx<'_>, record: &Record, movement: Movement) -> Result<()
 }
 
 fn find(q: &mut impl Query, order_id: &str) -> Result<Option<Record>> {
-    q.query_opt(
-        "SELECT state, flow, items, expires_ms FROM reservations WHERE order_id = $1",
-        params![order_id],
-        |row| {
-            let (state, flow): (i32, i32) = (row.get("state")?, row.get("flow")?);
-            let unknown =
-                |what| Error::data_loss(format!("the reservation of order {order_id} has an unknown {what}"));
-            Ok(Record {
-                order_id: order_id.to_owned(),
-                state: State::try_from(state).map_err(|_| unknown("state"))?,
-                flow: Flow::try_from(flow).map_err(|_| unknown("flow"))?,
-                // Kept as the request that made it: a list needs a message around it.
-                items: ReserveRequest::from_bytes(&row.get::<Vec<u8>>("items")?)?.items,
-                expires_ms: row.get("expires_ms")?,
-            })
-        },
-    )
+    q.query_opt(store::RESERVATION, params![order_id], |row| {
+        let (state, flow): (i32, i32) = (row.get("state")?, row.get("flow")?);
+        let unknown =
+            |what| Error::data_loss(format!("the reservation of order {order_id} has an unknown {what}"));
+        Ok(Record {
+            order_id: order_id.to_owned(),
+            state: State::try_from(state).map_err(|_| unknown("state"))?,
+            flow: Flow::try_from(flow).map_err(|_| unknown("flow"))?,
+            // Kept as the request that made it: a list needs a message around it.
+            items: ReserveRequest::from_bytes(&row.get::<Vec<u8>>("items")?)?.items,
+            expires_ms: row.get("expires_ms")?,
+        })
+    })
 }
 
 fn write(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
     let items = ReserveRequest { items: record.items.clone(), ..ReserveRequest::default() }.to_bytes();
     let now_ms = tx.now_ms();
     tx.execute(
-        "INSERT INTO reservations (order_id, state, flow, items, expires_ms, updated_ms)
-         VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (order_id) DO UPDATE SET state = $2, updated_ms = $6",
+        store::WRITE_RESERVATION,
         params![
             record.order_id.as_str(),
             i32::from(record.state),

@@ -1,14 +1,14 @@
 //! How much there is of each product.
 
 use crate::domain::{STOCK_RESERVED, check_on_hand};
-use crate::store::note;
+use crate::store::{self, note};
 use banyan::prelude::*;
 use shop_contracts::checks::check_product_id;
 use shop_contracts::inventory::v1::Stock;
 
 /// Returns the stock of a product; `None` if it was never counted.
 pub(crate) fn get(q: &mut impl Query, product_id: &str) -> Result<Option<Stock>> {
-    q.query_opt("SELECT on_hand, reserved FROM stock WHERE product_id = $1", params![product_id], |row| {
+    q.query_opt(store::STOCK_OF, params![product_id], |row| {
         let (on_hand, reserved): (i32, i32) = (row.get("on_hand")?, row.get("reserved")?);
         Ok(Stock { product_id: product_id.to_owned(), on_hand, reserved, available: on_hand - reserved })
     })
@@ -23,11 +23,7 @@ pub(crate) fn set(tx: &mut Tx<'_>, product_id: &str, on_hand: i32) -> Result<Sto
         let message = format!("{reserved} pieces of {product_id} are held for orders");
         return Err(Error::failed_precondition(STOCK_RESERVED, message));
     }
-    tx.execute(
-        "INSERT INTO stock (product_id, on_hand, reserved) VALUES ($1, $2, 0)
-         ON CONFLICT (product_id) DO UPDATE SET on_hand = $2",
-        params![product_id, on_hand],
-    )?;
+    tx.execute(store::SET_STOCK, params![product_id, on_hand])?;
     if on_hand != before {
         let cause = format!("count-{}", tx.new_id());
         note(tx, &cause, product_id, "received", on_hand - before)?;
@@ -37,10 +33,7 @@ pub(crate) fn set(tx: &mut Tx<'_>, product_id: &str, on_hand: i32) -> Result<Sto
 
 /// Changes what is in the house and what of it is held. The table refuses what cannot be.
 pub(crate) fn shift(tx: &mut Tx<'_>, product_id: &str, on_hand: i32, reserved: i32) -> Result<()> {
-    let changed = tx.execute(
-        "UPDATE stock SET on_hand = on_hand + $2, reserved = reserved + $3 WHERE product_id = $1",
-        params![product_id, on_hand, reserved],
-    )?;
+    let changed = tx.execute(store::SHIFT_STOCK, params![product_id, on_hand, reserved])?;
     match changed {
         1 => Ok(()),
         _ => Err(Error::data_loss(format!("the stock of {product_id}, held for an order, is not there"))),

@@ -30,7 +30,7 @@ pub(crate) struct Loyalty {
 pub fn service() -> ServiceDef {
     ServiceDef::new("loyalty", [LoyaltyServiceClient::SERVICE], |host| async move {
         let Settings {} = host.settings()?;
-        let loyalty = Arc::new(Loyalty { store: host.store(store::MIGRATIONS).await? });
+        let loyalty = Arc::new(Loyalty { store: host.store(store::MIGRATIONS, store::STATEMENTS).await? });
         host.serve(loyalty_service(loyalty.clone()));
         subscribers::subscribe(&host, &loyalty);
         Ok(())

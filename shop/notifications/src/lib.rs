@@ -31,7 +31,8 @@ pub(crate) struct Notifications {
 pub fn service() -> ServiceDef {
     ServiceDef::new("notifications", [NotificationServiceClient::SERVICE], |host| async move {
         let Settings {} = host.settings()?;
-        let notifications = Arc::new(Notifications { store: host.store(store::MIGRATIONS).await? });
+        let notifications =
+            Arc::new(Notifications { store: host.store(store::MIGRATIONS, store::STATEMENTS).await? });
         host.serve(notification_service(notifications.clone()));
         subscribers::subscribe(&host, &notifications);
         Ok(())

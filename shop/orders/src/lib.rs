@@ -55,7 +55,7 @@ pub(crate) struct Orders {
 pub fn service() -> ServiceDef {
     ServiceDef::new("orders", [OrderServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
-        let store = host.store(store::MIGRATIONS).await?;
+        let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         let sagas = host.sagas(&store).await?;
         let changes = broadcast::Sender::new(CHANGES_MAX);
         let participants = Participants::new(&host);

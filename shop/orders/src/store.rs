@@ -10,8 +10,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
     "orders",
     Statement::new(
         "CREATE TABLE orders (
-            order_id TEXT PRIMARY KEY,
-            user_id TEXT NOT NULL,
+            order_id VARCHAR(255) PRIMARY KEY,
+            user_id VARCHAR(255) NOT NULL,
             state INTEGER NOT NULL,
             flow INTEGER NOT NULL,
             total_minor BIGINT NOT NULL,
@@ -29,13 +29,25 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
     ),
 )];
 
+statements! {
+    pub(crate) STATEMENTS;
+    INSERT = "INSERT INTO orders (order_id, user_id, state, flow, total_minor, country, placed, created_ms, updated_ms,
+                             confirmed_ms, cancel_reason, payment_id, shipment_id, tracking)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, '', '', '', '')";
+    UPDATE = "UPDATE orders SET state = $2, updated_ms = $3, confirmed_ms = $4, cancel_reason = $5, payment_id = $6,
+                           shipment_id = $7, tracking = $8
+         WHERE order_id = $1";
+    BY_ID = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
+     FROM orders WHERE order_id = $1";
+    OF_USER = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
+     FROM orders WHERE user_id = $1 AND order_id < $2 ORDER BY order_id DESC LIMIT $3";
+}
+
 /// Adds a new order.
 pub(crate) fn insert(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
     let placed = &order.placed;
     tx.execute(
-        "INSERT INTO orders (order_id, user_id, state, flow, total_minor, country, placed, created_ms, updated_ms,
-                             confirmed_ms, cancel_reason, payment_id, shipment_id, tracking)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, '', '', '', '')",
+        INSERT,
         params![
             placed.order_id.as_str(),
             placed.user_id.as_str(),
@@ -54,9 +66,7 @@ pub(crate) fn insert(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
 /// Writes what can change of an order.
 pub(crate) fn update(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
     tx.execute(
-        "UPDATE orders SET state = $2, updated_ms = $3, confirmed_ms = $4, cancel_reason = $5, payment_id = $6,
-                           shipment_id = $7, tracking = $8
-         WHERE order_id = $1",
+        UPDATE,
         params![
             order.placed.order_id.as_str(),
             i32::from(order.state),
@@ -78,12 +88,6 @@ pub(crate) fn update(tx: &mut Tx<'_>, order: &OrderRecord) -> Result<()> {
 pub(crate) fn get(q: &mut impl Query, order_id: &str) -> Result<OrderRecord> {
     q.query_opt(BY_ID, params![order_id], read)?.ok_or_else(|| Error::not_found("order", order_id))
 }
-
-const BY_ID: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
-     FROM orders WHERE order_id = $1";
-
-const OF_USER: &str = "SELECT state, placed, created_ms, updated_ms, confirmed_ms, cancel_reason, payment_id, shipment_id, tracking
-     FROM orders WHERE user_id = $1 AND order_id < $2 ORDER BY order_id DESC LIMIT $3";
 
 /// Returns a page of the orders of a user, the newest first.
 pub(crate) fn of_user(q: &mut impl Query, user_id: &str, page: &Page) -> Result<Vec<OrderRecord>> {

@@ -54,7 +54,7 @@ pub(crate) struct Payments {
 pub fn service() -> ServiceDef {
     ServiceDef::new("payments", [PaymentServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
-        let store = host.store(store::MIGRATIONS).await?;
+        let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         let cashier = Cashier::new(store.clone(), Processor::new(&settings)?);
         let payments = Arc::new(Payments { store, cashier });
         host.serve(payment_service(payments.clone()));

@@ -44,7 +44,7 @@ pub(crate) struct Shipping {
 pub fn service() -> ServiceDef {
     ServiceDef::new("shipping", [ShippingServiceClient::SERVICE], |host| async move {
         let settings: Settings = host.settings()?;
-        let store = host.store(store::MIGRATIONS).await?;
+        let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         let shipping = Arc::new(Shipping { store: store.clone(), delivery_ms: settings.delivery_ms.into() });
         host.serve(shipping_service(shipping.clone()));
         choreography::subscribe(&host, &shipping);

@@ -10,8 +10,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
     "shipments",
     Statement::new(
         "CREATE TABLE shipments (
-            order_id TEXT PRIMARY KEY,
-            shipment_id TEXT NOT NULL UNIQUE,
+            order_id VARCHAR(255) PRIMARY KEY,
+            shipment_id VARCHAR(255) NOT NULL UNIQUE,
             flow INTEGER NOT NULL,
             state INTEGER NOT NULL,
             tracking TEXT NOT NULL,
@@ -25,37 +25,44 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
     ),
 )];
 
+statements! {
+    pub(crate) STATEMENTS;
+    FIND = "SELECT shipment_id, flow, state, tracking, request, created_ms, due_ms, updated_ms, delivered_ms
+         FROM shipments WHERE order_id = $1";
+    WRITE = "INSERT INTO shipments (order_id, shipment_id, flow, state, tracking, request, created_ms, due_ms, updated_ms,
+                                delivered_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (order_id) DO UPDATE SET state = $4, updated_ms = $9, delivered_ms = $10",
+        mysql "INSERT INTO shipments (order_id, shipment_id, flow, state, tracking, request, created_ms, due_ms, updated_ms,
+                                delivered_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON DUPLICATE KEY UPDATE state = $4, updated_ms = $9, delivered_ms = $10";
+    DUE = "SELECT order_id FROM shipments WHERE state = $1 AND due_ms <= $2 ORDER BY due_ms LIMIT $3";
+}
+
 pub(crate) fn find(q: &mut impl Query, order_id: &str) -> Result<Option<Record>> {
-    q.query_opt(
-        "SELECT shipment_id, flow, state, tracking, request, created_ms, due_ms, updated_ms, delivered_ms
-         FROM shipments WHERE order_id = $1",
-        params![order_id],
-        |row| {
-            let (flow, state): (i32, i32) = (row.get("flow")?, row.get("state")?);
-            let unknown =
-                |what| Error::data_loss(format!("the shipment of order {order_id} has an unknown {what}"));
-            Ok(Record {
-                shipment_id: row.get("shipment_id")?,
-                flow: Flow::try_from(flow).map_err(|_| unknown("flow"))?,
-                state: ShipmentState::try_from(state).map_err(|_| unknown("state"))?,
-                tracking: row.get("tracking")?,
-                request: CreateShipmentRequest::from_bytes(&row.get::<Vec<u8>>("request")?)?,
-                created_ms: row.get("created_ms")?,
-                due_ms: row.get("due_ms")?,
-                updated_ms: row.get("updated_ms")?,
-                delivered_ms: row.get("delivered_ms")?,
-            })
-        },
-    )
+    q.query_opt(FIND, params![order_id], |row| {
+        let (flow, state): (i32, i32) = (row.get("flow")?, row.get("state")?);
+        let unknown =
+            |what| Error::data_loss(format!("the shipment of order {order_id} has an unknown {what}"));
+        Ok(Record {
+            shipment_id: row.get("shipment_id")?,
+            flow: Flow::try_from(flow).map_err(|_| unknown("flow"))?,
+            state: ShipmentState::try_from(state).map_err(|_| unknown("state"))?,
+            tracking: row.get("tracking")?,
+            request: CreateShipmentRequest::from_bytes(&row.get::<Vec<u8>>("request")?)?,
+            created_ms: row.get("created_ms")?,
+            due_ms: row.get("due_ms")?,
+            updated_ms: row.get("updated_ms")?,
+            delivered_ms: row.get("delivered_ms")?,
+        })
+    })
 }
 
 /// Writes the shipment; only its state and the times of it ever change.
 pub(crate) fn write(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
     tx.execute(
-        "INSERT INTO shipments (order_id, shipment_id, flow, state, tracking, request, created_ms, due_ms, updated_ms,
-                                delivered_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         ON CONFLICT (order_id) DO UPDATE SET state = $4, updated_ms = $9, delivered_ms = $10",
+        WRITE,
         params![
             record.request.order_id.as_str(),
             record.shipment_id.as_str(),
@@ -74,9 +81,5 @@ pub(crate) fn write(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
 
 /// Returns the orders of at most `limit` parcels that arrive at `now_ms` or before, the earliest first.
 pub(crate) fn due(q: &mut impl Query, now_ms: u64, limit: usize) -> Result<Vec<String>> {
-    q.query(
-        "SELECT order_id FROM shipments WHERE state = $1 AND due_ms <= $2 ORDER BY due_ms LIMIT $3",
-        params![i32::from(ShipmentState::Created), now_ms, limit],
-        |row| row.get("order_id"),
-    )
+    q.query(DUE, params![i32::from(ShipmentState::Created), now_ms, limit], |row| row.get("order_id"))
 }

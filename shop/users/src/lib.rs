@@ -28,7 +28,7 @@ const KEY_CHECK_PERIOD: Duration = Duration::from_secs(10 * 60);
 /// Defines the service.
 pub fn service() -> ServiceDef {
     ServiceDef::new("users", [UserServiceClient::SERVICE], |host| async move {
-        let store = host.store(MIGRATIONS).await?;
+        let store = host.store(MIGRATIONS, store::STATEMENTS).await?;
         let users = Arc::new(Users::start(&host.context(), store, host.settings()?).await?);
         host.serve(user_service(users.clone()));
         host.every("rotate_keys", KEY_CHECK_PERIOD, move |cx| {

@@ -39,7 +39,7 @@ async fn a_doubled_event_has_its_effect_once_also_over_a_restart_of_the_service(
     let keeper = ServiceDef::new("keeper", [], move |host: Host| {
         let (made, calls) = (made.clone(), counted.clone());
         async move {
-            let store = host.store(MIGRATIONS).await?;
+            let store = host.store(MIGRATIONS, &[]).await?;
             made.lock().unwrap().push(store.clone());
             host.subscribe::<Noted, _>(Arc::new(Keeper { store, calls }));
             Ok(())
@@ -130,12 +130,12 @@ async fn a_request_over_messaging_is_answered_or_its_deadline_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_reaches_no_store_but_its_own() {
     let one = ServiceDef::new("one", [], |host: Host| async move {
-        let store = host.store(MIGRATIONS).await?;
+        let store = host.store(MIGRATIONS, &[]).await?;
         let cx = host.context();
         let attach =
             store.transact(&cx, |tx| tx.execute("ATTACH DATABASE 'stores/two.db' AS other", &[])).await;
         assert!(attach.is_err(), "a statement reached another file");
-        let again = host.store(MIGRATIONS).await;
+        let again = host.store(MIGRATIONS, &[]).await;
         assert!(again.is_err(), "a second store was opened");
         Ok(())
     });
@@ -150,7 +150,7 @@ async fn a_service_that_cannot_start_leaves_nothing_behind() {
     let service = ServiceDef::new("shy", [], move |host: Host| {
         let tries = counted.clone();
         async move {
-            host.store(MIGRATIONS).await?;
+            host.store(MIGRATIONS, &[]).await?;
             match tries.fetch_add(1, Ordering::SeqCst) {
                 0 => Err(Error::invalid("services.shy.mood", "must be better")),
                 _ => Ok(()),

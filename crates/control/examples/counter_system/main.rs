@@ -92,7 +92,7 @@ async fn counter(host: Host) -> Result<()> {
     if settings.first < 0 {
         return Err(Error::invalid("services.counter.first", "must be 0 or more"));
     }
-    let store = host.store(MIGRATIONS).await?;
+    let store = host.store(MIGRATIONS, &[]).await?;
     let counters = Counters { store, first: settings.first };
     let (adding, getting, hearing) = (counters.clone(), counters.clone(), counters.clone());
     let service = Service::builder(COUNTER, &[])

@@ -86,7 +86,7 @@ impl Event for Echoed {
 
 async fn system(memory: Memory) -> TestSystem {
     let ear = ServiceDef::new("ear", [], move |host: Host| async move {
-        let store = host.store(MIGRATIONS).await?;
+        let store = host.store(MIGRATIONS, &[]).await?;
         host.subscribe::<Said, _>(Arc::new(Ear { store, memory }));
         Ok(())
     });

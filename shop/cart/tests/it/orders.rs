@@ -37,7 +37,7 @@ pub(crate) fn service(desk: Arc<Desk>) -> ServiceDef {
     ServiceDef::new("orders", [OrderServiceClient::SERVICE], move |host| {
         let desk = desk.clone();
         async move {
-            let store = host.store(&[]).await?;
+            let store = host.store(&[], &[]).await?;
             host.serve(order_service(Arc::new(Orders { store, desk })));
             Ok(())
         }
