@@ -42,6 +42,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod engine;
 mod inbox;
 mod job;

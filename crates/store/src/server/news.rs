@@ -45,9 +45,9 @@ impl News {
         }
     }
 
-    /// Wakes this process's relays: another process added events.
-    pub fn heard(&self) {
-        self.outbox.announce();
+    /// Returns what wakes this process's relays ([`OutboxState::announce`]) when another process added events.
+    pub fn outbox(&self) -> Arc<OutboxState> {
+        self.outbox.clone()
     }
 
     /// Shares the news until the store is closed; the work of a thread.
@@ -58,7 +58,7 @@ impl News {
                 Err(error) => {
                     tracing::debug!(service, ?error, "news of other processes' events are not heard");
                     // What was missed meanwhile is found by looking.
-                    self.heard();
+                    self.outbox.announce();
                     pause(RECONNECT);
                 }
             }

@@ -4,8 +4,8 @@
 //! events of these lanes. When the events were sent, they are deleted and the transaction commits; when the claim is
 //! dropped, it rolls back; when the process or the connection dies, the server does that.
 
-use super::worker::spawn;
 use super::news::News;
+use super::worker::spawn;
 use super::{Access, Connection, Connector};
 use crate::StoreOptions;
 use crate::engine::{Refused, STORE_UNREACHABLE};

@@ -1,8 +1,8 @@
-//! What every engine of the store promises, tested through its public interface.
+//! The store on SQLite: what every engine promises (`conformance`), and what only this one does.
 
+mod conformance;
 mod crash;
 mod limits;
-mod once;
 mod opening;
 mod outbox;
 mod sqlite;
@@ -94,7 +94,8 @@ impl Gate {
         // A transaction's closure can be cloned, to run anew on an engine that needs it.
         let once = Arc::new(Mutex::new(Some((enter, released))));
         let wait = move || {
-            let (enter, released) = once.lock().unwrap().take().expect("it waits once");
+            let (enter, released) =
+                once.lock().expect("no other holder panics").take().expect("it waits once");
             let _ = enter.send(());
             let _ = released.recv();
         };

@@ -1,10 +1,9 @@
-//! Events leave with the transaction that announced them, in order.
+//! What was sent is deleted with the next commit, or with one of its own after a while.
 
 use crate::{Fixture, insert};
-use banyan_core::{Error, Event, Identity, Payload, Result};
+use banyan_core::{Error, Event, Payload, Result};
 use banyan_store::{Outbox, Tx};
 use bytes::Bytes;
-use futures::future::{join_all, poll_immediate};
 
 /// An event for the tests.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,46 +54,6 @@ async fn send(outbox: &Outbox, limit: usize) -> usize {
 }
 
 #[tokio::test]
-async fn an_event_carries_where_it_comes_from() {
-    let fixture = Fixture::new().await;
-    let cx = fixture.cx.with_identity(Identity::service("test")).with_correlation_id("c-1");
-    fixture.store.transact(&cx, |tx| note(tx, 1)).await.unwrap();
-    let found = fixture.store.outbox().pending(10).await.unwrap();
-    let [envelope] = &found[..] else { panic!("one event: {found:?}") };
-    assert_eq!(envelope.decode::<Noted>().unwrap(), Noted("001".into()));
-    assert_eq!(
-        (envelope.source.as_str(), envelope.topic.as_str(), envelope.key.as_str()),
-        ("test", "notes", "001")
-    );
-    assert_eq!(envelope.correlation_id, "c-1");
-    assert_eq!(envelope.trace(), Some(cx.trace()));
-    assert!(!envelope.id.is_empty() && envelope.reply_to.is_empty() && envelope.time_ms > 0);
-}
-
-#[tokio::test]
-async fn events_wait_in_the_order_of_their_commits_and_failed_ones_do_not_exist() {
-    let mut fixture = Fixture::new().await;
-    let all = (0..50u32).map(|n| {
-        fixture.store.transact(&fixture.cx, move |tx| {
-            note(tx, 2 * n)?;
-            note(tx, 2 * n + 1)?;
-            if n % 10 == 3 { Err(Error::internal("this one rolls back")) } else { Ok(()) }
-        })
-    });
-    let failed = join_all(all).await.into_iter().filter(Result::is_err).count();
-    assert_eq!(failed, 5);
-    let expected: Vec<_> = (0..100).filter(|n| n / 2 % 10 != 3).map(|n| format!("{n:03}")).collect();
-    for _ in 0..2 {
-        let outbox = fixture.store.outbox();
-        assert_eq!(outbox.len(), 90);
-        let found = pending(&outbox, 1_000).await;
-        assert_eq!(found, expected);
-        assert_eq!(pending(&outbox, 7).await.len(), 7);
-        fixture.reopen().await;
-    }
-}
-
-#[tokio::test]
 async fn what_was_sent_is_not_pending_and_costs_no_commit_of_its_own() {
     let mut fixture = Fixture::with(|o| o.outbox_mark_ms_max = 3_600_000).await;
     for n in 0..4 {
@@ -134,27 +93,4 @@ async fn marks_are_committed_after_a_while_even_if_nothing_else_happens() {
     .await
     .expect("the marks are committed");
     assert!(outbox.is_empty() && pending(&outbox, 1).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_waiting_relay_is_woken_by_commits_that_published() {
-    let fixture = Fixture::new().await;
-    let (relay, other) = (fixture.store.outbox(), fixture.store.outbox());
-    let mut changed = Box::pin(relay.changed());
-    assert!(poll_immediate(&mut changed).await.is_none());
-    fixture.insert("nothing to announce", 1).await.unwrap();
-    let rolled_back = fixture.store.transact(&fixture.cx, |tx| {
-        note(tx, 1)?;
-        Err::<(), _>(Error::internal("rolls back"))
-    });
-    rolled_back.await.unwrap_err();
-    assert!(poll_immediate(&mut changed).await.is_none());
-    note_in(&fixture, 2).await.unwrap();
-    changed.await;
-    assert_eq!(pending(&relay, 10).await.len(), 1);
-    assert!(poll_immediate(relay.changed()).await.is_none(), "it knows");
-    // What happened while nobody waited is told at once, to each handle.
-    note_in(&fixture, 3).await.unwrap();
-    assert!(poll_immediate(relay.changed()).await.is_some());
-    assert!(poll_immediate(other.changed()).await.is_some());
 }

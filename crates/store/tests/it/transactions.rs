@@ -1,11 +1,9 @@
 //! Each transaction has its own fate, whoever it shares a commit with.
 
-use crate::{Fixture, hold_writer, insert, notes};
+use crate::{Fixture, hold_writer, insert};
 use banyan_core::{Code, Error, Reason, Result};
-use banyan_store::{CONSTRAINT_VIOLATED, Query, Value, params};
+use banyan_store::{Query, Value, params};
 use futures::future::{join_all, poll_immediate};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[tokio::test]
 async fn what_was_written_can_be_read_also_after_reopening() {
@@ -54,92 +52,6 @@ async fn one_failing_transaction_of_a_group_does_not_touch_the_others() {
 }
 
 #[tokio::test]
-async fn a_transaction_sees_itself_and_a_read_sees_only_commits() {
-    let fixture = Fixture::new().await;
-    fixture.insert("a", 1).await.unwrap();
-    let inside = fixture
-        .store
-        .transact(&fixture.cx, |tx| {
-            tx.execute("UPDATE notes SET quantity = $1 WHERE id = $2", params![5, "a"])?;
-            let seen = notes(tx)?;
-            tx.execute("DELETE FROM notes", params![])?;
-            Err::<(), _>(Error::internal(format!("{seen:?}")))
-        })
-        .await
-        .unwrap_err();
-    assert!(format!("{inside:?}").contains("[(\"a\", 5)]"), "{inside:?}");
-    assert_eq!(fixture.notes().await, [("a".into(), 1)]);
-}
-
-#[tokio::test]
-async fn a_read_is_one_snapshot() {
-    let fixture = Fixture::new().await;
-    let (gate, wait) = crate::Gate::new();
-    let read = fixture.store.read(&fixture.cx, |read| {
-        let before = notes(read)?;
-        wait();
-        Ok((before, notes(read)?))
-    });
-    let write = async {
-        gate.entered.await.unwrap();
-        fixture.insert("a", 1).await.unwrap();
-        gate.release.send(()).unwrap();
-    };
-    let (snapshot, ()) = tokio::join!(read, write);
-    assert_eq!(snapshot.unwrap(), (vec![], vec![]));
-    assert_eq!(fixture.ids().await, ["a"]);
-}
-
-#[tokio::test]
-async fn a_read_cannot_write() {
-    let fixture = Fixture::new().await;
-    let sql = "INSERT INTO notes (id, quantity) VALUES ('a', 1) RETURNING id";
-    let outcome = fixture
-        .store
-        .read(&fixture.cx, move |read| read.query(sql, params![], |row| row.get::<String>("id")));
-    assert_eq!(outcome.await.unwrap_err().code(), Code::Internal);
-    assert!(fixture.ids().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_caller_that_is_gone_before_its_turn_is_not_served() {
-    let fixture = Fixture::new().await;
-    let (held, release) = hold_writer(&fixture).await;
-    let ran = Arc::new(AtomicUsize::new(0));
-    let counter = ran.clone();
-    let mut abandoned = Box::pin(fixture.store.transact(&fixture.cx, move |tx| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        insert(tx, "abandoned", 1)
-    }));
-    assert!(poll_immediate(&mut abandoned).await.is_none());
-    drop(abandoned);
-    release.send(()).unwrap();
-    held.await.unwrap();
-    fixture.insert("next", 1).await.unwrap();
-    assert_eq!(ran.load(Ordering::SeqCst), 0);
-    assert_eq!(fixture.ids().await, ["next"]);
-}
-
-#[tokio::test]
-async fn a_caller_that_goes_while_its_closure_runs_leaves_nothing() {
-    let fixture = Fixture::new().await;
-    let (gate, wait) = crate::Gate::new();
-    let mut abandoned = Box::pin(fixture.store.transact(&fixture.cx, move |tx| {
-        insert(tx, "abandoned", 1)?;
-        wait();
-        Ok(())
-    }));
-    tokio::select! {
-        _ = &mut abandoned => panic!("the closure is held"),
-        entered = gate.entered => entered.unwrap(),
-    }
-    drop(abandoned);
-    gate.release.send(()).unwrap();
-    fixture.insert("next", 1).await.unwrap();
-    assert_eq!(fixture.ids().await, ["next"]);
-}
-
-#[tokio::test]
 async fn a_panic_rolls_back_its_own_transaction_only() {
     let fixture = Fixture::new().await;
     let (held, release) = hold_writer(&fixture).await;
@@ -160,34 +72,6 @@ async fn a_panic_rolls_back_its_own_transaction_only() {
     assert!(format!("{error:?}").contains("in the middle of a query"), "the log says why: {error:?}");
     assert!(!error.to_string().contains("in the middle of a query"), "the client does not read it");
     assert_eq!(fixture.ids().await, ["good", "late"]);
-}
-
-#[tokio::test]
-async fn what_the_schema_refuses_has_a_code_of_its_own() {
-    let fixture = Fixture::new().await;
-    fixture.insert("a", 1).await.unwrap();
-    assert_eq!(fixture.insert("a", 2).await.unwrap_err().code(), Code::AlreadyExists);
-    assert!(fixture.insert("b", -1).await.unwrap_err().is(CONSTRAINT_VIOLATED));
-    let missing = fixture.store.read(&fixture.cx, |read| {
-        read.query_one("SELECT id FROM notes WHERE id = $1", params!["z"], |row| row.get::<String>("id"))
-    });
-    assert_eq!(missing.await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(fixture.notes().await, [("a".into(), 1)]);
-}
-
-#[tokio::test]
-async fn a_failed_statement_dooms_its_transaction() {
-    let fixture = Fixture::new().await;
-    fixture.insert("a", 1).await.unwrap();
-    let outcome = fixture.store.transact(&fixture.cx, |tx| {
-        insert(tx, "b", 1)?;
-        let swallowed = insert(tx, "a", 1);
-        assert_eq!(swallowed.unwrap_err().code(), Code::AlreadyExists);
-        assert_eq!(insert(tx, "c", 1).unwrap_err().code(), Code::AlreadyExists);
-        Ok(())
-    });
-    assert_eq!(outcome.await.unwrap_err().code(), Code::AlreadyExists);
-    assert_eq!(fixture.ids().await, ["a"]);
 }
 
 #[tokio::test]
@@ -230,28 +114,4 @@ async fn values_come_back_as_they_went_in() {
     let large =
         fixture.store.read(&fixture.cx, |read| read.query("SELECT $1", params![u64::MAX], |_| Ok(())));
     assert_eq!(large.await.unwrap_err().code(), Code::OutOfRange);
-}
-
-#[tokio::test]
-async fn a_commit_notifies_and_a_rollback_does_not() {
-    let fixture = Fixture::new().await;
-    let (notified, ran) = (Arc::new(AtomicUsize::new(0)), |n: &Arc<AtomicUsize>| n.load(Ordering::SeqCst));
-    let notify = |fails: bool| {
-        let (notified, inside) = (notified.clone(), notified.clone());
-        fixture.store.transact(&fixture.cx, move |tx| {
-            let before = inside.load(Ordering::SeqCst);
-            tx.on_commit(move || {
-                notified.fetch_add(1, Ordering::SeqCst);
-            });
-            tx.on_commit(|| panic!("a bad listener"));
-            assert_eq!(inside.load(Ordering::SeqCst), before, "not before the commit");
-            if fails { Err(Error::internal("rolls back")) } else { Ok(()) }
-        })
-    };
-    notify(true).await.unwrap_err();
-    assert_eq!(ran(&notified), 0);
-    notify(false).await.unwrap();
-    assert_eq!(ran(&notified), 1);
-    notify(false).await.unwrap();
-    assert_eq!(ran(&notified), 2, "a bad listener does not stop the writer");
 }

@@ -1,0 +1,117 @@
+//! Where a database is, read from its URL; its messages never hold a password.
+
+use banyan_core::{Error, Result};
+use banyan_store::{STORE_NOT_OPENED, StoreOptions};
+use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+/// Time without traffic after which a connection is probed, and time after which sent data must be acknowledged.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Port of a URL that names none.
+const PORT: u16 = 5432;
+
+/// How to reach one database.
+pub(crate) struct Address {
+    pub(crate) config: Config,
+    /// For messages, without the password.
+    pub(crate) location: String,
+}
+
+impl Address {
+    /// Reads `url`.
+    ///
+    /// # Errors
+    /// [`STORE_NOT_OPENED`] if it is not the URL of a database, or asks for what is not offered.
+    pub(crate) fn parse(url: &str, options: &StoreOptions) -> Result<Self> {
+        let service = &options.service;
+        // What the parser says may quote a part of the password.
+        let wrong = |_| {
+            refused(format!(
+                "the address of the store of {service} is not a URL like \
+                 postgres://user:password@host:5432/database?connect_timeout=5 (an @, : or / in the password is written %40, \
+                 %3A or %2F; sslmode is disable or prefer)"
+            ))
+        };
+        let mut config: Config = url.parse().map_err(wrong)?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(refused(format!(
+                "the address of the store of {service} has sslmode=require: encrypted connections to PostgreSQL are not \
+                 offered; use a private network or an encrypting proxy on this machine, and sslmode=disable"
+            )));
+        }
+        if config.get_hosts().is_empty() {
+            return Err(refused(format!("the address of the store of {service} names no host")));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(format!("banyan/{service}"));
+        }
+        if config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            // With several hosts, the one that can be written to.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let connect_max = Duration::from_millis(options.connect_ms_max);
+        let limit = config.get_connect_timeout().map_or(connect_max, |given| connect_max.min(*given));
+        config.connect_timeout(limit);
+        config
+            .keepalives_idle(SILENCE_MAX)
+            .keepalives_interval(SILENCE_MAX)
+            .tcp_user_timeout(SILENCE_MAX * 2);
+        let location = location(&config);
+        Ok(Self { config, location })
+    }
+}
+
+fn refused(message: String) -> Error {
+    Error::failed_precondition(STORE_NOT_OPENED, message)
+}
+
+fn location(config: &Config) -> String {
+    let ports = config.get_ports();
+    let host = |(index, host): (usize, &Host)| {
+        let port = ports.get(index).or(ports.first()).unwrap_or(&PORT);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            #[cfg(unix)]
+            Host::Unix(folder) => format!("{}:{port}", folder.display()),
+        }
+    };
+    let hosts: Vec<_> = config.get_hosts().iter().enumerate().map(host).collect();
+    let user = config.get_user().map(|user| format!("{user}@")).unwrap_or_default();
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("postgres://{user}{}/{database}", hosts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::Env;
+
+    fn parse(url: &str) -> Result<Address> {
+        Address::parse(url, &StoreOptions::new("orders", Env::default()))
+    }
+
+    #[test]
+    fn a_url_says_where_and_the_location_keeps_its_password() {
+        let address = parse("postgres://me:geheim@one,two:6000/shop?target_session_attrs=any").unwrap();
+        assert_eq!(address.location, "postgres://me@one:5432,two:6000/shop");
+        assert_eq!(address.config.get_application_name(), Some("banyan/orders"));
+        assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(parse("postgresql://me@one").unwrap().location, "postgres://me@one:5432/me");
+    }
+
+    #[test]
+    fn what_is_not_offered_is_refused_and_no_message_holds_the_password() {
+        for (url, said) in [
+            ("postgres://me:geheim@host/shop?sslmode=require", "sslmode=require"),
+            ("postgres://me:geheim@host/shop?sslmode=verify-full", "sslmode is disable"),
+            ("postgres://me:x@host/shop?geheim=1", "is not a URL like"),
+            ("postgres://me:geheim@host:port/shop", "is not a URL like"),
+            ("postgres:///shop", "names no host"),
+        ] {
+            let error = parse(url).map(drop).unwrap_err();
+            assert!(error.is(STORE_NOT_OPENED) && error.message().contains(said), "{url}: {error}");
+            assert!(!format!("{error:?}").contains("geheim"), "{error:?}");
+        }
+    }
+}

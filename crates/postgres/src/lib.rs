@@ -1,0 +1,45 @@
+//! Stores of services on PostgreSQL.
+//!
+//! [`PostgresStores`] opens a store at a URL, for example `postgres://orders:secret@db.example:5432/orders`, with the
+//! parameters that libpq knows (`connect_timeout`, `application_name`, `target_session_attrs`, several hosts, …).
+//!
+//! - Transactions are `SERIALIZABLE`, reads one snapshot (`REPEATABLE READ READ ONLY`).
+//! - Connections are not encrypted: `sslmode=require` is refused.
+//! - Sessions are kept and prepare statements, so a pooler in between has to pool sessions, not transactions.
+//! - Portable migrations may say `BLOB`: the schema makes it a domain over `bytea`.
+//! - An `INTEGER` of PostgreSQL has 32 bits and a `REAL` too: say `BIGINT` and `DOUBLE PRECISION`, which SQLite also takes.
+
+mod address;
+mod connection;
+mod connector;
+mod failure;
+mod numeric;
+mod schema;
+mod value;
+mod wire;
+
+use address::Address;
+use banyan_core::{BoxFuture, Result};
+use banyan_store::server::Server;
+use banyan_store::{Store, StoreOptions, StoreProvider};
+use connector::Postgres;
+use std::sync::Arc;
+
+/// Opens stores on PostgreSQL (version 11 or later).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PostgresStores;
+
+impl StoreProvider for PostgresStores {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["postgres", "postgresql"]
+    }
+
+    fn open<'a>(&'a self, url: &'a str, options: StoreOptions) -> BoxFuture<'a, Result<Store>> {
+        Box::pin(async move {
+            let address = Address::parse(url, &options)?;
+            let connector = Arc::new(Postgres::new(address, &options));
+            let server = Server::open(connector, &options).await?;
+            Ok(Store::on(server, options))
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! Stores on a real PostgreSQL.
+
+mod conformance;
+mod faults;
+mod postgres;
