@@ -18,6 +18,7 @@ mod program;
 mod remote;
 
 pub use args::{Globals, RunArgs};
+pub use banyan_control::program as own_program;
 pub use output::Output;
 pub use problem::Problem;
 pub use program::{Companion, Extra, Guard, Program};

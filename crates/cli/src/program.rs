@@ -210,7 +210,7 @@ impl Program {
         if let Some((name, sub)) = matches.subcommand()
             && let Some(extra) = self.extras.iter().find(|e| e.command.get_name() == name)
         {
-            run::log(&globals)();
+            run::log(&globals);
             return (extra.run)(sub, globals).await;
         }
         let verb = match matches.subcommand() {
@@ -218,7 +218,7 @@ impl Program {
             Some(_) => Verb::from_arg_matches(&matches)?,
         };
         if !matches!(verb, Verb::Run(_)) {
-            run::log(&globals)();
+            run::log(&globals);
         }
         match verb {
             // It leaves out at first what the start of the system ends with anyway.

@@ -18,7 +18,7 @@ mod log_session;
 mod log_wire;
 mod moves;
 mod process_service;
-mod program;
+pub mod program;
 mod registry;
 mod remote_log;
 pub mod root;

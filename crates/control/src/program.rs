@@ -16,7 +16,7 @@ const OWN_NAME: &str = "/proc/self/comm";
 ///
 /// # Errors
 /// If the system does not tell.
-pub(crate) fn own() -> Result<PathBuf> {
+pub fn own() -> Result<PathBuf> {
     let own = Path::new(OWN_PROGRAM);
     if own.exists() {
         return Ok(own.to_owned());
@@ -26,7 +26,7 @@ pub(crate) fn own() -> Result<PathBuf> {
 }
 
 /// Returns the name that this program was started by: what `ps` shows.
-pub(crate) fn name() -> OsString {
+pub fn name() -> OsString {
     std::env::args_os().next().unwrap_or_else(|| OWN_PROGRAM.into())
 }
 

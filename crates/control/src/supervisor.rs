@@ -13,6 +13,7 @@ use banyan::{Config, ROOT_PROCESS, System};
 use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Retry, Tasks};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -52,6 +53,8 @@ pub(crate) struct Supervisor {
     version: watch::Sender<u64>,
     /// Held by a move: one at a time.
     pub(crate) moving: tokio::sync::Mutex<()>,
+    /// Whether everything served once: until then, why a service does not start is what [`Supervisor::start`] returns.
+    started: AtomicBool,
 }
 
 impl Supervisor {
@@ -69,6 +72,7 @@ impl Supervisor {
             registry,
             version: watch::Sender::new(0),
             moving: tokio::sync::Mutex::new(()),
+            started: AtomicBool::new(false),
         }))
     }
 
@@ -103,6 +107,7 @@ impl Supervisor {
             None => return Err(self.not_in_time()),
         }
         self.all_know().await;
+        self.started.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -162,7 +167,9 @@ impl Supervisor {
                 break;
             }
             let outcome = self.start_at(service, &run).await;
-            if let Err(error) = &outcome {
+            if let Err(error) = &outcome
+                && (self.started.load(Ordering::Relaxed) || error.retry() != Retry::Never)
+            {
                 tracing::error!(
                     service,
                     process = run.process,

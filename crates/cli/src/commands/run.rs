@@ -11,56 +11,34 @@ use banyan_gateway::{Gateway, GatewayParts};
 use serde_json::json;
 use std::io::IsTerminal;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Where a service's failed starts are logged.
-const SUPERVISOR: &str = "banyan_control::supervisor";
-
-/// Has everything logged from now on, what the start of a system leaves out included.
-pub(crate) type LogAll = Box<dyn FnOnce() + Send>;
-
-/// Starts logging to standard error, as the arguments and `RUST_LOG` say. Unless they ask for more, why a service does
-/// not start is left out at first: it is the error that the command ends with.
-pub(crate) fn log(globals: &Globals) -> LogAll {
+/// Starts logging to standard error, as the arguments and `RUST_LOG` (`info,banyan_rpc=debug`) say.
+pub(crate) fn log(globals: &Globals) {
     let default = match globals.verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    let asked = EnvFilter::try_from_default_env().ok();
-    let at_first = match (&asked, globals.verbose) {
-        (None, 0) => Some(EnvFilter::new(format!("{default},{SUPERVISOR}=off"))),
-        _ => None,
-    };
-    let all = asked.unwrap_or_else(|| EnvFilter::new(default));
-    let (first, later) = match at_first {
-        Some(at_first) => (at_first, Some(all)),
-        None => (all, None),
-    };
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).and_then(|t| t.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(default));
     let colours =
         std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(first)
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         // It would complain on standard error that standard error is closed, and panic.
         .log_internal_errors(false);
-    // A second call, in a test, keeps the first one's settings, and has nothing to reload.
-    if globals.log_json {
-        let builder = builder.json().with_filter_reloading();
-        let handle = builder.reload_handle();
-        let _ = builder.try_init();
-        Box::new(move || drop(later.map(|later| handle.reload(later))))
-    } else {
-        let builder = builder.with_filter_reloading();
-        let handle = builder.reload_handle();
-        let _ = builder.try_init();
-        Box::new(move || drop(later.map(|later| handle.reload(later))))
-    }
+    let layer = if globals.log_json { layer.json().boxed() } else { layer.boxed() };
+    // A second call, in a test, keeps the first one's settings.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
 pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Result<()> {
-    let log_all = log(&globals);
+    log(&globals);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let output = Output::new(globals.json)?;
@@ -79,7 +57,6 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    log_all();
     let parts = GatewayParts {
         env: env.clone(),
         system: system.clone(),

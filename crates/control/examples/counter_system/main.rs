@@ -169,7 +169,7 @@ async fn run(file: &Path) -> Result<()> {
 #[expect(clippy::print_stderr, reason = "a program's only way to say why it ends")]
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter("info,h2=warn")
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();

@@ -11,7 +11,7 @@ use crate::commands::card_processor;
 use anyhow::{Context, Result, bail};
 use banyan::Config;
 use banyan::core::{Error, Reason};
-use banyan_cli::{Companion, Guard, Problem, Remote};
+use banyan_cli::{Companion, Guard, Problem, Remote, own_program};
 use processor::{Options, Processor, ProcessorFile};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -104,7 +104,7 @@ pub(crate) async fn processor(data: &Path) -> Result<(String, Option<Guard>)> {
 
 impl Beside {
     async fn with_own_processor(data: &Path, folder: &Path, lock: File) -> Result<(Self, String)> {
-        let program = std::env::current_exe().context("cannot find the program's own file")?;
+        let program = own_program::own().context("cannot find the program's own file")?;
         let file = processor_file(folder);
         let options = Options { program, ledger: data.join(LEDGER), file: file.clone() };
         let processor = Processor::start(options).await?;

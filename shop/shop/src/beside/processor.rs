@@ -6,6 +6,7 @@ use super::run_files;
 use crate::commands::card_processor;
 use anyhow::{Context, Result, anyhow};
 use banyan::core::{Backoff, Env};
+use banyan_cli::own_program;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -214,6 +215,7 @@ impl Keeper {
     fn spawn(&self, port: u16) -> Result<Child> {
         let program = &self.options.program;
         let mut child = Command::new(program)
+            .arg0(own_program::name())
             .args([card_processor::NAME, "--exit-with-parent", "--port", &port.to_string(), "--data"])
             .arg(&self.options.ledger)
             .stdin(Stdio::piped())
