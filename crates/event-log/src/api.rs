@@ -76,7 +76,8 @@ pub trait Subscription: Send {
     /// stops a partition (the other partitions go on) until somebody seeks past it.
     fn next(&mut self, records_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
 
-    /// Says that everything below `next_offset` is done; one behind an earlier commit is ignored. It may be lost in a crash, which causes redelivery only.
+    /// Says that everything below `next_offset` is done; one behind an earlier commit is ignored. It may be written a
+    /// moment later, with the next ones. It may be lost in a crash, which causes redelivery only.
     ///
     /// # Errors
     /// [`banyan_core::Code::FailedPrecondition`] with [`CONSUMER_FENCED`] if this member no longer owns the partition.
