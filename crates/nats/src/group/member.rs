@@ -1,5 +1,6 @@
 //! A member of a consumer group: it follows the group's keys, owns partitions and reads them.
 
+use super::commits::Commits;
 use super::partition::Owned;
 use super::view::View;
 use super::{Claim, Membership, TopicPartition, claim_key, fenced, from_json, join, member_key, to_json};
@@ -13,7 +14,7 @@ use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 /// Pause after a failure that may pass.
@@ -35,6 +36,9 @@ pub(crate) struct Member {
     /// The view may ask for other owners than there are.
     unsettled: bool,
     owned: Vec<Owned>,
+    commits: Arc<Commits>,
+    /// Dropped with the member, which ends the task that writes commits.
+    _writing: oneshot::Sender<()>,
     /// What the member was told that it loses; its next call gives it up.
     losing: Vec<TopicPartition>,
     /// Which owned partition is read first next time, so that each gets its turn.
@@ -54,6 +58,15 @@ impl Member {
     pub(crate) async fn join(inner: Arc<Inner>, spec: SubscriptionSpec) -> Result<Self> {
         let membership = Membership { token: inner.env.new_id(), topics: spec.topics.clone() };
         let revision = join::join(&inner, &spec, &membership).await?;
+        let commits = Commits::new(inner.groups.bucket.clone(), inner.env.clone(), spec.group.clone());
+        let (writing, ended) = oneshot::channel::<()>();
+        let writer = Arc::clone(&commits);
+        inner.tasks.spawn_until_stopped("commits", async move {
+            tokio::select! {
+                () = writer.write_behind() => {}
+                _ = ended => {}
+            }
+        });
         let (alive_at, connections) = (inner.env.clock.now(), inner.connections.0.clone());
         Ok(Self {
             inner,
@@ -66,6 +79,8 @@ impl Member {
             connections,
             unsettled: true,
             owned: Vec::new(),
+            commits,
+            _writing: writing,
             losing: Vec::new(),
             turn: 0,
         })
@@ -216,8 +231,17 @@ impl Member {
             self.losing.extend(unannounced);
             return Ok(true);
         }
-        let losing = std::mem::take(&mut self.losing);
-        self.owned.retain(|o| !losing.contains(&o.partition));
+        for partition in self.losing.clone() {
+            // From here on it counts as not owned, although its claim may still say so: that is put right below.
+            self.owned.retain(|o| o.partition != partition);
+            if let Some((claim, revision)) = self.commits.disown(&partition).await {
+                let known = self.view.claims.get(&partition).map_or(0, |(_, known)| *known);
+                if revision >= known || self.is_same_ownership(&partition, &claim) {
+                    self.view.claims.insert(partition, (claim, revision.max(known)));
+                }
+            }
+        }
+        self.losing.clear();
         for _ in 0..RACES_MAX {
             if self.settle_claims(&targets).await? {
                 self.unsettled = false;
@@ -257,27 +281,42 @@ impl Member {
             };
             let claim = Claim { next: claim.next, owner, epoch };
             match self.write_claim(&partition, claim.clone(), revision).await? {
-                true if wanted => self.owned.push(Owned::new(partition, epoch, claim.next)),
-                true => {}
-                false => first = false,
+                Some(revision) if wanted => {
+                    let owned = Owned::new(partition.clone(), epoch, claim.next);
+                    self.commits.own(partition, claim, revision).await;
+                    self.owned.push(owned);
+                }
+                Some(_) => {}
+                None => first = false,
             }
         }
         Ok(first)
     }
 
-    /// Writes a claim over one of `revision`; if that is not the newest, learns what is.
-    async fn write_claim(&mut self, partition: &TopicPartition, claim: Claim, revision: u64) -> Result<bool> {
+    /// Tells whether a claim is still as it was when this member wrote it, but for commits.
+    fn is_same_ownership(&self, partition: &TopicPartition, claim: &Claim) -> bool {
+        let known = self.view.claims.get(partition).map(|(c, _)| c);
+        known.is_some_and(|c| (&c.owner, c.epoch) == (&claim.owner, claim.epoch))
+    }
+
+    /// Writes a claim over one of `revision`, and returns its new one; if that is not the newest, learns what is.
+    async fn write_claim(
+        &mut self,
+        partition: &TopicPartition,
+        claim: Claim,
+        revision: u64,
+    ) -> Result<Option<u64>> {
         let key = claim_key(&self.spec.group, partition);
         let bucket = &self.inner.groups.bucket;
         if let Some(revision) = bucket.write(&key, to_json(&claim), revision, None).await? {
             self.view.claims.insert(partition.clone(), (claim, revision));
-            return Ok(true);
+            return Ok(Some(revision));
         }
         match bucket.get(&key).await? {
             Some(entry) => self.unsettled |= self.view.apply(&entry),
             None => self.unsettled |= self.view.claims.remove(partition).is_some(),
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Counts members that left or expired in the group's generation.
@@ -325,25 +364,14 @@ impl Member {
 
     async fn commit_offset(&mut self, topic: &str, partition: u32, next_offset: u64) -> Result<()> {
         let partition = (topic.to_owned(), partition);
-        let epoch = self.owned.iter().find(|o| o.partition == partition).map(|o| o.epoch);
-        let epoch = epoch.ok_or_else(|| fenced(&self.spec.group))?;
-        self.stay_alive().await?;
-        for _ in 0..RACES_MAX {
-            let Some((claim, revision)) = self.view.claims.get(&partition).cloned() else { break };
-            if claim.owner.as_ref() != Some(&self.membership.token) || claim.epoch != epoch {
-                break;
-            }
-            if next_offset <= claim.next {
-                return Ok(());
-            }
-            // A refusal means another's write, or our own whose answer was lost: the epoch tells.
-            let claim = Claim { next: next_offset, ..claim };
-            if self.write_claim(&partition, claim, revision).await? {
-                return Ok(());
-            }
+        if !self.owned.iter().any(|o| o.partition == partition) {
+            return Err(fenced(&self.spec.group));
         }
-        self.unsettled = true;
-        Err(fenced(&self.spec.group))
+        self.stay_alive().await?;
+        let committed = self.commits.commit(&partition, next_offset).await;
+        // What refused it is seen by following the group; the member is told of the loss by `next`.
+        self.unsettled |= committed.is_err();
+        committed
     }
 }
 
@@ -379,8 +407,11 @@ impl Drop for Member {
         }
         let inner = Arc::clone(&self.inner);
         let (group, member) = (self.spec.group.clone(), self.spec.member.clone());
-        let token = self.membership.token.clone();
+        let (token, commits) = (self.membership.token.clone(), Arc::clone(&self.commits));
         self.inner.tasks.spawn("leave-group", async move {
+            if let Err(error) = commits.write_all().await {
+                tracing::debug!(%group, %member, ?error, "a member's last commits are lost");
+            }
             if let Err(error) = join::leave(&inner.groups.bucket, &group, &member, &token).await {
                 tracing::debug!(%group, %member, ?error, "a member could not leave its group");
             }

@@ -11,6 +11,7 @@
 //! than its own is fenced.
 
 mod assignment;
+mod commits;
 mod join;
 mod member;
 mod partition;
