@@ -11,6 +11,17 @@
 //! has taken a partition over has thereby changed the revision, which is what fences the former owner's commit; no
 //! clock of ours decides anything.
 //!
+//! What NATS does otherwise than the embedded log:
+//!
+//! - A call of `publish` is atomic within a partition, not across partitions.
+//! - Its acknowledgement says that the replicas have the event, not that a disk has: with one replica a power cut may
+//!   lose the last events, unless the server runs with `sync_interval: always`. A killed server loses none.
+//! - Session timeouts are whole seconds, at least one.
+//! - Payload and attributes together must fit the server's `max_payload` (1 MiB unless set).
+//!
+//! A client that is not ours publishes to a topic under [`event_subject`], and keeps the order of its keys if it picks
+//! the partition as [`partition_of`] does; it reads a topic under `PREFIX.TOPIC.*`.
+//!
 //! It needs NATS 2.12 (atomic batches; TTLs and batched reads are older) with JetStream enabled.
 
 mod bucket;
@@ -21,6 +32,7 @@ mod group;
 mod log;
 mod names;
 mod options;
+mod provider;
 mod publish;
 mod read;
 mod topics;
@@ -29,3 +41,4 @@ pub use errors::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM};
 pub use log::NatsLog;
 pub use names::{event_subject, partition_of};
 pub use options::NatsOptions;
+pub use provider::NatsLogs;

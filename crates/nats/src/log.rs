@@ -5,7 +5,7 @@ use crate::connection::Connections;
 use crate::errors::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM, unavailable};
 use crate::group::{GroupStore, Member};
 use crate::names::{check_group, check_topic};
-use crate::options::NatsOptions;
+use crate::options::{Credentials, NatsOptions};
 use crate::publish::Publisher;
 use crate::read::Reader;
 use crate::topics::Topics;
@@ -80,7 +80,9 @@ impl NatsLog {
     async fn open(options: NatsOptions, env: Env) -> Result<Self> {
         let addresses = options.check()?;
         let (connected, connections) = watch::channel(0);
-        let connect = ConnectOptions::new()
+        let connect = options
+            .credentials(&addresses)
+            .map_or_else(ConnectOptions::new, Credentials::into_connect_options)
             .name(&options.client_name)
             .ping_interval(PING_INTERVAL)
             .connection_timeout(options.request_timeout)

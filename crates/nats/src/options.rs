@@ -1,14 +1,17 @@
 //! How a [`crate::NatsLog`] is reached and what bounds it.
 
-use async_nats::ServerAddr;
+use async_nats::{ConnectOptions, ServerAddr};
 use banyan_core::{Error, Result};
+use banyan_event_log::Retention;
+use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::time::Duration;
 
 /// Settings of a [`crate::NatsLog`]. `Debug` shows no credentials.
 #[derive(Clone)]
 pub struct NatsOptions {
-    /// One server or several, separated by commas: `nats://user:password@host:4222`, `tls://…`.
+    /// One server or several, separated by commas: `nats://user:password@host:4222` or `nats://token@host`, `tls://…`.
+    /// Credentials are percent-encoded, as in every URL.
     pub url: String,
     /// First token of all subjects, streams and buckets: systems with different prefixes share a server undisturbed.
     /// Letters, digits, `-` and `_`.
@@ -19,8 +22,8 @@ pub struct NatsOptions {
     pub replicas: usize,
     /// Partitions of a topic that is created without a number.
     pub partitions_default: u32,
-    /// Age at which events are forgotten, in milliseconds, of a topic that is created without a retention.
-    pub retention_ms_default: u64,
+    /// What is kept of a topic that is created without a retention.
+    pub retention_default: Retention,
     /// How long the server remembers the ids of published events; shorter for topics that are kept shorter.
     pub deduplication_window: Duration,
     /// Longest payload of an event; the server's own limit (for payload and attributes) holds besides.
@@ -46,7 +49,7 @@ impl NatsOptions {
             client_name: "banyan".into(),
             replicas: 1,
             partitions_default: 8,
-            retention_ms_default: 7 * 24 * 3_600_000,
+            retention_default: Retention { age_ms_max: Some(7 * 24 * 3_600_000), partition_bytes_max: None },
             deduplication_window: Duration::from_secs(120),
             payload_bytes_max: 1 << 20,
             publish_events_max: 1_000,
@@ -88,12 +91,39 @@ impl NatsOptions {
         self.url.split(',').map(parse).collect()
     }
 
+    /// Returns what the URLs say about who we are: `user:password@`, or `token@`. One of them is enough for all, as the
+    /// client also learns of servers that are not in the list.
+    pub(crate) fn credentials(&self, addresses: &[ServerAddr]) -> Option<Credentials> {
+        let address = addresses.iter().find(|a| a.has_user_pass())?;
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let name = decode(address.username()?);
+        Some(match address.password() {
+            Some(password) => Credentials::User(name, decode(password)),
+            None => Credentials::Token(name),
+        })
+    }
+
     /// Returns where the servers are, without credentials.
     pub(crate) fn hosts(&self) -> String {
         let host = |url: &str| {
             url.trim().parse().map_or("?".to_owned(), |a: ServerAddr| format!("{}:{}", a.host(), a.port()))
         };
         self.url.split(',').map(host).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Who we are, as a server is told.
+pub(crate) enum Credentials {
+    User(String, String),
+    Token(String),
+}
+
+impl Credentials {
+    pub(crate) fn into_connect_options(self) -> ConnectOptions {
+        match self {
+            Self::User(user, password) => ConnectOptions::with_user_and_password(user, password),
+            Self::Token(token) => ConnectOptions::with_token(token),
+        }
     }
 }
 

@@ -24,6 +24,10 @@ use tokio::sync::Semaphore;
 const BATCH_EVENTS_MAX: usize = 500;
 /// Most bytes of one atomic batch, unless a single event is larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Room for the headers of a batch, in bytes.
+const BATCH_BYTES: usize = 256;
+/// Room for the names of all headers and what stands in them besides an event's texts, in bytes.
+const HEADER_NAMES_BYTES_MAX: usize = 1_024;
 /// Longest id, key or other text attribute, in bytes.
 const ATTRIBUTE_BYTES_MAX: usize = u16::MAX as usize;
 
@@ -47,12 +51,12 @@ impl Publisher {
             let events_max = self.options.publish_events_max;
             return Err(Error::invalid("events", format!("must be at most {events_max}")));
         }
-        let mut by_partition: BTreeMap<(&str, u32), Vec<(usize, Message)>> = BTreeMap::new();
+        let mut by_partition: BTreeMap<(&str, u32), Vec<(usize, &Envelope)>> = BTreeMap::new();
         for (at, event) in events.iter().enumerate() {
-            let message = self.check(at, event)?;
+            self.check(at, event)?;
             let partitions = topics.ensure(&event.topic).await?;
             let partition = (&*event.topic, partition_of(event, partitions));
-            by_partition.entry(partition).or_default().push((at, message));
+            by_partition.entry(partition).or_default().push((at, event));
         }
         let permits = events.len().min(self.options.in_flight_events_max) as u32;
         let _permits = self.in_flight.acquire_many(permits).await.map_err(Error::internal)?;
@@ -77,7 +81,7 @@ impl Publisher {
         Ok(positions.into_iter().map(|(_, position)| position).collect())
     }
 
-    fn check(&self, at: usize, event: &Envelope) -> Result<Message> {
+    fn check(&self, at: usize, event: &Envelope) -> Result<()> {
         let field = |name: &str| format!("events[{at}].{name}");
         check_topic(&field("topic"), &self.options.prefix, &event.topic)?;
         if event.id.is_empty() {
@@ -85,24 +89,26 @@ impl Publisher {
         }
         let texts =
             [&event.event_type, &event.source, &event.correlation_id, &event.traceparent, &event.reply_to];
-        if texts.into_iter().chain([&event.id, &event.key]).any(|t| t.len() > ATTRIBUTE_BYTES_MAX) {
+        let texts = texts.into_iter().chain([&event.id, &event.key]);
+        if texts.clone().any(|t| t.len() > ATTRIBUTE_BYTES_MAX) {
             let description = format!("no text field may exceed {ATTRIBUTE_BYTES_MAX} bytes");
             return Err(Error::invalid(format!("events[{at}]"), description));
         }
-        let mut headers = cloud_event::headers(event);
-        headers.insert(header::NATS_MESSAGE_ID, cloud_event::encode(&event.id));
-        let message = Message { headers, payload: event.payload.clone() };
-        // Room for the headers of a batch.
-        let server_max = self.context.client().max_payload().saturating_sub(message.header_bytes() + 256);
-        let bytes_max = self.options.payload_bytes_max.min(server_max);
+        let server_max = self.context.client().max_payload();
+        // An attribute is written at most twice (key, id), a byte of it as three at most.
+        let attributes = HEADER_NAMES_BYTES_MAX + 6 * texts.map(String::len).sum::<usize>();
+        let mut bytes_max = self.options.payload_bytes_max.min(server_max);
+        if event.payload.len() + attributes > server_max {
+            bytes_max = bytes_max.min(server_max.saturating_sub(header_bytes(&headers(event)) + BATCH_BYTES));
+        }
         if event.payload.len() > bytes_max {
             return Err(Error::invalid(field("payload"), format!("must have at most {bytes_max} bytes")));
         }
-        Ok(message)
+        Ok(())
     }
 
     /// Publishes messages to one stream; returns their sequences.
-    async fn publish_in_order(&self, subject: &str, messages: Vec<Message>) -> Result<Vec<u64>> {
+    async fn publish_in_order(&self, subject: &str, messages: Vec<&Envelope>) -> Result<Vec<u64>> {
         let mut sequences = Vec::with_capacity(messages.len());
         let mut rest = &messages[..];
         while !rest.is_empty() {
@@ -114,31 +120,31 @@ impl Publisher {
                 continue;
             }
             for message in batch {
-                sequences.push(self.publish_one(subject, message.clone()).await?);
+                sequences.push(self.publish_one(subject, message).await?);
             }
         }
         Ok(sequences)
     }
 
-    async fn publish_one(&self, subject: &str, message: Message) -> Result<u64> {
-        let Message { headers, payload } = message;
+    async fn publish_one(&self, subject: &str, event: &Envelope) -> Result<u64> {
+        let (headers, payload) = (headers(event), event.payload.clone());
         let acked =
             async { self.context.publish_with_headers(subject.to_owned(), headers, payload).await?.await };
         self.connections.answer(acked).await?.map(|ack| ack.sequence).map_err(not_published)
     }
 
     /// Publishes messages together. Returns the last one's sequence, or `None` if they have to go one by one.
-    async fn publish_batch(&self, subject: &str, batch: &[Message]) -> Result<Option<u64>> {
+    async fn publish_batch(&self, subject: &str, batch: &[&Envelope]) -> Result<Option<u64>> {
         let id = self.env.new_id();
         let client = self.context.client();
         let (last, before) = batch.split_last().expect("a batch is not empty");
         for (at, message) in before.iter().enumerate() {
-            let headers = message.in_batch(&id, at + 1);
+            let headers = in_batch(message, &id, at + 1);
             let sent =
                 client.publish_with_headers(subject.to_owned(), headers, message.payload.clone()).await;
             sent.map_err(|e| unavailable("publishing events", e))?;
         }
-        let mut headers = last.in_batch(&id, batch.len());
+        let mut headers = in_batch(last, &id, batch.len());
         headers.insert(header::NATS_BATCH_COMMIT, header::NATS_BATCH_COMMIT_FINAL);
         let publish = PublishMessage::build().headers(headers).payload(last.payload.clone());
         let acked = async { self.context.send_publish(subject.to_owned(), publish).await?.await };
@@ -150,31 +156,29 @@ impl Publisher {
     }
 }
 
-/// An event as it travels.
-#[derive(Clone)]
-struct Message {
-    headers: HeaderMap,
-    payload: bytes::Bytes,
+/// Returns what an event travels with.
+fn headers(event: &Envelope) -> HeaderMap {
+    let mut headers = cloud_event::headers(event);
+    headers.insert(header::NATS_MESSAGE_ID, cloud_event::encode(&event.id));
+    headers
 }
 
-impl Message {
-    fn in_batch(&self, id: &str, sequence: usize) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        headers.insert(header::NATS_BATCH_ID, id);
-        headers.insert(header::NATS_BATCH_SEQUENCE, sequence.to_string());
-        headers
-    }
+fn in_batch(event: &Envelope, id: &str, sequence: usize) -> HeaderMap {
+    let mut headers = headers(event);
+    headers.insert(header::NATS_BATCH_ID, id);
+    headers.insert(header::NATS_BATCH_SEQUENCE, sequence.to_string());
+    headers
+}
 
-    fn header_bytes(&self) -> usize {
-        let line = |name: &str, values: &[async_nats::HeaderValue]| {
-            values.iter().map(|v| name.len() + v.as_str().len() + 4).sum::<usize>()
-        };
-        self.headers.iter().map(|(name, values)| line(name.as_ref(), values)).sum()
-    }
+fn header_bytes(headers: &HeaderMap) -> usize {
+    let line = |name: &str, values: &[async_nats::HeaderValue]| {
+        values.iter().map(|v| name.len() + v.as_str().len() + 4).sum::<usize>()
+    };
+    headers.iter().map(|(name, values)| line(name.as_ref(), values)).sum()
 }
 
 /// Returns how many of the first messages go into one batch; at least one.
-fn batch_length(messages: &[Message]) -> usize {
+fn batch_length(messages: &[&Envelope]) -> usize {
     let mut bytes = 0;
     let fits = messages.iter().take(BATCH_EVENTS_MAX).take_while(|m| {
         bytes += m.payload.len();
@@ -204,9 +208,21 @@ mod tests {
 
     #[test]
     fn batches_are_bounded_by_number_and_bytes() {
-        let message = |bytes: usize| Message { headers: HeaderMap::new(), payload: vec![0; bytes].into() };
-        assert_eq!(batch_length(&vec![message(1); 1_200]), BATCH_EVENTS_MAX);
-        assert_eq!(batch_length(&vec![message(1 << 20); 9]), 4);
-        assert_eq!(batch_length(&[message(BATCH_BYTES_MAX + 1), message(1)]), 1);
+        let event = |bytes: usize| Envelope {
+            id: "1".into(),
+            event_type: String::new(),
+            source: String::new(),
+            topic: "t".into(),
+            key: String::new(),
+            time_ms: 0,
+            correlation_id: String::new(),
+            traceparent: String::new(),
+            reply_to: String::new(),
+            payload: vec![0; bytes].into(),
+        };
+        let (small, large, huge) = (event(1), event(1 << 20), event(BATCH_BYTES_MAX + 1));
+        assert_eq!(batch_length(&vec![&small; 1_200]), BATCH_EVENTS_MAX);
+        assert_eq!(batch_length(&[&large; 9]), 4);
+        assert_eq!(batch_length(&[&huge, &small]), 1);
     }
 }

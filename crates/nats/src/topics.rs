@@ -90,10 +90,7 @@ impl Topics {
         let key = token(&config.topic);
         let changed = self.bucket.change(&key, |entry| {
             let Some(present) = entry.and_then(parse) else {
-                let retention = config.retention.unwrap_or(Retention {
-                    age_ms_max: Some(self.options.retention_ms_default),
-                    partition_bytes_max: None,
-                });
+                let retention = config.retention.unwrap_or(self.options.retention_default);
                 let partitions = config.partitions.unwrap_or(self.options.partitions_default);
                 return Ok(Some(write(partitions, retention)));
             };

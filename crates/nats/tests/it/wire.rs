@@ -5,8 +5,10 @@ use super::{connect, options};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull;
 use banyan_core::{Code, Env, Envelope};
-use banyan_event_log::{EventLog, ReadFrom, SubscriptionSpec, TopicConfig};
-use banyan_nats::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM, NatsLog, NatsOptions, event_subject};
+use banyan_event_log::{
+    EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
+};
+use banyan_nats::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM, NatsLog, NatsLogs, NatsOptions, event_subject};
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,6 +186,45 @@ async fn a_server_without_jetstream_is_refused() {
     let url = format!("nats://127.0.0.1:{}", server.port);
     let error = NatsLog::connect(NatsOptions::new(url), Env::default()).await.err().unwrap();
     assert!(error.is(NATS_WITHOUT_JETSTREAM) && error.code() == Code::FailedPrecondition, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_system_opens_its_log_by_url() {
+    let options = options().await;
+    let (system, env) = (options.prefix.clone(), Env::default());
+    let open = async |url: String| {
+        let (system, client, env) = (system.clone(), "process-1".into(), env.clone());
+        let retention_default = Retention { age_ms_max: Some(60_000), partition_bytes_max: Some(1 << 20) };
+        NatsLogs
+            .open(&url, LogOptions { system, client, env, partitions_default: 3, retention_default })
+            .await
+    };
+    let log = open(format!("{}?replicas=1", options.url)).await.unwrap();
+    log.publish(vec![event("t", "1", "k")]).await.unwrap();
+    let topic = &log.topics().await.unwrap()[0];
+    assert_eq!((topic.partitions.len(), topic.retention.partition_bytes_max), (3, Some(1 << 20)));
+    assert_eq!(log.capabilities().provider(), "nats");
+    let error = open(format!("{}?replica=1", options.url)).await.err().unwrap();
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_server_is_told_who_we_are() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let arguments = ["-js", "-sd", &data, "--user", "alice", "--pass", "p@ss %w"].map(str::to_owned);
+    let server = Server::start(&arguments).await;
+    let connect = async |who: &str| {
+        let url = format!("nats://{who}127.0.0.1:{}", server.port);
+        NatsLog::connect(NatsOptions::new(url), Env::default()).await
+    };
+    let log = connect("alice:p%40ss%20%25w@").await.unwrap();
+    log.publish(vec![event("t", "1", "k")]).await.unwrap();
+    for who in ["", "alice:hunter2@", "hunter2@"] {
+        let error = connect(who).await.err().unwrap();
+        assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
 }
 
 /// A server that greets as NATS does, with the given information, and answers nothing but pings.

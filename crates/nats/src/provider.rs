@@ -1,0 +1,93 @@
+//! NATS as the event log that a system's configuration names by URL.
+
+use crate::log::NatsLog;
+use crate::options::NatsOptions;
+use banyan_core::{BoxFuture, Error, Result};
+use banyan_event_log::{EventLog, LogOptions, LogProvider};
+use std::sync::Arc;
+
+/// Scheme of URLs whose servers are reached over TLS.
+const TLS_SCHEME: &str = "nats+tls://";
+
+/// Opens event logs at `nats://HOST:PORT[,HOST:PORT…][?replicas=N]`, or `nats+tls://…`.
+///
+/// The system's name is the prefix of everything on the server (see [`NatsOptions::prefix`]).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NatsLogs;
+
+impl LogProvider for NatsLogs {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["nats", "nats+tls"]
+    }
+
+    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<Arc<dyn EventLog>>> {
+        Box::pin(async move {
+            let env = options.env.clone();
+            let log = NatsLog::connect(nats_options(url, options)?, env).await?;
+            Ok(Arc::new(log) as Arc<dyn EventLog>)
+        })
+    }
+}
+
+fn nats_options(url: &str, options: LogOptions) -> Result<NatsOptions> {
+    let (servers, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut nats = NatsOptions {
+        prefix: options.system,
+        client_name: options.client,
+        partitions_default: options.partitions_default,
+        retention_default: options.retention_default,
+        ..NatsOptions::new(with_schemes(servers))
+    };
+    for parameter in parameters.split('&').filter(|p| !p.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("replicas", number)) => {
+                let number = number.parse();
+                nats.replicas = number.map_err(|_| Error::invalid("nats.replicas", "must be 1, 3 or 5"))?;
+            }
+            // A value is not repeated: what is written in the wrong place may be a secret.
+            other => {
+                let name = other.map_or(parameter, |(name, _)| name);
+                return Err(Error::invalid(
+                    "nats.url",
+                    format!("has no parameter {name:?}; it has: replicas"),
+                ));
+            }
+        }
+    }
+    Ok(nats)
+}
+
+/// Gives every server of the list the scheme that the client knows.
+fn with_schemes(servers: &str) -> String {
+    let Some(servers) = servers.strip_prefix(TLS_SCHEME) else { return servers.to_owned() };
+    let server = |server: &str| format!("tls://{}", server.trim().trim_start_matches(TLS_SCHEME));
+    servers.split(',').map(server).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::Env;
+    use banyan_event_log::Retention;
+
+    fn of(url: &str) -> Result<NatsOptions> {
+        let retention_default = Retention { age_ms_max: Some(1_000), partition_bytes_max: None };
+        let (system, client, env) = ("shop".into(), "orders-1".into(), Env::default());
+        nats_options(url, LogOptions { system, client, env, partitions_default: 4, retention_default })
+    }
+
+    #[test]
+    fn a_url_says_where_and_how_often() {
+        let options = of("nats://a:1,b:2?replicas=3").unwrap();
+        assert_eq!((options.hosts(), options.replicas, &*options.prefix), ("a:1, b:2".into(), 3, "shop"));
+        assert_eq!((options.partitions_default, options.retention_default.age_ms_max), (4, Some(1_000)));
+        assert_eq!(of("nats+tls://a:1,b:2").unwrap().url, "tls://a:1,tls://b:2");
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_without_its_value() {
+        let error = of("nats://a?token=hunter2").unwrap_err();
+        assert!(error.message().contains("token") && !error.message().contains("hunter2"), "{error}");
+        assert!(of("nats://a?replicas=many").is_err());
+    }
+}
