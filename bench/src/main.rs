@@ -58,9 +58,12 @@ enum Role {
     /// Call one callee of `calls` again and again, for a profiler to look at
     #[command(hide = true)]
     Caller { contender: calls::Contender, in_flight: usize, seconds: u64 },
+    /// Call in process again and again, for a profiler to look at
+    #[command(hide = true)]
+    Local { in_flight: usize, seconds: u64 },
     /// Shop in a shop that runs, for a profiler to look at
     #[command(hide = true)]
-    Shoppers { url: String, folder: PathBuf, shoppers: usize, seconds: u64 },
+    Shoppers { url: String, folder: PathBuf, pid: u32, shoppers: usize, seconds: u64 },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -115,10 +118,20 @@ fn run(cli: Cli) -> Result<()> {
             println!("{} calls/s", stats::figure(rate));
             return Ok(());
         }
-        Some(Role::Shoppers { url, folder, shoppers, seconds }) => {
+        Some(Role::Local { in_flight, seconds }) => {
+            let turn = std::time::Duration::from_secs(seconds);
+            let (bare, channel) = runtime.block_on(calls::profile_local(in_flight, turn))?;
+            println!(
+                "{} ns through a trait, {} ns through a channel",
+                stats::figure(bare),
+                stats::figure(channel)
+            );
+            return Ok(());
+        }
+        Some(Role::Shoppers { url, folder, pid, shoppers, seconds }) => {
             let length = std::time::Duration::from_secs(seconds);
-            let rate = runtime.block_on(checkout::profile(&url, &folder, shoppers, length))?;
-            println!("{} checkouts/s", stats::figure(rate));
+            let result = runtime.block_on(checkout::profile(&url, &folder, pid, shoppers, length))?;
+            println!("{result}");
             return Ok(());
         }
         None => {}

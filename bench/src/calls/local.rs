@@ -46,28 +46,54 @@ async fn answer(parcel: Parcel, yields: bool) -> Parcel {
 
 /// Measures both, in turns.
 pub(super) async fn measure(settings: &Settings, in_flight: usize) -> Result<Vec<Round>> {
-    let yields = in_flight > 1;
-    let env = Env::default();
-    let directory = Directory::new(&env);
-    let service = Service::builder(SERVICE, descriptors()?)
-        .unary(&ECHO, move |_: Context, parcel: Parcel| async move { Ok(answer(parcel, yields).await) })
-        .build();
-    directory.set(SERVICE, Target::Local(service));
-    let channel = directory.channel(SERVICE);
-    let bare: Arc<dyn Echo> = Arc::new(Bare { yields });
+    let callee = Callee::new(in_flight)?;
     let mut rounds = Vec::new();
     // The first round warms up.
     for _ in 0..=settings.rounds {
-        let user = Identity::user("01938c2e-0b1d-7f3a-8e44-d2c9b6a7f015", &[]);
-        let cx = Context::new(&env, user).with_timeout(TIMEOUT);
         rounds.push(Round {
-            bare_ns: turn(in_flight, settings.turn, || through_trait(bare.clone())).await?,
-            channel_ns: turn(in_flight, settings.turn, || through_channel(channel.clone(), cx.clone()))
-                .await?,
+            bare_ns: callee.bare(settings.turn).await?,
+            channel_ns: callee.channel(settings.turn).await?,
         });
     }
     rounds.remove(0);
     Ok(rounds)
+}
+
+/// Calls one way and then the other, each for the length of a turn; returns nanoseconds a call.
+pub(crate) async fn profile(in_flight: usize, turn: Duration) -> Result<(f64, f64)> {
+    let callee = Callee::new(in_flight)?;
+    Ok((callee.bare(turn).await?, callee.channel(turn).await?))
+}
+
+/// The callee, and both ways to it.
+struct Callee {
+    in_flight: usize,
+    bare: Arc<dyn Echo>,
+    env: Env,
+    channel: Channel,
+}
+
+impl Callee {
+    fn new(in_flight: usize) -> Result<Self> {
+        let yields = in_flight > 1;
+        let env = Env::default();
+        let directory = Directory::new(&env);
+        let service = Service::builder(SERVICE, descriptors()?)
+            .unary(&ECHO, move |_: Context, parcel: Parcel| async move { Ok(answer(parcel, yields).await) })
+            .build();
+        directory.set(SERVICE, Target::Local(service));
+        Ok(Self { in_flight, bare: Arc::new(Bare { yields }), env, channel: directory.channel(SERVICE) })
+    }
+
+    async fn bare(&self, length: Duration) -> Result<f64> {
+        turn(self.in_flight, length, || through_trait(self.bare.clone())).await
+    }
+
+    async fn channel(&self, length: Duration) -> Result<f64> {
+        let user = Identity::user("01938c2e-0b1d-7f3a-8e44-d2c9b6a7f015", &[]);
+        let cx = Context::new(&self.env, user).with_timeout(TIMEOUT);
+        turn(self.in_flight, length, || through_channel(self.channel.clone(), cx.clone())).await
+    }
 }
 
 async fn through_trait(bare: Arc<dyn Echo>) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::report::{Section, Table};
 use crate::settings::Settings;
 use crate::stats::{Spread, figure};
 use anyhow::Result;
+pub(crate) use local::profile as profile_local;
 pub(crate) use peers::{Contender, serve};
 pub(crate) use remote::profile;
 

@@ -9,7 +9,7 @@ use crate::disk;
 use crate::report::{Section, Table};
 use crate::settings::Settings;
 use crate::shop::{Placement, Shop, customer, goods};
-use crate::stats::{Latencies, Spread};
+use crate::stats::{Latencies, Spread, figure};
 use anyhow::Result;
 use shoppers::Turn;
 use std::path::Path;
@@ -80,13 +80,22 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
     Ok(section)
 }
 
-/// Lets shoppers work on a shop that runs already, for `length`; returns the checkouts of a second.
-pub(crate) async fn profile(url: &str, data: &Path, shoppers: usize, length: Duration) -> Result<f64> {
+/// Lets shoppers work on a shop that runs already, for `length`; `pid` is its root process. Returns what is to be said
+/// of it.
+pub(crate) async fn profile(
+    url: &str,
+    data: &Path,
+    pid: u32,
+    shoppers: usize,
+    length: Duration,
+) -> Result<String> {
     goods::fill(url, data).await?;
     let run = format!("profile-{}", std::process::id());
     let customers = customer::sign_up(url, &run, shoppers).await?;
-    let (_, turn) = shoppers::turn(customers, std::process::id(), length).await?;
-    Ok(turn.rate())
+    let (_, turn) = shoppers::turn(customers, pid, length).await?;
+    let (rate, shop, others) =
+        (figure(turn.rate()), figure(turn.cpu_ms_each()), figure(turn.others_ms_each()));
+    Ok(format!("{rate} checkouts/s; CPU ms a checkout: shop {shop}, shoppers and card processor {others}"))
 }
 
 async fn rounds(settings: &Settings, placement: Placement) -> Result<Vec<Round>> {

@@ -37,6 +37,11 @@ impl Turn {
         self.cpu.shop_ms / self.confirmed.count().max(1) as f64
     }
 
+    /// Returns the processor time of the shoppers and the card processor for one checkout, in milliseconds.
+    pub(super) fn others_ms_each(&self) -> f64 {
+        self.cpu.others_ms / self.confirmed.count().max(1) as f64
+    }
+
     /// Returns how many cores worked on average: for the shop, the card processor and the shoppers.
     pub(super) fn cores_busy(&self) -> f64 {
         (self.cpu.shop_ms + self.cpu.others_ms) / (self.length.as_secs_f64() * 1000.0)
