@@ -12,30 +12,28 @@ const CALL_KEY_PREFIX: &str = "call-";
 ///
 /// It is immutable and cheap to clone; the `with_…` methods return a changed copy. A deadline only ever shrinks.
 #[derive(Clone, Debug)]
-pub struct Context(Arc<Fields>);
+pub struct Context {
+    /// What stays the same from call to call: shared, so that a copy for the next span allocates nothing.
+    origin: Arc<Origin>,
+    deadline: Option<Instant>,
+    trace: TraceContext,
+    idempotency_key: Option<Arc<str>>,
+}
 
 #[derive(Clone, Debug)]
-struct Fields {
+struct Origin {
     env: Env,
-    deadline: Option<Instant>,
     identity: Identity,
-    trace: TraceContext,
     correlation_id: Arc<str>,
-    idempotency_key: Option<Arc<str>>,
 }
 
 impl Context {
     /// Starts new work for `identity`: a new trace, a new correlation id, no deadline.
     pub fn new(env: &Env, identity: Identity) -> Self {
         let trace = TraceContext::root(&env.rng);
-        Self(Arc::new(Fields {
-            env: env.clone(),
-            deadline: None,
-            identity,
-            trace,
-            correlation_id: format!("{:032x}", trace.trace_id).into(),
-            idempotency_key: None,
-        }))
+        let correlation_id = format!("{:032x}", trace.trace_id).into();
+        let origin = Arc::new(Origin { env: env.clone(), identity, correlation_id });
+        Self { origin, deadline: None, trace, idempotency_key: None }
     }
 
     /// Starts anonymous work in the real world; for tests, examples and command lines.
@@ -44,29 +42,29 @@ impl Context {
     }
 
     pub fn env(&self) -> &Env {
-        &self.0.env
+        &self.origin.env
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.deadline
+        self.deadline
     }
 
     pub fn identity(&self) -> &Identity {
-        &self.0.identity
+        &self.origin.identity
     }
 
     pub fn trace(&self) -> TraceContext {
-        self.0.trace
+        self.trace
     }
 
     /// Returns the id that ties together everything that follows from one request.
     pub fn correlation_id(&self) -> &str {
-        &self.0.correlation_id
+        &self.origin.correlation_id
     }
 
     /// Returns the key under which a repeated request is recognised, if the caller gave one.
     pub fn idempotency_key(&self) -> Option<&str> {
-        self.0.idempotency_key.as_deref()
+        self.idempotency_key.as_deref()
     }
 
     /// Returns the idempotency key if it says that another call, too, would be the same request: not one that was made
@@ -77,7 +75,7 @@ impl Context {
 
     /// Returns the time left until the deadline; `None` without one, zero when it has passed.
     pub fn remaining(&self) -> Option<Duration> {
-        self.0.deadline.map(|d| d.saturating_duration_since(self.0.env.clock.now()))
+        self.deadline.map(|d| d.saturating_duration_since(self.origin.env.clock.now()))
     }
 
     /// Fails when the deadline has passed.
@@ -96,7 +94,7 @@ impl Context {
     /// # Errors
     /// What `work` fails with, or [`crate::Code::DeadlineExceeded`].
     pub async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.0.deadline {
+        match self.deadline {
             None => work.await,
             Some(deadline) => {
                 self.check()?;
@@ -109,60 +107,56 @@ impl Context {
 
     /// Returns a copy that ends at `deadline`, or earlier if it already did.
     pub fn with_deadline(&self, deadline: Instant) -> Self {
-        let deadline = self.0.deadline.map_or(deadline, |d| d.min(deadline));
-        self.change(|f| f.deadline = Some(deadline))
+        let deadline = self.deadline.map_or(deadline, |d| d.min(deadline));
+        Self { deadline: Some(deadline), ..self.clone() }
     }
 
     /// Returns a copy that ends after `timeout`, or earlier if it already did.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        self.with_deadline(self.0.env.clock.now() + timeout)
+        self.with_deadline(self.origin.env.clock.now() + timeout)
     }
 
     pub fn with_identity(&self, identity: Identity) -> Self {
-        self.change(|f| f.identity = identity)
+        self.change(|origin| origin.identity = identity)
     }
 
     /// Returns a copy in another trace position, as read from an incoming header.
     pub fn with_trace(&self, trace: TraceContext) -> Self {
-        self.change(|f| f.trace = trace)
+        Self { trace, ..self.clone() }
     }
 
     pub fn with_correlation_id(&self, id: &str) -> Self {
-        self.change(|f| f.correlation_id = id.into())
+        self.change(|origin| origin.correlation_id = id.into())
     }
 
     pub fn with_idempotency_key(&self, key: &str) -> Self {
-        self.change(|f| f.idempotency_key = Some(key.into()))
+        Self { idempotency_key: Some(key.into()), ..self.clone() }
     }
 
     /// Returns a copy with an idempotency key that no other call has, so that its attempts are one request; as it is if
     /// it has a key.
     pub fn with_call_key(&self) -> Self {
-        match self.0.idempotency_key {
+        match self.idempotency_key {
             Some(_) => self.clone(),
-            None => self.with_idempotency_key(&format!("{CALL_KEY_PREFIX}{}", self.0.env.new_id())),
+            None => self.with_idempotency_key(&format!("{CALL_KEY_PREFIX}{}", self.origin.env.new_id())),
         }
     }
 
     /// Returns a copy without an idempotency key: what a callee's own calls start from.
     pub fn without_idempotency_key(&self) -> Self {
-        if self.0.idempotency_key.is_none() {
-            self.clone()
-        } else {
-            self.change(|f| f.idempotency_key = None)
-        }
+        Self { idempotency_key: None, ..self.clone() }
     }
 
     /// Returns a copy whose span is a child of this one.
     pub fn child_span(&self) -> Self {
-        let trace = self.0.trace.child(&self.0.env.rng);
-        self.change(|f| f.trace = trace)
+        let trace = self.trace.child(&self.origin.env.rng);
+        Self { trace, ..self.clone() }
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Fields)) -> Self {
-        let mut fields = Fields::clone(&self.0);
-        edit(&mut fields);
-        Self(Arc::new(fields))
+    fn change(&self, edit: impl FnOnce(&mut Origin)) -> Self {
+        let mut copy = self.clone();
+        edit(Arc::make_mut(&mut copy.origin));
+        copy
     }
 }
 

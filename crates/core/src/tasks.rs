@@ -1,6 +1,8 @@
 //! Background work with an owner: it can be told to stop, and waited for.
 
 use crate::BoxFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,13 +34,15 @@ impl Tasks {
     }
 
     /// Not generic: what a task costs the compiler is paid once, and not for every kind of work in every crate.
-    fn spawn_boxed(&self, name: &'static str, work: BoxFuture<'static, ()>) {
-        let handle = self.tracker.spawn(work);
-        // The second task only reports a panic of the first; it ends with it.
+    fn spawn_boxed(&self, name: &'static str, mut work: BoxFuture<'static, ()>) {
         self.tracker.spawn(async move {
-            if let Err(error) = handle.await
-                && error.is_panic()
-            {
+            let ended = std::future::poll_fn(|poller| {
+                match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(poller))) {
+                    Ok(polled) => polled.map(Ok),
+                    Err(panic) => Poll::Ready(Err(panic)),
+                }
+            });
+            if ended.await.is_err() {
                 tracing::error!(task = name, "a background task panicked");
             }
         });
