@@ -1,7 +1,11 @@
 //! What happens to a call between its client and its service: faults, waiting for a place, retries.
+//!
+//! What seldom happens, and what crosses the network, has a future in a box of its own: the future of every call is
+//! moved several times, and would carry the space for all of it.
 
 use crate::directory::{Directory, Place, Slot};
-use crate::message::Messages;
+use crate::gate::Pass;
+use crate::message::{MessageStream, Messages};
 use crate::remote::{Failure, Remote};
 use crate::{Idempotency, MethodInfo, Service, upload};
 use banyan_core::{Code, Context, Error, Reason, Result, Retry};
@@ -40,9 +44,9 @@ impl Call<'_> {
                 return Err(error);
             };
             if has_no_place(&error) {
-                self.wait_for_place(&place, error).await?;
+                Box::pin(self.wait_for_place(&place, error)).await?;
             } else {
-                self.wait_for_attempt(attempt, error).await?;
+                Box::pin(self.wait_for_attempt(attempt, error)).await?;
                 attempt += 1;
             }
             request = kept;
@@ -52,6 +56,22 @@ impl Call<'_> {
     async fn attempt(&self, place: &Place, request: Messages, attempt: u32) -> Result<Messages, Failure> {
         let faults = self.directory.0.faults.load();
         match faults.as_ref().map_or(Fault::None, |faults| faults.decide()) {
+            Fault::None => {
+                drop(faults);
+                self.send(place, request, attempt).await
+            }
+            fault => Box::pin(self.suffer(fault, place, request, attempt)).await,
+        }
+    }
+
+    async fn suffer(
+        &self,
+        fault: Fault,
+        place: &Place,
+        request: Messages,
+        attempt: u32,
+    ) -> Result<Messages, Failure> {
+        match fault {
             Fault::None => self.send(place, request, attempt).await,
             Fault::Delay(delay) => {
                 self.cx.within(tokio::time::sleep(delay).map(Ok)).await?;
@@ -89,9 +109,9 @@ impl Call<'_> {
         match place {
             Place::Local(service) => self.send_local(service, request, attempt).await,
             Place::LocalFirst(service, others) => {
-                self.send_to_either(service, others, request, attempt).await
+                Box::pin(self.send_to_either(service, others, request, attempt)).await
             }
-            Place::Remote(remote) => remote.call(self.cx, self.method, request).await,
+            Place::Remote(remote) => Box::pin(remote.call(self.cx, self.method, request)).await,
             Place::Unplaced => {
                 let message = format!("service {} has no place at the moment", self.method.service);
                 let error = Error::new(Code::Unavailable, SERVICE_UNPLACED, message).with_retry(Retry::Safe);
@@ -151,15 +171,17 @@ impl Call<'_> {
                 let outcome = service.execute(pass, self.cx, self.method.name, Messages::One(message)).await;
                 outcome.map_err(|error| Failure { error, request: copy })
             }
-            Messages::Stream(requests) => {
-                let (messages, mut failing) = upload::split(requests);
-                let requests = Messages::from_stream(messages.map(Ok));
-                let work = service.execute(pass, self.cx, self.method.name, requests);
-                match failing.or(work).await? {
-                    Messages::Stream(responses) => Ok(Messages::from_stream(failing.guard(responses))),
-                    one => Ok(one),
-                }
-            }
+            Messages::Stream(requests) => Ok(Box::pin(self.stream_local(service, pass, requests)).await?),
+        }
+    }
+
+    async fn stream_local(&self, service: &Service, pass: Pass, requests: MessageStream) -> Result<Messages> {
+        let (messages, mut failing) = upload::split(requests);
+        let requests = Messages::from_stream(messages.map(Ok));
+        let work = service.execute(pass, self.cx, self.method.name, requests);
+        match failing.or(work).await? {
+            Messages::Stream(responses) => Ok(Messages::from_stream(failing.guard(responses))),
+            one => Ok(one),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::directory::{Directory, Slot};
 use crate::message::{Message, Messages};
 use crate::{Idempotency, Kind, MethodInfo, Streaming};
-use banyan_core::{Context, Payload, Result};
+use banyan_core::{Context, Error, Payload, Result};
 use bytes::Bytes;
 use std::sync::Arc;
 use tracing::Instrument;
@@ -104,9 +104,11 @@ impl Channel {
         method: &'static MethodInfo,
         request: Messages,
     ) -> Result<Messages> {
-        cx.check()?;
         let inner = &self.directory.0;
         let started_at = inner.env.clock.now();
+        if cx.deadline().is_some_and(|deadline| deadline <= started_at) {
+            return Err(Error::deadline_exceeded());
+        }
         let cx = match cx.deadline() {
             None if method.kind == Kind::Unary => {
                 cx.with_deadline(started_at + inner.options.timeout_default)
@@ -125,7 +127,12 @@ impl Channel {
             span_id = %format_args!("{:016x}", cx.trace().span_id),
         );
         let call = Call { directory: &self.directory, slot: &self.slot, cx: &cx, method };
-        let outcome = call.run(request).instrument(span).await;
+        let outcome = if span.is_disabled() {
+            call.run(request).await
+        } else {
+            // In a box: the future would be moved into the span and out of it again.
+            Box::pin(call.run(request).instrument(span)).await
+        };
         inner.metrics.record(method, inner.env.clock.now() - started_at, &outcome);
         outcome
     }

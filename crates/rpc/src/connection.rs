@@ -23,7 +23,6 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Endpoint,
     pub(crate) origin: http::Uri,
     connections: Box<[Connection]>,
-    next: AtomicUsize,
     last_failure: Mutex<Option<(Instant, Error)>>,
     options: Arc<DirectoryOptions>,
     clock: Clock,
@@ -35,6 +34,16 @@ struct Connection {
     sender: ArcSwapOption<http2::SendRequest<Body>>,
     /// Held by whoever connects, so that one does.
     connecting: tokio::sync::Mutex<()>,
+    calls: Arc<AtomicUsize>,
+}
+
+/// A call on a connection; dropping it lets the connection count it no longer.
+pub(crate) struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One connection as the service that tonic's client wants.
@@ -54,7 +63,6 @@ impl Peer {
             connections: (0..options.connections_per_endpoint.max(1))
                 .map(|_| Connection::default())
                 .collect(),
-            next: AtomicUsize::new(0),
             last_failure: Mutex::default(),
             options,
             clock,
@@ -68,13 +76,21 @@ impl Peer {
         failure.as_ref().is_some_and(|(at, _)| self.clock.now() < *at + self.options.endpoint_rest)
     }
 
-    /// Returns a connection, making it if needed. Safe to drop: the next caller connects.
+    /// Returns the connection with the fewest calls, making it if needed. Safe to drop: the next caller connects.
+    ///
+    /// Calls one after the other stay on one connection, whose tasks at both ends are then awake.
     ///
     /// # Errors
     /// [`banyan_core::Code::Unavailable`], safe to retry: nothing was sent.
-    pub(crate) async fn connection(&self) -> Result<Sending> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        let connection = &self.connections[turn];
+    pub(crate) async fn connection(&self) -> Result<(Sending, Load)> {
+        let calls = |connection: &&Connection| connection.calls.load(Ordering::Relaxed);
+        let connection = self.connections.iter().min_by_key(calls).expect("there is at least one connection");
+        connection.calls.fetch_add(1, Ordering::Relaxed);
+        let load = Load(connection.calls.clone());
+        Ok((self.sender(connection).await?, load))
+    }
+
+    async fn sender(&self, connection: &Connection) -> Result<Sending> {
         if let Some(sender) = connection.open() {
             return Ok(sender);
         }

@@ -1,7 +1,7 @@
 //! A service behind endpoints, called over gRPC.
 
 use crate::codec::BytesCodec;
-use crate::connection::{Peer, Sending};
+use crate::connection::{Load, Peer, Sending};
 use crate::message::{Message, MessageStream, Messages};
 use crate::{DirectoryOptions, MethodInfo, bounded::Bounded, metadata, status, upload};
 use banyan_core::{Context, Error, Result};
@@ -47,7 +47,7 @@ impl Remote {
         method: &'static MethodInfo,
         request: Messages,
     ) -> Result<Messages, Failure> {
-        let (peer, connection) = match cx.within(self.connection()).await {
+        let (peer, (connection, load)) = match cx.within(self.connection()).await {
             Ok(connected) => connected,
             Err(error) => return Err(Failure { error, request: Some(request) }),
         };
@@ -55,7 +55,8 @@ impl Remote {
         let headers = metadata::write(cx, secret)?;
         let grpc = Grpc::with_origin(connection, peer.origin.clone())
             .max_decoding_message_size(self.options.message_bytes_max);
-        let call = Call { cx, method, headers, grpc, message_bytes_max: self.options.message_bytes_max };
+        let call =
+            Call { cx, method, headers, grpc, load, message_bytes_max: self.options.message_bytes_max };
         match request {
             Messages::One(message) => {
                 let bytes = message.into_bytes();
@@ -68,7 +69,7 @@ impl Remote {
         }
     }
 
-    async fn connection(&self) -> Result<(&Peer, Sending)> {
+    async fn connection(&self) -> Result<(&Peer, (Sending, Load))> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..self.peers.len()).map(|i| &*self.peers[(first.wrapping_add(i)) % self.peers.len()]);
         // Those that refused a moment ago come last, but they come: all may have failed and one be back.
@@ -90,6 +91,7 @@ struct Call<'a> {
     method: &'static MethodInfo,
     headers: http::HeaderMap,
     grpc: Grpc<Sending>,
+    load: Load,
     message_bytes_max: usize,
 }
 
@@ -99,7 +101,8 @@ impl Call<'_> {
         let path = PathAndQuery::from_static(self.method.path);
         if self.method.kind.streams_response() {
             let answer = self.grpc.server_streaming(request, path, BytesCodec).await;
-            Ok(self.responses(answer.map_err(|status| status::from_status(&status))?.into_inner(), ()))
+            let answer = answer.map_err(|status| status::from_status(&status))?;
+            Ok(responses(self.cx, answer.into_inner(), self.load))
         } else {
             let answer = self.grpc.unary(request, path, BytesCodec).await;
             let bytes = answer.map_err(|status| status::from_status(&status))?.into_inner();
@@ -122,7 +125,7 @@ impl Call<'_> {
         if self.method.kind.streams_response() {
             let opening = async { self.grpc.streaming(request, path, BytesCodec).await.map_err(from_status) };
             let opened = self.cx.within(failing.or(opening)).await?;
-            let responses = self.responses(opened.into_inner(), upload).stream()?;
+            let responses = responses(self.cx, opened.into_inner(), (upload, self.load)).stream()?;
             Ok(Messages::from_stream(failing.guard(responses)))
         } else {
             let answer =
@@ -137,12 +140,16 @@ impl Call<'_> {
         *request.metadata_mut() = MetadataMap::from_headers(std::mem::take(&mut self.headers));
         request
     }
+}
 
-    fn responses<T: Send + Unpin + 'static>(&self, responses: tonic::Streaming<Bytes>, held: T) -> Messages {
-        let typed =
-            responses.map(|item| item.map(Message::Bytes).map_err(|status| status::from_status(&status)));
-        Messages::from_stream(Bounded::new(typed.boxed(), self.cx, held))
-    }
+/// Passes responses on until they end or the deadline passes; then `held` is dropped.
+fn responses<T: Send + Unpin + 'static>(
+    cx: &Context,
+    responses: tonic::Streaming<Bytes>,
+    held: T,
+) -> Messages {
+    let typed = responses.map(|item| item.map(Message::Bytes).map_err(|status| status::from_status(&status)));
+    Messages::from_stream(Bounded::new(typed.boxed(), cx, held))
 }
 
 /// The request stream of a call; dropping it resets what is still open of the stream.

@@ -124,10 +124,14 @@ impl Service {
             trace_id = %format_args!("{:032x}", cx.trace().trace_id),
             span_id = %format_args!("{:016x}", cx.trace().span_id),
         );
-        let handling = AssertUnwindSafe(async { (method.handler)(cx.clone(), request).await }).catch_unwind();
-        let caught =
+        let started = std::panic::catch_unwind(AssertUnwindSafe(|| (method.handler)(cx.clone(), request)));
+        let handling = match started {
+            Ok(future) => AssertUnwindSafe(future).catch_unwind(),
+            Err(panic) => return Err(panicked(method.info, &*panic)),
+        };
+        let handling =
             handling.map(|outcome| outcome.unwrap_or_else(|panic| Err(panicked(method.info, &*panic))));
-        let outcome = cx.within(caught).instrument(span).await;
+        let outcome = cx.within(handling).instrument(span).await;
         match outcome.map_err(executed)? {
             Messages::Stream(stream) => {
                 Ok(Messages::from_stream(Bounded::new(guarded(stream, method.info), &cx, pass)))
@@ -160,9 +164,13 @@ impl ServiceBuilder {
         Res: Payload + Clone,
         Fut: Future<Output = Result<Res>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
         self.method(info, Kind::Unary, move |cx, request| {
-            let outcome = request.one().and_then(read_request).map(|request| handler(cx, request));
-            Box::pin(async move { Ok(Messages::One(Message::value(outcome?.await?))) })
+            let handler = handler.clone();
+            Box::pin(async move {
+                let request = request.one().and_then(read_request)?;
+                Ok(Messages::One(Message::value(handler(cx, request).await?)))
+            })
         })
     }
 
@@ -176,9 +184,13 @@ impl ServiceBuilder {
         Res: Payload + Clone,
         Fut: Future<Output = Result<Streaming<Res>>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
         self.method(info, Kind::ServerStreaming, move |cx, request| {
-            let outcome = request.one().and_then(read_request).map(|request| handler(cx, request));
-            Box::pin(async move { Ok(Messages::Stream(outcome?.await?.erase())) })
+            let handler = handler.clone();
+            Box::pin(async move {
+                let request = request.one().and_then(read_request)?;
+                Ok(Messages::Stream(handler(cx, request).await?.erase()))
+            })
         })
     }
 
@@ -192,9 +204,13 @@ impl ServiceBuilder {
         Res: Payload + Clone,
         Fut: Future<Output = Result<Res>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
         self.method(info, Kind::ClientStreaming, move |cx, request| {
-            let outcome = request.stream().map(read_requests).map(|requests| handler(cx, requests));
-            Box::pin(async move { Ok(Messages::One(Message::value(outcome?.await?))) })
+            let handler = handler.clone();
+            Box::pin(async move {
+                let requests = request.stream().map(read_requests)?;
+                Ok(Messages::One(Message::value(handler(cx, requests).await?)))
+            })
         })
     }
 
@@ -208,9 +224,13 @@ impl ServiceBuilder {
         Res: Payload + Clone,
         Fut: Future<Output = Result<Streaming<Res>>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
         self.method(info, Kind::Bidirectional, move |cx, request| {
-            let outcome = request.stream().map(read_requests).map(|requests| handler(cx, requests));
-            Box::pin(async move { Ok(Messages::Stream(outcome?.await?.erase())) })
+            let handler = handler.clone();
+            Box::pin(async move {
+                let requests = request.stream().map(read_requests)?;
+                Ok(Messages::Stream(handler(cx, requests).await?.erase()))
+            })
         })
     }
 
