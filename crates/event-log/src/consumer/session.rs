@@ -7,7 +7,7 @@ use crate::api::{CONSUMER_FENCED, Delivery, EventLog, RECORD_CORRUPT, Retention,
 use crate::dead_letters::{DeadLetter, dead_letter_topic, redrive_topic};
 use banyan_core::{Code, Context, Env, Envelope, Error, Identity, Result, Tasks};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -27,6 +27,8 @@ pub(super) struct Session {
     subscription: Box<dyn Subscription>,
     lanes: Lanes,
     offsets: HashMap<(String, u32), Offsets>,
+    /// Partitions whose offset to commit may have moved.
+    moved: HashSet<(String, u32)>,
     /// Attempts and dead letters being written; owned here, so nothing outlives the membership.
     running: JoinSet<Outcome>,
     lane_of: HashMap<Id, u64>,
@@ -66,6 +68,7 @@ impl Session {
             handler,
             subscription,
             offsets: HashMap::new(),
+            moved: HashSet::new(),
             running: JoinSet::new(),
             lane_of: HashMap::new(),
             retries: BinaryHeap::new(),
@@ -86,7 +89,13 @@ impl Session {
                 // The provider has reported it and stands still in that partition; the others go on.
                 Wake::Fetched(Err(error)) if error.is(RECORD_CORRUPT) => (),
                 Wake::Fetched(Err(error)) => break Ended::Failed(error),
-                Wake::Ran(ran) => self.ran(ran),
+                Wake::Ran(ran) => {
+                    self.ran(ran);
+                    // Whatever else has ended meanwhile needs no turn of its own.
+                    while let Some(ran) = self.running.try_join_next_with_id() {
+                        self.ran(ran);
+                    }
+                }
                 Wake::RetryDue => {
                     if let Some(Reverse((_, lane))) = self.retries.pop() {
                         self.lanes.retry(lane);
@@ -174,8 +183,12 @@ impl Session {
             Outcome::Handled(Ok(())) | Outcome::DeadLettered => {
                 if let Some(done) = self.lanes.finish(lane) {
                     let position = done.delivery.position;
-                    if let Some(offsets) = self.offsets.get_mut(&(position.topic, position.partition)) {
+                    let partition = (position.topic, position.partition);
+                    if let Some(offsets) = self.offsets.get_mut(&partition) {
                         offsets.done(position.offset);
+                        if offsets.to_commit().is_some() {
+                            self.moved.insert(partition);
+                        }
                     }
                 }
             }
@@ -243,13 +256,19 @@ impl Session {
     }
 
     async fn commit(&mut self) {
-        for ((topic, partition), offsets) in &mut self.offsets {
+        for (topic, partition) in std::mem::take(&mut self.moved) {
+            let partition = (topic, partition);
+            let Some(offsets) = self.offsets.get_mut(&partition) else { continue };
             let Some(next_offset) = offsets.to_commit() else { continue };
-            match self.subscription.commit(topic, *partition, next_offset).await {
+            match self.subscription.commit(&partition.0, partition.1, next_offset).await {
                 Ok(()) => offsets.committed(next_offset),
                 // It was moved by a seek, or the membership is lost: `next` will say so.
                 Err(error) if error.is(CONSUMER_FENCED) => offsets.committed(next_offset),
-                Err(error) => tracing::warn!(%topic, partition, %error, "an offset could not be committed"),
+                Err(error) => {
+                    let (topic, number) = &partition;
+                    tracing::warn!(%topic, number, %error, "an offset could not be committed");
+                    self.moved.insert(partition);
+                }
             }
         }
     }

@@ -117,6 +117,8 @@ struct Shared {
     queue: Queue<Command>,
     failed: OnceLock<Error>,
     syncs: AtomicU64,
+    /// Counts the batches that brought events, once they can be read.
+    appends: AtomicU64,
 }
 
 impl EmbeddedLog {
@@ -158,6 +160,7 @@ impl EmbeddedLog {
             queue: Queue::new(options.queue_max),
             failed: OnceLock::new(),
             syncs: AtomicU64::new(0),
+            appends: AtomicU64::new(0),
             options: options.clone(),
         });
         let place = (recovered.last_segment, recovered.sequence, recovered.time_ms);

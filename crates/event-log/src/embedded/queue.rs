@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How long the writer lets work that nobody waits for gather, so that it does not wake up for each piece.
+const NUDGE_WAIT: Duration = Duration::from_millis(5);
+
 /// A bounded queue from many async callers to one thread.
 pub(crate) struct Queue<T> {
     slots: Arc<Semaphore>,
@@ -54,10 +57,11 @@ impl<T> Queue<T> {
         Some(())
     }
 
-    /// Wakes the taker although there is no item.
+    /// Makes the taker return soon although there is no item: with the next one, or after [`NUDGE_WAIT`].
     pub(crate) fn nudge(&self) {
-        self.state.lock().nudged = true;
-        self.changed.notify_one();
+        if !std::mem::replace(&mut self.state.lock().nudged, true) {
+            self.changed.notify_one();
+        }
     }
 
     /// Refuses new items and lets the taker end once it has taken the rest.
@@ -72,6 +76,10 @@ impl<T> Queue<T> {
         let mut state = self.state.lock();
         let empty = |state: &mut State<T>| state.items.is_empty() && !state.nudged && !state.closed;
         let waited = self.changed.wait_while_for(&mut state, empty, wait);
+        if state.nudged {
+            let quiet = |state: &mut State<T>| state.items.is_empty() && !state.closed;
+            self.changed.wait_while_for(&mut state, quiet, NUDGE_WAIT);
+        }
         if state.nudged || !state.items.is_empty() {
             state.nudged = false;
             return Taken::Work(state.items.drain(..).collect());

@@ -6,6 +6,7 @@ use super::reader::{Lookup, read_all};
 use crate::api::{Delivery, RECORD_CORRUPT, Record, Subscription, SubscriptionSpec};
 use banyan_core::{BoxFuture, Error, Result};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub(super) struct EmbeddedSubscription {
     losing: Vec<TopicPartition>,
     /// The group's version that `owned` is of.
     version: u64,
+    /// The log's count of appends when nothing was left to read of `owned`: until it grows there is nothing.
+    read_up_to: Option<u64>,
     /// Which owned partition is read first next time, so that each gets its turn.
     turn: usize,
 }
@@ -37,7 +40,8 @@ impl EmbeddedSubscription {
             groups.join(&spec, Arc::clone(&wake), now, &*shared.index.lock())
         };
         shared.queue.nudge();
-        Self { shared, spec, token, wake, owned: Vec::new(), losing: Vec::new(), version: 0, turn: 0 }
+        let (owned, losing) = (Vec::new(), Vec::new());
+        Self { shared, spec, token, wake, owned, losing, version: 0, read_up_to: None, turn: 0 }
     }
 
     async fn next_deliveries(&mut self, records_max: usize) -> Result<Vec<Delivery>> {
@@ -91,27 +95,26 @@ impl EmbeddedSubscription {
         }
         let lost = std::mem::take(&mut self.losing);
         (self.owned, self.version) = groups.acquire(&self.spec.group, self.token, &self.owned, &lost);
+        self.read_up_to = None;
         Ok(false)
     }
 
     /// Finds what to read: the first partition, beginning at whose turn it is, that has something.
     fn look_up(&mut self, records_max: usize) -> (usize, Vec<Lookup>) {
-        let stopped: Vec<bool> = {
-            let groups = self.shared.groups.lock();
-            let stays = |o: &&Owned| !self.losing.contains(&o.partition);
-            self.owned
-                .iter()
-                .filter(stays)
-                .map(|o| groups.is_stopped(&self.spec.group, &o.partition))
-                .collect()
-        };
+        // Read before the partitions are, so that no append is missed.
+        let appends = self.shared.appends.load(Ordering::Acquire);
+        if self.read_up_to == Some(appends) {
+            return (0, Vec::new());
+        }
+        let groups = self.shared.groups.lock();
         let index = self.shared.index.lock();
         for step in 0..self.owned.len() {
             let at = (self.turn + step) % self.owned.len();
             let owned = &mut self.owned[at];
             let (topic, number) = &owned.partition;
             let Ok(partition) = index.partition(topic, *number) else { continue };
-            if stopped[at] {
+            let left = owned.next_offset < partition.end() && !self.losing.contains(&owned.partition);
+            if !left || groups.is_stopped(&self.spec.group, &owned.partition) {
                 continue;
             }
             if owned.next_offset < partition.low {
@@ -126,6 +129,7 @@ impl EmbeddedSubscription {
                 return (at, lookups);
             }
         }
+        self.read_up_to = Some(appends);
         (0, Vec::new())
     }
 

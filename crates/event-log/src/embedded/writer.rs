@@ -300,6 +300,7 @@ impl Writer {
         }
         drop(index);
         if !batch.topics.is_empty() {
+            self.shared.appends.fetch_add(1, Ordering::Release);
             self.shared.groups.lock().wake(&batch.topics);
         }
         batch.replies.into_iter().for_each(Reply::accept);
