@@ -96,10 +96,10 @@ impl Saga {
     /// Writes what is pending; `false` if the journal has moved on.
     async fn write_compensation(&mut self, change: Change) -> bool {
         let write = self.draft(change);
-        let (seq, next_run_at) = (write.last_seq(), write.change.next_run_at);
+        let (seq, change) = (write.last_seq(), write.change.clone());
         match self.engine.write(&self.cx, write).await {
             Admission::Write => {
-                self.written(seq, next_run_at);
+                self.written(seq, &change);
                 self.compensation_began = true;
                 true
             }

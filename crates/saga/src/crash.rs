@@ -7,6 +7,7 @@
 
 use crate::engine::Engine;
 use crate::journal::row;
+use crate::runner::Due;
 use crate::{Outcome, SAGA_FINISHED, Saga, SagaOptions, Sagas, State, Workflow};
 use banyan_core::{Backoff, Context, Env, Error, Payload, Result, Rng};
 use banyan_store::{Migration, Query, Read, Statement, Store, StoreOptions, Tx, params};
@@ -197,7 +198,7 @@ impl Life {
     /// Drives the saga for `polls` polls at most; `false` if it was killed then.
     async fn drive(&self, polls: u32, commits_first: bool) -> bool {
         let claim = self.engine.claim("s").expect("nobody else drives it");
-        let mut driver = pin!(Arc::clone(&self.engine).drive(claim));
+        let mut driver = pin!(Arc::clone(&self.engine).drive(claim, Due::Found("s".to_owned())));
         if poll_at_most(driver.as_mut(), polls).await {
             return true;
         }

@@ -1,11 +1,12 @@
 //! Drives one saga: loads its journal, runs its workflow, and sees to its end.
 
 use crate::State;
-use crate::engine::{Claim, Engine};
+use crate::engine::{Claim, Engine, Started};
 use crate::guard::{catch_panic, catch_panic_in};
 use crate::history::{History, changed};
 use crate::journal::{self, Admission, Change, Entry, EntryKind, SagaRow};
 use crate::reasons::{SAGA_CANCELLED, SAGA_END_FAILED};
+use crate::runner::Due;
 use crate::saga::{Saga, Stop, fault};
 use crate::step::is_retried;
 use crate::workflow::{ErasedWorkflow, Outcome};
@@ -36,14 +37,8 @@ pub(crate) enum Next {
 
 impl Engine {
     /// Drives the claimed saga until it ends, parks or is suspended.
-    pub(crate) async fn drive(self: Arc<Self>, claim: Claim) {
-        let (cx, id) = (self.cx(), claim.id.clone());
-        let loaded = self.store.read(&cx, move |db: &mut Read<'_>| {
-            let row = journal::row(db, &id)?;
-            let entries = journal::entries(db, &id)?;
-            Ok((row, entries))
-        });
-        let (row, entries) = match loaded.await {
+    pub(crate) async fn drive(self: Arc<Self>, mut claim: Claim, due: Due) {
+        let (row, entries) = match self.load(due).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 tracing::warn!(saga = claim.id, ?error, "a saga cannot be loaded");
@@ -77,6 +72,21 @@ impl Engine {
                 Next::Park(error) => saga.park(error).await,
                 Next::Rest => break,
             };
+        }
+        claim.ended = saga.ended;
+    }
+
+    async fn load(&self, due: Due) -> Result<(SagaRow, Vec<Entry>)> {
+        match due {
+            // If it has been written to since, the first write of this driver notices.
+            Due::Started(started) => {
+                let Started { row, begun } = *started;
+                Ok((row, vec![begun]))
+            }
+            Due::Found(id) => {
+                let read = move |db: &mut Read<'_>| Ok((journal::row(db, &id)?, journal::entries(db, &id)?));
+                self.store.read(&self.cx(), read).await
+            }
         }
     }
 
@@ -171,7 +181,11 @@ impl Saga {
                 Ok(admission)
             });
             let error = match ended.await {
-                Ok(Admission::Write | Admission::Conflict) => return Next::Rest,
+                Ok(Admission::Write) => {
+                    self.ended = true;
+                    return Next::Rest;
+                }
+                Ok(Admission::Conflict) => return Next::Rest,
                 Ok(Admission::Cancelled(reason)) => return Next::Compensate(cancelled(&reason)),
                 Err(error) => error,
             };

@@ -1,7 +1,7 @@
 //! What the sagas of one service share: store, settings, workflows, and who is being driven.
 
 use crate::SagaOptions;
-use crate::journal::{Admission, Write};
+use crate::journal::{Admission, Entry, SagaRow, Write};
 use crate::workflow::ErasedWorkflow;
 use banyan_core::{Backoff, Context, Env, Error, Identity, Result};
 use banyan_store::{Store, Tx};
@@ -24,10 +24,33 @@ pub(crate) struct Engine {
     pub(crate) options: SagaOptions,
     pub(crate) env: Env,
     pub(crate) workflows: RwLock<HashMap<&'static str, Arc<dyn ErasedWorkflow>>>,
-    /// Announces that the table may hold a saga that is due earlier than expected.
+    /// Announces that there is something for the dispatcher in `news`.
     pub(crate) wake: Notify,
+    pub(crate) news: Mutex<News>,
+    active: Mutex<Active>,
+}
+
+/// What the dispatcher has not looked at yet.
+#[derive(Default)]
+pub(crate) struct News {
+    /// Sagas that this process has just started: they need no search and no reading. At most as many as may be driven.
+    pub(crate) started: Vec<Started>,
+    /// The table may hold a saga that is due earlier than expected.
+    pub(crate) search: bool,
+}
+
+/// A saga as it is in the table when it has just been started.
+pub(crate) struct Started {
+    pub(crate) row: SagaRow,
+    pub(crate) begun: Entry,
+}
+
+#[derive(Default)]
+struct Active {
     /// The sagas that are being driven, each with the way to tell it of a cancel.
-    active: Mutex<HashMap<String, watch::Sender<Option<String>>>>,
+    drivers: HashMap<String, watch::Sender<Option<String>>>,
+    /// Sagas are due that found no place.
+    behind: bool,
 }
 
 /// The right to drive one saga; there is one at most per saga.
@@ -35,13 +58,20 @@ pub(crate) struct Claim {
     engine: Arc<Engine>,
     pub(crate) id: String,
     pub(crate) cancel: watch::Receiver<Option<String>>,
+    /// The saga has ended for good: nothing of it is due again.
+    pub(crate) ended: bool,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.engine.active.lock().remove(&self.id);
-        // It may be due again already, and others may wait for its place.
-        self.engine.wake.notify_one();
+        let mut active = self.engine.active.lock();
+        active.drivers.remove(&self.id);
+        let behind = active.behind;
+        drop(active);
+        // It may be due again already, or others wait for its place.
+        if behind || !self.ended {
+            self.engine.search_soon();
+        }
     }
 }
 
@@ -53,6 +83,7 @@ impl Engine {
             env,
             workflows: RwLock::default(),
             wake: Notify::new(),
+            news: Mutex::default(),
             active: Mutex::default(),
         }
     }
@@ -62,35 +93,68 @@ impl Engine {
         Context::new(&self.env, Identity::service(self.store.service()))
     }
 
-    pub(crate) fn active_ids(&self) -> HashSet<String> {
-        self.active.lock().keys().cloned().collect()
+    /// Begins a search of the table: returns the sagas that are being driven and the number of free places.
+    pub(crate) fn begin_search(&self) -> (HashSet<String>, usize) {
+        let mut active = self.active.lock();
+        let free = self.options.sagas_active_max.saturating_sub(active.drivers.len());
+        active.behind = free == 0;
+        (active.drivers.keys().cloned().collect(), free)
     }
 
-    /// Claims the saga `id`; `None` if it is being driven already.
+    /// Notes that more is due than has a place: the next end makes the dispatcher search again.
+    pub(crate) fn fall_behind(&self) {
+        self.active.lock().behind = true;
+    }
+
+    /// Claims the saga `id`; `None` if it is being driven already, or there is no place.
     pub(crate) fn claim(self: &Arc<Self>, id: &str) -> Option<Claim> {
         let mut active = self.active.lock();
-        if active.contains_key(id) {
+        if active.drivers.contains_key(id) {
+            return None;
+        }
+        if active.drivers.len() >= self.options.sagas_active_max {
+            active.behind = true;
             return None;
         }
         let (sender, cancel) = watch::channel(None);
-        active.insert(id.to_owned(), sender);
-        Some(Claim { engine: Arc::clone(self), id: id.to_owned(), cancel })
+        active.drivers.insert(id.to_owned(), sender);
+        Some(Claim { engine: Arc::clone(self), id: id.to_owned(), cancel, ended: false })
     }
 
     /// Looks for due sagas once `tx` has committed.
     pub(crate) fn wake_after(self: &Arc<Self>, tx: &mut Tx<'_>) {
         let engine = Arc::clone(self);
-        tx.on_commit(move || engine.wake.notify_one());
+        tx.on_commit(move || engine.search_soon());
+    }
+
+    /// Drives a new saga once `tx` has committed.
+    pub(crate) fn drive_after(self: &Arc<Self>, tx: &mut Tx<'_>, started: Started) {
+        let engine = Arc::clone(self);
+        tx.on_commit(move || {
+            let mut news = engine.news.lock();
+            match news.started.len() < engine.options.sagas_active_max {
+                true => news.started.push(started),
+                // Nobody drives here, or not as fast.
+                false => news.search = true,
+            }
+            drop(news);
+            engine.wake.notify_one();
+        });
+    }
+
+    fn search_soon(&self) {
+        self.news.lock().search = true;
+        self.wake.notify_one();
     }
 
     /// Tells the driver of the saga `id`, if there is one, once `tx` has committed.
     pub(crate) fn cancel_after(self: &Arc<Self>, tx: &mut Tx<'_>, id: &str, reason: &str) {
         let (engine, id, reason) = (Arc::clone(self), id.to_owned(), reason.to_owned());
         tx.on_commit(move || {
-            if let Some(driver) = engine.active.lock().get(&id) {
+            if let Some(driver) = engine.active.lock().drivers.get(&id) {
                 driver.send_replace(Some(reason));
             }
-            engine.wake.notify_one();
+            engine.search_soon();
         });
     }
 

@@ -204,6 +204,7 @@ impl Sagas {
                     entries: Vec::new(),
                     change: Change::going_on(State::Compensated),
                     heeds_cancel: false,
+                    row_goes_on_in: None,
                 };
                 write.ends(State::Compensated, Some(&error), &row.workflow);
                 write.apply(tx)?;

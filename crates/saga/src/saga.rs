@@ -47,6 +47,8 @@ pub struct Saga {
     pub(crate) cancel: watch::Receiver<Option<String>>,
     last_seq: u64,
     next_run_at: Option<u64>,
+    /// The state in which the row says that the saga goes on at once.
+    row_goes_on_in: Option<State>,
     names: BTreeSet<String>,
     /// The operation whose future is alive.
     running: Option<String>,
@@ -161,12 +163,12 @@ impl Saga {
         let write = self.draft(Change::going_on(State::Running));
         match self.engine.take_signal(&self.cx, write, wait).await {
             signals::Taken::Received { payload, seq } => {
-                self.written(seq, Some(0));
+                self.written(seq, &Change::going_on(State::Running));
                 self.leave();
                 T::from_bytes(&payload).map(Some)
             }
             signals::Taken::TimedOut { seq } => {
-                self.written(seq, Some(0));
+                self.written(seq, &Change::going_on(State::Running));
                 self.leave();
                 Ok(None)
             }
@@ -209,6 +211,7 @@ impl Saga {
             cancel,
             last_seq: row.last_seq,
             next_run_at: row.next_run_at,
+            row_goes_on_in: row.goes_on_in(engine.env.clock.unix_ms()),
             names: BTreeSet::new(),
             running: None,
         }
@@ -296,9 +299,9 @@ impl Saga {
     pub(crate) async fn write_or_stop(&mut self, entry: Option<Entry>, change: Change) {
         let mut write = self.draft(change);
         write.entries.extend(entry);
-        let (seq, next_run_at) = (write.after_seq + write.entries.len() as u64, write.change.next_run_at);
+        let (seq, change) = (write.last_seq(), write.change.clone());
         match self.engine.write(&self.cx, write).await {
-            Admission::Write => self.written(seq, next_run_at),
+            Admission::Write => self.written(seq, &change),
             refused => self.refused(refused).await,
         }
     }
@@ -310,15 +313,18 @@ impl Saga {
             after_seq: self.last_seq,
             entries: self.pending.clone(),
             heeds_cancel: change.state != State::Compensating,
+            row_goes_on_in: self.row_goes_on_in,
             change,
         }
     }
 
-    /// Notes that everything pending is in the journal, whose last entry is `seq`.
-    pub(crate) fn written(&mut self, seq: u64, next_run_at: Option<u64>) {
+    /// Notes that everything pending is in the journal, whose last entry is `seq`, and that the row says `change`.
+    pub(crate) fn written(&mut self, seq: u64, change: &Change) {
         self.pending.clear();
         self.last_seq = seq;
-        self.next_run_at = next_run_at;
+        self.next_run_at = change.next_run_at;
+        // Its error stays in the row.
+        self.row_goes_on_in = Change { error: None, ..change.clone() }.goes_on_in();
     }
 
     pub(crate) async fn refused<T>(&mut self, admission: Admission) -> T {

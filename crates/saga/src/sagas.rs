@@ -1,7 +1,7 @@
 //! The handle of a service's sagas: register workflows, start sagas, signal them, run them.
 
-use crate::engine::Engine;
-use crate::journal::{Entry, EntryKind, MIGRATIONS};
+use crate::engine::{Engine, Started};
+use crate::journal::{Entry, EntryKind, MIGRATIONS, SagaRow};
 use crate::workflow::{Erased, Workflow};
 use crate::{SagaOptions, State, operator, signals};
 use banyan_core::{Context, Env, Error, Payload, Result, Tasks};
@@ -61,13 +61,15 @@ impl Sagas {
             "INSERT INTO banyan_sagas
                (id, workflow, state, last_seq, next_run_at, correlation_id, traceparent, created_at, updated_at)
              VALUES ($1, $2, $3, 1, $4, $5, $6, $4, $4) ON CONFLICT (id) DO NOTHING",
-            params![id, workflow, State::Running.as_str(), now, correlation_id, traceparent],
+            params![id, workflow, State::Running.as_str(), now, &correlation_id, &traceparent],
         )?;
         if started == 0 {
             return Err(Error::already_exists(format!("there is a saga {id:?} already")));
         }
-        Entry::new(EntryKind::Begun, workflow).with_payload(payload).insert(tx, id, 1)?;
-        self.0.wake_after(tx);
+        let begun = Entry::new(EntryKind::Begun, workflow).with_payload(payload);
+        begun.insert(tx, id, 1)?;
+        let row = SagaRow::started(id, workflow, now, (correlation_id, traceparent));
+        self.0.drive_after(tx, Started { row, begun });
         Ok(())
     }
 

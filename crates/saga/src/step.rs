@@ -203,6 +203,8 @@ impl Saga {
             (Arc::clone(&self.workflow), Arc::clone(&self.input), self.engine.options.payload_bytes_max);
         let commit_name = name.to_owned();
         let seq = write.after_seq + write.entries.len() as u64 + 1 + u64::from(ends);
+        let state = if ends { State::Completed } else { State::Running };
+        let change = Change { next_run_at: (!ends).then_some(0), ..Change::going_on(state) };
         let cx = self.attempt_cx(name, timeout);
         let committed = self.engine.store.transact(&cx, move |tx| {
             match write.admit(tx)? {
@@ -222,7 +224,7 @@ impl Saga {
         });
         match committed.await? {
             Ok(value) => {
-                self.written(seq, (!ends).then_some(0));
+                self.written(seq, &change);
                 Ok(value)
             }
             Err(refused) => self.refused(refused).await,
