@@ -1,5 +1,6 @@
 //! What the service answers: the generated contract, implemented.
 
+use crate::changes::Follower;
 use crate::domain::{OrderRecord, PlaceOrder, place};
 use crate::{Orders, fulfil, refund, store};
 use banyan::prelude::*;
@@ -10,7 +11,6 @@ use shop_contracts::checks::{TEXT_CHARS_MAX, check_text};
 use shop_contracts::orders::v1::*;
 use shop_contracts::paging::Page;
 use shop_contracts::types::v1::Flow;
-use tokio::sync::broadcast;
 
 /// How often a watcher looks by itself, should a change have passed it by.
 const WATCH_POLL: Duration = Duration::from_secs(1);
@@ -93,9 +93,9 @@ impl OrderService for Orders {
     }
 
     async fn watch_order(&self, cx: &Context, req: WatchOrderRequest) -> Result<Streaming<Order>> {
-        let changes = self.changes.subscribe();
+        let follower = self.changes.follow(&req.order_id);
         let first = self.find(cx, req.order_id).await?;
-        let watch = Watch { store: self.store.clone(), cx: cx.clone(), changes, last: None };
+        let watch = Watch { store: self.store.clone(), cx: cx.clone(), follower, last: None };
         Ok(Streaming::new(stream::try_unfold((watch, Some(first)), |(mut watch, first)| async move {
             let order = match first {
                 Some(order) => Some(order),
@@ -114,7 +114,7 @@ impl OrderService for Orders {
 struct Watch {
     store: Store,
     cx: Context,
-    changes: broadcast::Receiver<String>,
+    follower: Follower,
     last: Option<OrderRecord>,
 }
 
@@ -123,9 +123,14 @@ impl Watch {
     async fn next(&mut self) -> Result<Option<OrderRecord>> {
         let Some(last) = self.last.as_ref().filter(|order| !order.has_ended()) else { return Ok(None) };
         loop {
-            let order_id = last.placed.order_id.clone();
-            changed(&mut self.changes, &order_id).await;
-            let order = self.store.read(&self.cx, move |q| store::get(q, &order_id)).await?;
+            let changed = tokio::time::timeout(WATCH_POLL, self.follower.changed()).await;
+            let order = match changed {
+                Ok(Some(order)) => Arc::unwrap_or_clone(order),
+                _ => {
+                    let order_id = last.placed.order_id.clone();
+                    self.store.read(&self.cx, move |q| store::get(q, &order_id)).await?
+                }
+            };
             if order.state != last.state {
                 return Ok(Some(order));
             }
@@ -145,14 +150,14 @@ impl Orders {
 
     /// Waits a while for an order's end and returns it as it is then.
     async fn ended(&self, cx: &Context, order_id: &str) -> Result<OrderRecord> {
-        let mut changes = self.changes.subscribe();
+        let mut follower = self.changes.follow(order_id);
         let waited = tokio::time::timeout(CANCEL_WAIT, async {
             loop {
                 let order = self.find(cx, order_id.to_owned()).await?;
                 if order.has_ended() {
                     return Ok(order);
                 }
-                changed(&mut changes, order_id).await;
+                let _ = tokio::time::timeout(WATCH_POLL, follower.changed()).await;
             }
         });
         match waited.await {
@@ -170,16 +175,10 @@ impl Orders {
                 if let Some(event) = order.cancel(&reason, tx.now_ms()) {
                     store::update(tx, &order)?;
                     tx.publish(&event)?;
-                    fulfil::announce(tx, &changes, &order_id);
+                    changes.announce(tx, order);
                 }
                 Ok(())
             })
             .await
     }
-}
-
-/// Waits until the order may have changed.
-async fn changed(changes: &mut broadcast::Receiver<String>, order_id: &str) {
-    let announced = async { while matches!(changes.recv().await, Ok(id) if id != order_id) {} };
-    let _ = tokio::time::timeout(WATCH_POLL, announced).await;
 }

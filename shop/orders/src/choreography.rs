@@ -27,9 +27,7 @@ impl Subscriber<StockCommitted> for Orders {
                     shipment_id: event.shipment_id,
                     tracking: event.tracking,
                 };
-                fulfil::confirm(tx, &event.order_id, fulfilment)?;
-                fulfil::announce(tx, &changes, &event.order_id);
-                Ok(())
+                fulfil::confirm(tx, &changes, &event.order_id, fulfilment)
             })
             .await
     }

@@ -1,5 +1,6 @@
 //! The orchestrated checkout: reserve, charge, ship, hand over, confirm; or undo it all.
 
+use crate::changes::Changes;
 use crate::domain::Fulfilment;
 use crate::participants::Participants;
 use crate::store;
@@ -12,12 +13,11 @@ use shop_contracts::orders::v1::OrderPlaced;
 use shop_contracts::payments::v1::{ChargeRequest, RefundRequest};
 use shop_contracts::shipping::v1::{CancelShipmentRequest, CreateShipmentRequest};
 use shop_contracts::types::v1::{Item, LineItem};
-use tokio::sync::broadcast;
 
 /// The saga of one order; its id is the order's.
 pub(crate) struct FulfilOrder {
     pub(crate) participants: Participants,
-    pub(crate) changes: broadcast::Sender<String>,
+    pub(crate) changes: Changes,
 }
 
 impl Workflow for FulfilOrder {
@@ -77,7 +77,8 @@ impl Workflow for FulfilOrder {
             shipment_id: shipment.shipment_id,
             tracking: shipment.tracking,
         };
-        saga.finish("confirm", move |tx| confirm(tx, &order_id, fulfilment.clone())).await
+        let changes = self.changes.clone();
+        saga.finish("confirm", move |tx| confirm(tx, &changes, &order_id, fulfilment.clone())).await
     }
 
     /// An order whose saga was undone is cancelled, in the transaction that ends the saga.
@@ -90,25 +91,24 @@ impl Workflow for FulfilOrder {
                 store::update(tx, &order)?;
                 tx.publish(&event)?;
             }
+            self.changes.announce(tx, order);
         }
-        announce(tx, &self.changes, order_id);
         Ok(())
     }
 }
 
-/// Tells those who watch that the order has changed, as soon as it is durable.
-pub(crate) fn announce(tx: &mut Tx<'_>, changes: &broadcast::Sender<String>, order_id: &str) {
-    let (changes, order_id) = (changes.clone(), order_id.to_owned());
-    // Nobody may be watching.
-    tx.on_commit(move || drop(changes.send(order_id)));
-}
-
 /// Confirms a pending order and announces it.
-pub(crate) fn confirm(tx: &mut Tx<'_>, order_id: &str, fulfilment: Fulfilment) -> Result<()> {
+pub(crate) fn confirm(
+    tx: &mut Tx<'_>,
+    changes: &Changes,
+    order_id: &str,
+    fulfilment: Fulfilment,
+) -> Result<()> {
     let mut order = store::get(tx, order_id)?;
     if let Some(event) = order.confirm(fulfilment, tx.now_ms()) {
         store::update(tx, &order)?;
         tx.publish(&event)?;
+        changes.announce(tx, order);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! the end. Either way the participants offer the same operations, and the same end states hold.
 
 mod api;
+mod changes;
 mod choreography;
 mod domain;
 mod fulfil;
@@ -14,16 +15,13 @@ mod refund;
 mod store;
 
 use banyan::prelude::*;
+use changes::Changes;
 use participants::Participants;
 use serde::Deserialize;
 use shop_contracts::catalog::v1::CatalogServiceClient;
 use shop_contracts::inventory::v1::StockCommitted;
 use shop_contracts::orders::v1::{OrderServiceClient, order_service};
 use shop_contracts::types::v1::Flow;
-use tokio::sync::broadcast;
-
-/// Changes that a slow watcher may lag behind before it re-reads its order.
-const CHANGES_MAX: usize = 1024;
 
 /// The settings of the service: `[services.orders]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -47,8 +45,7 @@ pub(crate) struct Orders {
     sagas: Sagas,
     catalog: CatalogServiceClient,
     flow: Flow,
-    /// Ids of orders that changed, for those who watch.
-    changes: broadcast::Sender<String>,
+    changes: Changes,
 }
 
 /// Defines the service.
@@ -57,7 +54,7 @@ pub fn service() -> ServiceDef {
         let settings: Settings = host.settings()?;
         let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
         let sagas = host.sagas(&store).await?;
-        let changes = broadcast::Sender::new(CHANGES_MAX);
+        let changes = Changes::default();
         let participants = Participants::new(&host);
         let fulfil = fulfil::FulfilOrder { participants: participants.clone(), changes: changes.clone() };
         sagas.register(Arc::new(fulfil));

@@ -1,6 +1,6 @@
 //! Taking a confirmed order back: the money, the parcel, the goods.
 
-use crate::fulfil::announce;
+use crate::changes::Changes;
 use crate::participants::Participants;
 use crate::store;
 use banyan::prelude::*;
@@ -8,12 +8,11 @@ use shop_contracts::inventory::v1::RestockRequest;
 use shop_contracts::orders::v1::OrderPlaced;
 use shop_contracts::payments::v1::RefundRequest;
 use shop_contracts::shipping::v1::CancelShipmentRequest;
-use tokio::sync::broadcast;
 
 /// The saga of one refund. It only goes forward: each step is retried until it works or an operator is needed.
 pub(crate) struct RefundOrder {
     pub(crate) participants: Participants,
-    pub(crate) changes: broadcast::Sender<String>,
+    pub(crate) changes: Changes,
 }
 
 /// Returns the id of the saga that refunds an order.
@@ -44,19 +43,16 @@ impl Workflow for RefundOrder {
             .run(|cx| async move { shop.inventory.restock(&cx, restock.clone()).await.map(drop) })
             .await?;
 
+        let changes = self.changes.clone();
         saga.finish("refunded", move |tx| {
             let mut order = store::get(tx, &order_id)?;
             if let Some(event) = order.refund(tx.now_ms()) {
                 store::update(tx, &order)?;
                 tx.publish(&event)?;
+                changes.announce(tx, order);
             }
             Ok(())
         })
         .await
-    }
-
-    fn on_end(&self, tx: &mut Tx<'_>, _: &str, placed: &OrderPlaced, _: &Outcome) -> Result<()> {
-        announce(tx, &self.changes, &placed.order_id);
-        Ok(())
     }
 }
