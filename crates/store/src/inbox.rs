@@ -14,6 +14,29 @@ const KEY_BYTES_MAX: usize = 512;
 /// Entries that one transaction of [`Store::prune`] deletes at most.
 const PRUNE_MAX: u64 = 1_000;
 
+/// Takes a key, if it is new, before the work. Looking for it first would read what others are about to write: keys that are
+/// close to each other would conflict on an engine that checks what a transaction has read.
+const CLAIM: Statement = Statement::new(
+    "INSERT INTO banyan_inbox (scope, subject, idempotency_key, request, response, at_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+)
+.mysql(
+    "INSERT IGNORE INTO banyan_inbox (scope, subject, idempotency_key, request, response, at_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6)",
+);
+const FIND: Statement = Statement::new(
+    "SELECT request, response FROM banyan_inbox WHERE scope = $1 AND subject = $2 AND idempotency_key = $3",
+);
+/// Puts the answer into the row that was taken: without looking for it, as in `CLAIM`.
+const ANSWER: Statement = Statement::new(
+    "INSERT INTO banyan_inbox (scope, subject, idempotency_key, request, response, at_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6) \
+     ON CONFLICT (scope, subject, idempotency_key) DO UPDATE SET response = excluded.response",
+)
+.mysql(
+    "INSERT INTO banyan_inbox (scope, subject, idempotency_key, request, response, at_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6) ON DUPLICATE KEY UPDATE response = $5",
+);
 const PRUNE: Statement = Statement::new(
     "DELETE FROM banyan_inbox WHERE (scope, subject, idempotency_key) IN \
      (SELECT scope, subject, idempotency_key FROM banyan_inbox WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
@@ -43,21 +66,17 @@ impl Store {
         let (key, subject) = (key.to_owned(), subject(cx.identity()));
         let request = Sha256::digest(request.to_bytes()).to_vec();
         self.transact(cx, move |tx| {
-            let known = tx.query_opt(
-                "SELECT request, response FROM banyan_inbox WHERE scope = $1 AND subject = $2 AND idempotency_key = $3",
-                params![scope, &subject, &key],
-                |row| Ok((row.get::<Vec<u8>>("request")?, row.get::<Vec<u8>>("response")?)),
-            )?;
-            if let Some((known, response)) = known {
+            let at_ms = tx.now_ms();
+            let claimed =
+                tx.execute(CLAIM, params![scope, &subject, &key, request.clone(), Vec::new(), at_ms])?;
+            if claimed == 0 {
+                let (known, response) = tx.query_one(FIND, params![scope, subject, key], |row| {
+                    Ok((row.get::<Vec<u8>>("request")?, row.get::<Vec<u8>>("response")?))
+                })?;
                 return if known == request { T::from_bytes(&response) } else { Err(reused()) };
             }
             let response = work(tx)?;
-            let at_ms = tx.now_ms();
-            tx.execute(
-                "INSERT INTO banyan_inbox (scope, subject, idempotency_key, request, response, at_ms) \
-                 VALUES ($1, $2, $3, $4, $5, $6)",
-                params![scope, subject, key, request, response.to_bytes(), at_ms],
-            )?;
+            tx.execute(ANSWER, params![scope, subject, key, request, response.to_bytes(), at_ms])?;
             Ok(response)
         })
         .await

@@ -10,8 +10,8 @@ use banyan_store::{Store, StoreOptions, StoreProvider};
 use std::sync::Arc;
 
 /// A server of its own, reached through a proxy.
-struct Mortal {
-    engine: Engine,
+pub(crate) struct Mortal {
+    pub(crate) engine: Engine,
     proxy: FaultProxy,
     url: String,
     _folder: tempfile::TempDir,
@@ -54,7 +54,7 @@ impl Faults for Mortal {
     }
 }
 
-async fn mortal() -> Arc<dyn Database> {
+pub(crate) async fn mortal() -> Arc<Mortal> {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let engine = Engine::start(Kind::Postgres, Options::in_folder(folder.path())).await;
     let engine = engine.expect("PostgreSQL starts");
@@ -63,4 +63,8 @@ async fn mortal() -> Arc<dyn Database> {
     Arc::new(Mortal { engine, proxy, url, _folder: folder })
 }
 
-banyan_store::store_fault_conformance!(mortal);
+async fn database() -> Arc<dyn Database> {
+    mortal().await
+}
+
+banyan_store::store_fault_conformance!(database);

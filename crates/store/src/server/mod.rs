@@ -12,12 +12,12 @@ mod relay;
 mod session;
 mod worker;
 
-use crate::StoreOptions;
 use crate::engine::{Engine, Leader, ReadJob, Refused, Traits, WriteJob};
 use crate::outbox::{Claim, OutboxState};
 use crate::statement::Dialect;
 use crate::value::{Row, Value};
-use banyan_core::{BoxFuture, Error, Reason, Result};
+use crate::{STORE_NOT_OPENED, StoreOptions};
+use banyan_core::{BoxFuture, Code, Error, Reason, Result};
 pub use news::{News, Told};
 use parking_lot::RwLock;
 use relay::Claimer;
@@ -155,7 +155,16 @@ impl Server {
 /// Makes the platform's tables; returns the number of events that wait.
 fn prepare(connector: &dyn Connector, service: &str) -> Result<u64> {
     let mut connection = connector.connect()?;
-    connection.script(connector.schema())?;
+    connection.script(connector.schema()).map_err(|error| match error.code() {
+        Code::Internal => {
+            let message = format!(
+                "the store {} cannot make its tables; its user needs the right to create tables there",
+                connector.location()
+            );
+            Error::failed_precondition(STORE_NOT_OPENED, message).with_source(error)
+        }
+        _ => error,
+    })?;
     tracing::debug!(service, store = connector.location(), "the store is open");
     relay::count(&mut *connection)
 }

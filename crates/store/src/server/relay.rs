@@ -10,7 +10,7 @@ use super::{Access, Connection, Connector};
 use crate::StoreOptions;
 use crate::engine::{Refused, STORE_UNREACHABLE};
 use crate::outbox::{Claim, OutboxState, envelope};
-use crate::{Statement, Value, params};
+use crate::{Dialect, Statement, Value, params};
 use banyan_core::{BoxFuture, Envelope, Error, Result, Retry};
 use parking_lot::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -28,6 +28,12 @@ const LOCK_LANES: Statement = Statement::new(
     "SELECT lane FROM banyan_outbox_lanes AS lanes \
      WHERE EXISTS (SELECT 1 FROM banyan_outbox AS events WHERE events.lane = lanes.lane) \
      ORDER BY taken LIMIT $1 FOR UPDATE SKIP LOCKED",
+)
+// Read in another order, more lanes would be locked than are taken; as EXISTS, the whole outbox would be read first.
+.mysql(
+    "SELECT lane FROM banyan_outbox_lanes AS lanes FORCE INDEX (banyan_outbox_lanes_taken) \
+     WHERE (SELECT 1 FROM banyan_outbox AS events WHERE events.lane = lanes.lane LIMIT 1) = 1 \
+     ORDER BY taken LIMIT $1 FOR UPDATE SKIP LOCKED",
 );
 const TAKE_LANES: Statement = Statement::new(
     "UPDATE banyan_outbox_lanes SET taken = taken + 1 WHERE lane IN ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -41,6 +47,16 @@ const COUNT: Statement = Statement::new("SELECT COUNT(*) AS events FROM banyan_o
 static DELETE: LazyLock<String> = LazyLock::new(|| {
     let ids: Vec<_> = (1..=DELETE_MAX).map(|n| format!("${n}")).collect();
     format!("DELETE FROM banyan_outbox WHERE id IN ({})", ids.join(", "))
+});
+
+/// As `DELETE`. MySQL would read a small table from its beginning, and wait for rows that others write or delete.
+static DELETE_MYSQL: LazyLock<String> = LazyLock::new(|| {
+    let ids: Vec<_> = (1..=DELETE_MAX).map(|n| format!("SELECT ${n} AS id")).collect();
+    format!(
+        "DELETE events FROM ({}) AS sent STRAIGHT_JOIN banyan_outbox AS events FORCE INDEX (PRIMARY) \
+         ON events.id = sent.id",
+        ids.join(" UNION ALL ")
+    )
 });
 
 /// The way to the thread that claims.
@@ -120,7 +136,7 @@ impl Drop for Claimer {
 /// Returns how many events wait.
 pub(super) fn count(connection: &mut dyn Connection) -> Result<u64> {
     let mut events = 0;
-    connection.query(COUNT.text(crate::Dialect::Postgres), params![], &mut |row| {
+    connection.query(COUNT.text(Dialect::Postgres), params![], &mut |row| {
         events = row.get("events")?;
         Ok(false)
     })?;
@@ -210,21 +226,25 @@ impl Thread {
 
     /// Deletes the events of the claim and commits. If they were the last ones, counts what was added by others since.
     fn sent(&mut self, ids: &[i64], last: bool) -> Result<()> {
+        let delete: &'static str = match self.connector.dialect() {
+            Dialect::MySql => &DELETE_MYSQL,
+            _ => &DELETE,
+        };
         let Some(connection) = &mut self.connection else {
             return Err(Error::internal("a claim has a connection"));
         };
-        let mut delete = || -> Result<Option<u64>> {
+        let mut work = || -> Result<Option<u64>> {
             for ids in ids.chunks(DELETE_MAX) {
                 // No event has a negative id.
                 let padding = std::iter::repeat_n(&-1, DELETE_MAX - ids.len());
                 let values: Vec<Value> = ids.iter().chain(padding).map(|id| Value::from(*id)).collect();
-                connection.execute(&DELETE, &values)?;
+                connection.execute(delete, &values)?;
             }
             // Counting many would take longer than sending them.
             let left = if last { Some(count(&mut **connection)?) } else { None };
             connection.commit().map(|()| left)
         };
-        match delete() {
+        match work() {
             Ok(left) => {
                 match left {
                     Some(left) => self.outbox.counted(left),

@@ -120,19 +120,36 @@ struct Worker {
 impl Worker {
     /// Runs a transaction, anew as long as it conflicts with others.
     fn write(&mut self, job: &mut WriteJob) -> Result<()> {
+        let cx = job.cx().clone();
+        self.repeat(&cx, |worker, may_run_again| match job.abandoned() {
+            true => Err(Error::cancelled("the caller stopped waiting")),
+            false => worker.attempt(job, may_run_again),
+        })
+    }
+
+    /// Runs a read, anew if the tables changed under it.
+    fn read(&mut self, job: &mut ReadJob) -> Result<()> {
+        let cx = job.cx().clone();
+        self.repeat(&cx, |worker, may_run_again| worker.attempt_read(job, may_run_again))
+    }
+
+    /// Repeats `attempt`, which is told whether it may run again, as long as it conflicts.
+    fn repeat(&mut self, cx: &Context, mut attempt: impl FnMut(&mut Self, bool) -> Result<()>) -> Result<()> {
         let attempts_max = self.pools.options.conflict_attempts_max.max(1);
-        for attempt in 1.. {
-            job.cx().check()?;
-            match self.attempt(job, attempt < attempts_max) {
-                Err(error) if error.is(CONFLICT) && attempt < attempts_max && !job.abandoned() => {
+        let mut number = 1;
+        loop {
+            cx.check()?;
+            let may_run_again = number < attempts_max;
+            match attempt(self, may_run_again) {
+                Err(error) if error.is(CONFLICT) && may_run_again => {
                     let service = &self.pools.options.service;
-                    tracing::debug!(service, attempt, "a transaction met another one and runs anew");
-                    let wait = CONFLICT_BACKOFF.delay(attempt, &self.pools.options.env.rng);
-                    pause(wait);
+                    tracing::debug!(service, number, "a transaction met another one and runs anew");
+                    pause(CONFLICT_BACKOFF.delay(number, &self.pools.options.env.rng));
+                    number += 1;
                 }
                 Err(error) if error.is(CONFLICT) => {
                     let message = format!(
-                        "the change met others on the same data, {attempt} times; it was not executed"
+                        "the change met others on the same data, {number} times; it was not executed"
                     );
                     return Err(Error::new(Code::Aborted, STORE_CONFLICT, message)
                         .with_retry(Retry::Safe)
@@ -141,7 +158,6 @@ impl Worker {
                 outcome => return outcome,
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     fn attempt(&mut self, job: &mut WriteJob, may_run_again: bool) -> Result<()> {
@@ -172,13 +188,12 @@ impl Worker {
         Ok(())
     }
 
-    fn read(&mut self, job: &mut ReadJob) -> Result<()> {
-        job.cx().check()?;
+    fn attempt_read(&mut self, job: &mut ReadJob, may_run_again: bool) -> Result<()> {
         let pools = self.pools.clone();
         let connection = self.begin(Access::Read)?;
         let cx: Context = job.cx().clone();
         let mut running = pools.running(connection, job.limited());
-        let outcome = job.run(&mut Read::new(&mut running, &cx), false);
+        let outcome = job.run(&mut Read::new(&mut running, &cx), may_run_again);
         let outcome = running.finish(outcome);
         match &outcome {
             Err(error) => self.roll_back(error),
