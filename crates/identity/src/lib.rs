@@ -3,19 +3,22 @@
 //! An issuer (the service that logs people in) checks a password with [`Passwords`] and signs [`Claims`] with the
 //! current key of its [`KeyRing`]; everybody else holds a [`Verifier`] with the issuer's public keys ([`Jwks`]) and
 //! turns a token into a [`banyan_core::Identity`] without asking anyone. Tokens are JWTs signed with EdDSA
-//! (Ed25519), and no other algorithm exists here. What must stay secret is a [`Secret`].
+//! (Ed25519), and no other algorithm exists here. What must stay secret is a [`Secret`], and
+//! a [`SecretSource`] is where one is read from.
 
 mod claims;
 mod jwk;
 mod passwords;
 mod secret;
+mod secret_source;
 mod signing;
 mod verifier;
 
 pub use claims::Claims;
 pub use jwk::{Jwk, Jwks};
 pub use passwords::{PasswordOptions, Passwords};
-pub use secret::Secret;
+pub use secret::{SECRET_TYPE, Secret};
+pub use secret_source::{EnvironmentSecrets, FileSecrets, SECRET_BYTES_MAX, SECRET_MISSING, SecretSource};
 pub use signing::{KeyRecord, KeyRing, KeyRole, SigningKey};
 pub use verifier::{
     TOKEN_EXPIRED, TOKEN_KEY_UNKNOWN, TOKEN_MALFORMED, TOKEN_NOT_FOR_US, TOKEN_NOT_YET_VALID,

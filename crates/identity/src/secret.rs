@@ -1,8 +1,13 @@
 //! Values that must not appear in a log.
 
+use serde::de::{self, IntoDeserializer as _, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
+use std::marker::PhantomData;
 use zeroize::Zeroize;
+
+/// The name of [`Secret`] to a deserializer, which learns by it that a value must not be shown.
+pub const SECRET_TYPE: &str = "banyan::Secret";
 
 /// A value that is not shown by `Debug`, has no `Display`, cannot be serialised, and is wiped when dropped.
 ///
@@ -41,7 +46,25 @@ impl<T: Zeroize> Drop for Secret<T> {
 
 impl<'de, T: Zeroize + Deserialize<'de>> Deserialize<'de> for Secret<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self)
+        deserializer.deserialize_newtype_struct(SECRET_TYPE, Inside(PhantomData))
+    }
+}
+
+struct Inside<T>(PhantomData<T>);
+
+impl<'de, T: Zeroize + Deserialize<'de>> Visitor<'de> for Inside<T> {
+    type Value = Secret<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        T::deserialize(deserializer).map(Secret)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::deserialize(text.into_deserializer()).map(Secret)
     }
 }
 
