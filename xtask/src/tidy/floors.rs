@@ -35,6 +35,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-kafka", Floor::Platform(2)),
     ("banyan-nats", Floor::Platform(2)),
     ("banyan-postgres", Floor::Platform(2)),
+    ("banyan-mysql", Floor::Platform(2)),
     ("banyan", Floor::Platform(3)),
     ("banyan-gateway", Floor::Platform(4)),
     ("banyan-control", Floor::Platform(4)),

@@ -1,0 +1,5 @@
+//! Stores on a real MariaDB.
+
+mod conformance;
+mod faults;
+mod mariadb;
