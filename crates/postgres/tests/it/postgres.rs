@@ -162,7 +162,7 @@ async fn a_table_may_change_under_a_prepared_statement() {
     assert_eq!(read(&store).await.unwrap(), [None]);
     open(&database).await.migrate("test", WIDER).await.unwrap();
     let label = Some(Value::Text("new".into()));
-    assert_eq!(store.transact(&cx, all).await.unwrap(), [label.clone()]);
+    assert_eq!(store.transact(&cx, all).await.unwrap(), vec![label.clone()]);
     assert_eq!(read(&store).await.unwrap(), [label]);
 }
 

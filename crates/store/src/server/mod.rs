@@ -12,7 +12,7 @@ mod relay;
 mod session;
 mod worker;
 
-use crate::engine::{Engine, Leader, ReadJob, Refused, Traits, WriteJob};
+use crate::engine::{Engine, Leader, ReadJob, Refused, STORE_CONFLICT, Traits, WriteJob};
 use crate::outbox::{Claim, OutboxState};
 use crate::statement::Dialect;
 use crate::value::{Row, Value};
@@ -27,9 +27,9 @@ use std::sync::mpsc::SyncSender;
 use tokio::sync::watch;
 use worker::Pools;
 
-/// What a connection says when another transaction changed the same data and this one may run anew; a caller sees
-/// [`crate::STORE_CONFLICT`], when that happened too often.
-pub const CONFLICT: Reason = Reason::new("CONFLICT");
+/// What a connection says when another transaction changed the same data and this one may run anew; a caller sees it when
+/// that happened too often.
+pub const CONFLICT: Reason = STORE_CONFLICT;
 
 /// Opens connections to one database.
 pub trait Connector: Send + Sync + 'static {
