@@ -1,10 +1,12 @@
 //! Where a database is, read from its URL; its messages never hold a password.
 
+use crate::tls;
 use banyan_core::{Error, Result};
 use banyan_store::{STORE_NOT_OPENED, StoreOptions};
 use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Time without traffic after which a connection is probed, and time after which sent data must be acknowledged.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -14,6 +16,8 @@ const PORT: u16 = 5432;
 /// How to reach one database.
 pub(crate) struct Address {
     pub(crate) config: Config,
+    /// How to encrypt; `None` if it is not wanted.
+    pub(crate) tls: Option<MakeRustlsConnect>,
     /// For messages, without the password.
     pub(crate) location: String,
 }
@@ -26,20 +30,26 @@ impl Address {
     pub(crate) fn parse(url: &str, options: &StoreOptions) -> Result<Self> {
         let service = &options.service;
         // What the parser says may quote a part of the password.
-        let wrong = |_| {
+        let wrong = |()| {
             refused(format!(
                 "the address of the store of {service} is not a URL like \
                  postgres://user:password@host:5432/database?connect_timeout=5 (an @, : or / in the password is written %40, \
-                 %3A or %2F; sslmode is disable or prefer)"
+                 %3A or %2F; sslmode is disable or verify-full)"
             ))
         };
-        let mut config: Config = url.parse().map_err(wrong)?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused(format!(
-                "the address of the store of {service} has sslmode=require: encrypted connections to PostgreSQL are not \
-                 offered; use a private network or an encrypting proxy on this machine, and sslmode=disable"
-            )));
-        }
+        let (url, ssl) = tls::take_parameters(url);
+        let mut config: Config = url.parse().map_err(|_| wrong(()))?;
+        let tls = match ssl.mode.as_deref() {
+            None | Some("disable" | "prefer") => None,
+            Some("require" | "verify-full") => {
+                Some(tls::connector(ssl.root.as_deref()).map_err(|error| {
+                    let message = format!("the address of the store of {service} wants encryption: {error}");
+                    refused(message).with_source(error)
+                })?)
+            }
+            Some(_) => return Err(wrong(())),
+        };
+        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_hosts().is_empty() {
             return Err(refused(format!("the address of the store of {service} names no host")));
         }
@@ -58,7 +68,7 @@ impl Address {
             .keepalives_interval(SILENCE_MAX)
             .tcp_user_timeout(SILENCE_MAX * 2);
         let location = location(&config);
-        Ok(Self { config, location })
+        Ok(Self { config, tls, location })
     }
 }
 
@@ -103,8 +113,8 @@ mod tests {
     #[test]
     fn what_is_not_offered_is_refused_and_no_message_holds_the_password() {
         for (url, said) in [
-            ("postgres://me:geheim@host/shop?sslmode=require", "sslmode=require"),
-            ("postgres://me:geheim@host/shop?sslmode=verify-full", "sslmode is disable"),
+            ("postgres://me:geheim@host/shop?sslmode=verify-ca", "sslmode is disable"),
+            ("postgres://me:geheim@host/shop?sslmode=require&sslrootcert=/no/where.pem", "/no/where.pem"),
             ("postgres://me:x@host/shop?geheim=1", "is not a URL like"),
             ("postgres://me:geheim@host:port/shop", "is not a URL like"),
             ("postgres:///shop", "names no host"),

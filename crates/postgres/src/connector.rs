@@ -43,7 +43,8 @@ impl Postgres {
     }
 
     fn wire(&self) -> Result<Wire> {
-        let wire = Wire::connect(&self.address.config, self.connect_max).map_err(Error::internal)?;
+        let wire = Wire::connect(&self.address.config, self.address.tls.as_ref(), self.connect_max)
+            .map_err(Error::internal)?;
         wire.map_err(|cause| not_connected(&self.address.location, cause))
     }
 

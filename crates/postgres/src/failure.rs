@@ -85,9 +85,12 @@ pub(crate) fn not_connected(location: &str, cause: Broken) -> Error {
             "the server of the store {location} has no connection left; raise its max_connections, or give stores fewer \
              writers and readers"
         )),
-        _ => match &source {
+        _ => match (&source, source.as_ref().and_then(untrusted)) {
+            (_, Some(reason)) => refused(&format!(
+                "the server is not trusted ({reason}); check the host, and that sslrootcert names who signed its certificate"
+            )),
             // The driver found something in the address or the server's greeting that it cannot work with.
-            Some(e) if e.as_db_error().is_none() && !e.is_closed() && !is_io(e) => {
+            (Some(e), None) if e.as_db_error().is_none() && !e.is_closed() && !is_io(e) => {
                 refused("the driver and the server do not come to terms")
             }
             _ => unreachable(format!("the store {location} cannot be reached")),
@@ -146,6 +149,15 @@ fn unreachable(message: impl Into<String>) -> Error {
     Error::new(Code::Unavailable, STORE_UNREACHABLE, message.into())
         .with_blame(Blame::Service)
         .with_retry(Retry::Safe)
+}
+
+/// Returns what is wrong with the server's certificate, if that is what `error` is about.
+fn untrusted(error: &tokio_postgres::Error) -> Option<String> {
+    let io = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
+    match io.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => Some(reason.to_string()),
+        _ => None,
+    }
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {

@@ -4,7 +4,8 @@
 //! parameters that libpq knows (`connect_timeout`, `application_name`, `target_session_attrs`, several hosts, …).
 //!
 //! - Transactions are `SERIALIZABLE`, reads one snapshot (`REPEATABLE READ READ ONLY`).
-//! - Connections are not encrypted: `sslmode=require` is refused.
+//! - `sslmode=verify-full` encrypts, and verifies the server's certificate and name by the certificates of the system or of
+//!   `sslrootcert=PATH`; `require` means the same. Otherwise (`disable`, `prefer`, nothing) connections are not encrypted.
 //! - Sessions are kept and prepare statements, so a pooler in between has to pool sessions, not transactions.
 //! - Portable migrations may say `BLOB`: the schema makes it a domain over `bytea`.
 //! - An `INTEGER` of PostgreSQL has 32 bits and a `REAL` too: say `BIGINT` and `DOUBLE PRECISION`, which SQLite also takes.
@@ -15,6 +16,7 @@ mod connector;
 mod failure;
 mod numeric;
 mod schema;
+mod tls;
 mod value;
 mod wire;
 

@@ -5,8 +5,11 @@ use futures::stream::{BoxStream, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Why work on a connection did not end; the connection is broken.
 #[derive(Debug)]
@@ -32,15 +35,22 @@ pub(crate) struct Wire {
 pub(crate) struct Messages(Option<BoxStream<'static, Result<AsyncMessage, Error>>>);
 
 impl Wire {
-    /// Connects within `limit`.
-    pub(crate) fn connect(config: &Config, limit: Duration) -> std::io::Result<Result<Self, Broken>> {
+    /// Connects within `limit`; encrypted, if there is `tls`.
+    pub(crate) fn connect(
+        config: &Config,
+        tls: Option<&MakeRustlsConnect>,
+        limit: Duration,
+    ) -> std::io::Result<Result<Self, Broken>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connected = runtime.block_on(async { tokio::time::timeout(limit, config.connect(NoTls)).await });
-        Ok(match connected {
-            Ok(Ok((client, mut connection))) => {
-                let messages = poll_fn(move |cx| connection.poll_message(cx)).boxed();
-                Ok(Self { runtime: Some(runtime), client, messages: Messages(Some(messages)) })
+        let connecting = async {
+            match tls {
+                Some(tls) => connect(config, tls.clone()).await,
+                None => connect(config, NoTls).await,
             }
+        };
+        let connected = runtime.block_on(async { tokio::time::timeout(limit, connecting).await });
+        Ok(match connected {
+            Ok(Ok((client, messages))) => Ok(Self { runtime: Some(runtime), client, messages }),
             Ok(Err(error)) => Err(Broken::Ended(Some(error))),
             Err(_) => Err(Broken::Silent(limit)),
         })
@@ -79,6 +89,15 @@ impl Drop for Wire {
             runtime.shutdown_background();
         }
     }
+}
+
+async fn connect<T>(config: &Config, tls: T) -> Result<(Client, Messages), Error>
+where
+    T: MakeTlsConnect<Socket, Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+{
+    let (client, mut connection) = config.connect(tls).await?;
+    let messages = poll_fn(move |cx| connection.poll_message(cx)).boxed();
+    Ok((client, Messages(Some(messages))))
 }
 
 /// Waits for `work` while the connection moves; what the server says by itself goes to `heard`.

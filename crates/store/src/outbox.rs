@@ -71,9 +71,18 @@ impl OutboxState {
         self.added.subscribe()
     }
 
-    /// Notes that the table has `rows` rows now, whoever added or removed some.
-    pub fn counted(&self, rows: u64) {
-        self.rows.store(rows, Ordering::Relaxed);
+    /// Returns what to give to [`OutboxState::counted`], before the rows are counted.
+    pub(crate) fn counting(&self) -> u64 {
+        *self.added.borrow()
+    }
+
+    /// Notes that the table has `rows` rows, whoever added or removed some; unless this process added some since it began
+    /// `counting`, which the count may lack.
+    pub(crate) fn counted(&self, counting: u64, rows: u64) {
+        let _together = self.marked.lock();
+        if *self.added.borrow() == counting {
+            self.rows.store(rows, Ordering::Relaxed);
+        }
     }
 
     /// Wakes the relays: somebody else added events.
@@ -84,9 +93,11 @@ impl OutboxState {
     /// Notes that a commit added `count` events, and wakes the relays.
     pub fn committed(&self, count: u64) {
         if count > 0 {
+            let together = self.marked.lock();
             self.rows.fetch_add(count, Ordering::Relaxed);
-            self.announce();
             self.added.send_modify(|commits| *commits += 1);
+            drop(together);
+            self.announce();
         }
     }
 

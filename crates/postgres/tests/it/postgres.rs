@@ -177,8 +177,8 @@ async fn what_refuses_a_connection_is_named_without_the_password() {
     assert!(error.message().contains("postgres://me@127.0.0.1:1/shop"), "{error}");
     let error = refused("postgres://me:geheim@host.invalid/shop").await;
     assert!(error.is(STORE_UNREACHABLE), "{error}");
-    let error = refused("postgres://me:geheim@127.0.0.1/shop?sslmode=require").await;
-    assert!(error.is(STORE_NOT_OPENED) && error.message().contains("sslmode"), "{error}");
+    let error = refused(&format!("{url}?sslmode=verify-full")).await;
+    assert!(error.is(STORE_NOT_OPENED) && format!("{error:?}").contains("TLS"), "{error:?}");
 }
 
 #[tokio::test]
@@ -199,6 +199,40 @@ async fn a_wrong_password_is_refused() {
     let error = refused(&url("right%40geheim%2F")).await;
     assert!(error.is(STORE_NOT_OPENED) && error.message().contains("make its tables"), "{error:?}");
     assert!(format!("{error:?}").contains("permission denied"), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_verifies_the_server() {
+    let mortal = mortal().await;
+    let data = mortal.engine.folder().join("data");
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "server.key", "-out", "server.crt"])
+        .current_dir(&data)
+        .output()
+        .expect("openssl is installed with PostgreSQL");
+    assert!(made.status.success(), "{made:?}");
+    std::fs::write(data.join("postgresql.auto.conf"), "ssl = on\n").unwrap();
+    mortal.engine.restart().await.unwrap();
+    let (certificate, url) = (data.join("server.crt"), mortal.engine.url());
+    let trusting = format!("{url}?sslmode=verify-full&sslrootcert={}", certificate.display());
+    let store = PostgresStores.open(&trusting, options()).await.unwrap();
+    let cx = Context::background();
+    let encrypted = store.read(&cx, |read| {
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        read.query_one(sql, params![], |row| row.get::<bool>("ssl"))
+    });
+    assert!(encrypted.await.unwrap());
+    let stranger = refused(&format!("{url}?sslmode=verify-full")).await;
+    assert!(stranger.is(STORE_NOT_OPENED) && stranger.message().contains("UnknownIssuer"), "{stranger:?}");
+    let misnamed = refused(&trusting.replace("127.0.0.1", "localhost")).await;
+    assert!(
+        misnamed.is(STORE_NOT_OPENED) && misnamed.message().contains("not valid for name"),
+        "{misnamed:?}"
+    );
+    let plain = PostgresStores.open(url, options()).await;
+    plain.expect("a server may offer both").close().await.unwrap();
 }
 
 #[tokio::test]

@@ -170,7 +170,11 @@ pub async fn a_claim_is_exclusive_until_it_ends(database: Arc<dyn Database>) {
             }
         }
     });
-    assert_eq!(texts(&again.await.events), ["key/3", "key/4", "key/5", "key/6"]);
+    let again = again.await;
+    assert_eq!(texts(&again.events), ["key/3", "key/4", "key/5", "key/6"]);
+    again.sent().await.expect("they are marked");
+    assert!(claim(&two, 10).await.events.is_empty());
+    assert_eq!((one.len(), two.len()), (0, 0), "both know that nothing waits");
     second.close().await.expect("it closes");
 }
 

@@ -187,6 +187,7 @@ impl Thread {
     /// Begins a transaction that locks lanes, and reads their oldest events.
     fn claim(&mut self, limit: usize) -> Result<(Vec<i64>, Vec<Envelope>)> {
         let dialect = self.connector.dialect();
+        let (outbox, counting) = (self.outbox.clone(), self.outbox.counting());
         let connection = self.begin()?;
         let mut lanes = Vec::new();
         connection.query(LOCK_LANES.text(dialect), params![LANES_PER_CLAIM], &mut |row| {
@@ -194,6 +195,8 @@ impl Thread {
             Ok(true)
         })?;
         if lanes.is_empty() {
+            // Others sent what was there, or are at it.
+            outbox.counted(counting, count(connection)?);
             return Ok((Vec::new(), Vec::new()));
         }
         // No lane has a negative number.
@@ -233,6 +236,7 @@ impl Thread {
         let Some(connection) = &mut self.connection else {
             return Err(Error::internal("a claim has a connection"));
         };
+        let counting = self.outbox.counting();
         let mut work = || -> Result<Option<u64>> {
             for ids in ids.chunks(DELETE_MAX) {
                 // No event has a negative id.
@@ -247,7 +251,7 @@ impl Thread {
         match work() {
             Ok(left) => {
                 match left {
-                    Some(left) => self.outbox.counted(left),
+                    Some(left) => self.outbox.counted(counting, left),
                     None => self.outbox.deleted(&[], ids.len() as u64),
                 }
                 Ok(())
