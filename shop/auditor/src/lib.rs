@@ -10,11 +10,13 @@ mod checks;
 mod facts;
 mod processor;
 mod report;
+mod source;
 mod stores;
 mod wire;
 
 pub use report::{Check, OFFENDERS_MAX, Offender, OrderCounts, Report};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ const AUDIT_AGAIN: Duration = Duration::from_millis(250);
 pub struct Options {
     /// The system's data folder; its stores are in `stores/`.
     pub data: PathBuf,
+    /// The stores that are not files there, by service: their URLs.
+    pub stores: BTreeMap<String, String>,
     /// Where the card processor listens, for example `http://127.0.0.1:4242`.
     pub processor_url: String,
     /// A secret key of the card processor, `sk_test_…`.
@@ -35,10 +39,10 @@ pub struct Options {
 /// Why the books could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read the store {}: {source}", path.display())]
-    Store { path: PathBuf, source: rusqlite::Error },
-    #[error("the store {} makes no sense at {id}: {problem}", path.display())]
-    Row { path: PathBuf, id: String, problem: String },
+    #[error("cannot read the store {store}: {source}")]
+    Store { store: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the store {store} makes no sense at {id}: {problem}")]
+    Row { store: String, id: String, problem: String },
     #[error("cannot read the card processor's {what}: {source}")]
     Processor { what: &'static str, source: Box<ureq::Error> },
     #[error("the card processor's {what} is not what its API says")]
@@ -50,7 +54,7 @@ pub enum Error {
 /// # Errors
 /// When a store or the ledger cannot be read. Books that do not balance are no error but a [`Report`].
 pub fn audit(options: &Options) -> Result<Report, Error> {
-    let mut facts = stores::read(&options.data)?;
+    let mut facts = stores::read(options)?;
     processor::read(options, &mut facts)?;
     Ok(checks::run(&facts))
 }

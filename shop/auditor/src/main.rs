@@ -16,6 +16,9 @@ struct Cli {
     /// The shop's data folder
     #[arg(long, default_value = "data")]
     data: PathBuf,
+    /// A store that is not a file there, as SERVICE=URL; may be repeated
+    #[arg(long, value_name = "SERVICE=URL", value_parser = store)]
+    store: Vec<(String, String)>,
     /// Where the card processor listens, for example http://127.0.0.1:4242
     #[arg(long)]
     processor: String,
@@ -32,7 +35,7 @@ struct Cli {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    let options = Options { data: cli.data, processor_url: cli.processor, processor_key: cli.key };
+    let options = Options { data: cli.data, stores: cli.store.into_iter().collect(), processor_url: cli.processor, processor_key: cli.key };
     let report = shop_auditor::audit_at_rest(&options, Duration::from_secs(cli.wait_s))?;
     if cli.json {
         println!("{}", serde_json::to_string_pretty(&report).context("write the report as JSON")?);
@@ -40,4 +43,9 @@ fn main() -> Result<ExitCode> {
         println!("{report}");
     }
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn store(text: &str) -> Result<(String, String), String> {
+    let (service, url) = text.split_once('=').ok_or("expected SERVICE=URL, for example orders=postgres://…")?;
+    Ok((service.to_owned(), url.to_owned()))
 }

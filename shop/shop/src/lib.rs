@@ -23,7 +23,7 @@ use banyan_cli::{Extra, Program};
 
 /// Describes the system: its services and their contracts.
 pub fn system() -> System {
-    System::new("shop")
+    let system = System::new("shop")
         .contracts(shop_contracts::DESCRIPTORS)
         .service(shop_users::service())
         .service(shop_catalog::service())
@@ -34,7 +34,19 @@ pub fn system() -> System {
         .service(shop_shipping::service())
         .service(shop_notifications::service())
         .service(shop_loyalty::service())
-        .service(shop_analytics::service())
+        .service(shop_analytics::service());
+    with_engines(system)
+}
+
+/// Links in what keeps stores and events on servers, as the program's features say.
+fn with_engines(system: System) -> System {
+    #[cfg(feature = "postgres")]
+    let system = system.stores(banyan_postgres::PostgresStores);
+    #[cfg(feature = "mysql")]
+    let system = system.stores(banyan_mysql::MySqlStores);
+    #[cfg(feature = "nats")]
+    let system = system.events(banyan_nats::NatsLogs);
+    system
 }
 
 /// What the program's help begins with.

@@ -104,6 +104,7 @@ impl Shop {
         let processor = runtime.block_on(shop_processor::run(options)).expect("the processor starts");
         let options = Options {
             data: folder.path().to_path_buf(),
+            stores: std::collections::BTreeMap::new(),
             processor_url: processor.url(),
             processor_key: "sk_test_auditor".to_owned(),
         };

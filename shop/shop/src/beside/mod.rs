@@ -6,12 +6,15 @@
 mod admin;
 mod processor;
 mod run_files;
+mod stores;
 
 use crate::commands::card_processor;
 use anyhow::{Context, Result, bail};
 use banyan::Config;
 use banyan::core::{Error, Reason};
 use banyan_cli::{Companion, Guard, Problem, Remote, own_program};
+pub(crate) use stores::elsewhere;
+
 use processor::{Options, Processor, ProcessorFile};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -44,6 +47,7 @@ pub(crate) async fn prepare(config: &mut Config) -> Result<Guard> {
     let folder = run_files::folder(&config.data)?;
     let lock = lock_soon(&config.data, &folder).await?;
     admin::prepare(config, &folder)?;
+    stores::prepare(config, &folder)?;
     let configured = config.services.get("payments").and_then(|s| s.get("processor_url")?.as_str());
     let beside = match configured {
         Some(url) => Beside::with_processor_at(url.to_owned(), &folder, lock)?,

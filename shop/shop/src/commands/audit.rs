@@ -64,7 +64,8 @@ pub(crate) async fn audit(
     // A shop that does not run will not come to rest, and its folder is kept from it only as long as needed.
     let runs = started.is_none();
     let shop = if runs { Remote::find(&data).ok() } else { None };
-    let options = Options { data, processor_url, processor_key: PROCESSOR_KEY.to_owned() };
+    let stores = beside::elsewhere(&data)?;
+    let options = Options { data, stores, processor_url, processor_key: PROCESSOR_KEY.to_owned() };
     let audit = Audit { shop, options, wait: if runs { wait } else { Duration::ZERO }, quiet };
     audit.at_rest().await
 }

@@ -7,6 +7,7 @@ use crate::support::{
     until,
 };
 use banyan::core::{Clock, Rng};
+use banyan_engines::Engine;
 use shop_auditor::Report;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,17 +25,17 @@ const KILL_AFTER_MAX_MS: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_is_killed_as_a_whole() {
-    crash(Setup::one_process()).await;
+    crash(Setup::one_process(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn separate_processes_are_killed_one_by_one() {
-    crash(Setup::apart()).await;
+    crash(Setup::apart(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn choreographed_orders_survive_as_well() {
-    crash(Setup::apart().choreographed()).await;
+    crash(Setup::apart().choreographed(), &[]).await;
 }
 
 /// What the customers order, all of it following from the seed.
@@ -117,7 +118,8 @@ impl Plan {
     }
 }
 
-async fn crash(setup: Setup) {
+/// Runs the test on a shop whose data `engines` keep, which are killed as well.
+pub(crate) async fn crash(setup: Setup, engines: &[Engine]) {
     let (seed, clock) = (seed(), Clock::default());
     let (orders, kills) = (env_number("BANYAN_CRASH_ORDERS", 1_000), env_number("BANYAN_CRASH_KILLS", 40));
     println!("seed {seed}, {orders} orders, {kills} kills");
@@ -131,7 +133,8 @@ async fn crash(setup: Setup) {
             ended.expect("every shopper is served in the end");
         }
     };
-    let (killed, ()) = tokio::join!(kill_again_and_again(&mut shop, seed, orders, kills, watched), served);
+    let killing = Killing { shop: &mut shop, engines, rng: Rng::seeded(seed), bag: Vec::new() };
+    let (killed, ()) = tokio::join!(killing.again_and_again(orders, kills, watched), served);
     let took = clock.now() - began;
     let report: Report = shop.audit_once(REST_MAX).await;
     println!("{orders} orders, {killed:?}, {took:?}; audited after {:?}\n{report}", clock.now() - began);
@@ -171,54 +174,76 @@ async fn gather(shop: &Shop, plan: &Arc<Plan>, placed: watch::Sender<u64>) -> Jo
 /// How many processes were killed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kills {
-    #[expect(dead_code, reason = "shown when the test ends")]
     children: u64,
-    #[expect(dead_code, reason = "shown when the test ends")]
     roots: u64,
+    engines: u64,
 }
 
-/// Kills a random process each time another part of the orders is placed.
-async fn kill_again_and_again(
-    shop: &mut Shop,
-    seed: u64,
-    orders: u64,
-    kills: u64,
-    mut placed: watch::Receiver<u64>,
-) -> Kills {
-    let rng = Rng::seeded(seed);
-    let mut bag = Vec::new();
-    let (mut children, mut roots) = (0, 0);
-    for kill in 0..kills {
-        let moment = orders * (kill + 1) / (kills + 1);
-        // The sender is gone when all orders are placed and at their end.
-        let reached = placed.wait_for(|count| *count >= moment).await.is_ok();
-        tokio::time::sleep(Duration::from_millis(rng.below(KILL_AFTER_MAX_MS))).await;
-        if !reached {
-            break;
-        }
-        let name = victim(shop, &rng, &mut bag).await;
-        println!("kill {kill}: {name} after {moment} orders");
-        if name == ROOT {
-            shop.kill_root().await;
-            shop.restart().await;
-            roots += 1;
-        } else {
-            let pid = until(START_MAX, "the victim ran", || async {
-                let processes = shop.processes().await.expect("a root that lives tells its processes");
-                processes.into_iter().find(|p| p.name == name && p.pid != 0).map(|p| p.pid)
-            });
-            shop.signal("KILL", pid.await).await;
-            children += 1;
-        }
-    }
-    Kills { children, roots }
+/// Who is killed, and in what order.
+struct Killing<'a> {
+    shop: &'a mut Shop,
+    engines: &'a [Engine],
+    rng: Rng,
+    /// Each victim once, so that every one gets its turn in a random order.
+    bag: Vec<Victim>,
 }
 
-/// Draws a process from a bag that holds each once, so that every one gets its turn in a random order.
-async fn victim(shop: &Shop, rng: &Rng, bag: &mut Vec<String>) -> String {
-    if bag.is_empty() {
-        let processes = shop.processes().await.expect("a root that lives tells its processes");
-        bag.extend(processes.into_iter().map(|process| process.name));
+#[derive(Clone, Debug)]
+enum Victim {
+    Process(String),
+    /// By its place in the list.
+    Engine(usize),
+}
+
+impl Killing<'_> {
+    /// Kills a random victim each time another part of the orders is placed.
+    async fn again_and_again(mut self, orders: u64, kills: u64, mut placed: watch::Receiver<u64>) -> Kills {
+        let mut done = Kills::default();
+        for kill in 0..kills {
+            let moment = orders * (kill + 1) / (kills + 1);
+            // The sender is gone when all orders are placed and at their end.
+            let reached = placed.wait_for(|count| *count >= moment).await.is_ok();
+            tokio::time::sleep(Duration::from_millis(self.rng.below(KILL_AFTER_MAX_MS))).await;
+            if !reached {
+                break;
+            }
+            let victim = self.draw().await;
+            println!("kill {kill}: {victim:?} after {moment} orders");
+            match victim {
+                Victim::Process(name) if name == ROOT => {
+                    self.shop.kill_root().await;
+                    self.shop.restart().await;
+                    done.roots += 1;
+                }
+                Victim::Process(name) => {
+                    self.kill_child(&name).await;
+                    done.children += 1;
+                }
+                Victim::Engine(number) => {
+                    let engine = &self.engines[number];
+                    engine.kill().await.expect("an engine can be killed");
+                    engine.restart().await.expect("an engine comes back with its data");
+                    done.engines += 1;
+                }
+            }
+        }
+        done
     }
-    bag.swap_remove(rng.below(bag.len() as u64) as usize)
+
+    async fn kill_child(&self, name: &str) {
+        let pid = until(START_MAX, "the victim ran", || async {
+            let processes = self.shop.processes().await.expect("a root that lives tells its processes");
+            processes.into_iter().find(|p| p.name == name && p.pid != 0).map(|p| p.pid)
+        });
+        self.shop.signal("KILL", pid.await).await;
+    }
+
+    async fn draw(&mut self) -> Victim {
+        if self.bag.is_empty() {
+            let processes = self.shop.processes().await.expect("a root that lives tells its processes");
+            self.bag.extend(processes.into_iter().map(|process| Victim::Process(process.name)));
+            self.bag.extend((0..self.engines.len()).map(Victim::Engine));
+        }
+        self.bag.swap_remove(self.rng.below(self.bag.len() as u64) as usize)
+    }
 }

@@ -8,6 +8,8 @@ mod bad_input;
 mod commands;
 mod crash;
 mod document;
+#[cfg(feature = "engines")]
+mod engines;
 mod generated_input;
 mod moving;
 mod runners;
