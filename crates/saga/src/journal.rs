@@ -5,58 +5,9 @@
 //! rests on a state that is no longer true.
 
 use crate::State;
+use crate::tables;
 use banyan_core::{Code, Error, Result, Retry};
-use banyan_store::{Migration, Query, Row, Statement, Tx, params};
-
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "sagas",
-    Statement::new(
-        "CREATE TABLE banyan_sagas (
-            id TEXT NOT NULL PRIMARY KEY,
-            workflow TEXT NOT NULL,
-            state TEXT NOT NULL,
-            parked_in TEXT,
-            last_seq INTEGER NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            next_run_at INTEGER,
-            awaits TEXT,
-            cancel_reason TEXT,
-            error TEXT,
-            correlation_id TEXT NOT NULL,
-            traceparent TEXT NOT NULL,
-            created_at INTEGER NOT NULL,
-            updated_at INTEGER NOT NULL,
-            ended_at INTEGER
-          );
-          CREATE INDEX banyan_sagas_due ON banyan_sagas (next_run_at) WHERE next_run_at IS NOT NULL;
-          CREATE INDEX banyan_sagas_state ON banyan_sagas (state, id);
-          CREATE INDEX banyan_sagas_ended ON banyan_sagas (ended_at) WHERE ended_at IS NOT NULL;
-          CREATE TABLE banyan_saga_journal (
-            saga_id TEXT NOT NULL,
-            seq INTEGER NOT NULL,
-            op INTEGER,
-            kind TEXT NOT NULL,
-            name TEXT NOT NULL,
-            payload BLOB NOT NULL,
-            error TEXT,
-            due_at INTEGER,
-            at INTEGER NOT NULL,
-            PRIMARY KEY (saga_id, seq)
-          ) WITHOUT ROWID;
-          CREATE TABLE banyan_saga_signals (
-            saga_id TEXT NOT NULL,
-            seq INTEGER NOT NULL,
-            name TEXT NOT NULL,
-            payload BLOB NOT NULL,
-            idempotency_key TEXT,
-            consumed_at INTEGER,
-            at INTEGER NOT NULL,
-            PRIMARY KEY (saga_id, seq),
-            UNIQUE (saga_id, idempotency_key)
-          ) WITHOUT ROWID;",
-    ),
-)];
+use banyan_store::{Query, Row, Tx, params};
 
 /// What an entry of a journal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,8 +111,7 @@ impl Entry {
     pub(crate) fn insert(&self, tx: &mut Tx<'_>, saga_id: &str, seq: u64) -> Result<()> {
         let now = tx.now_ms();
         tx.execute(
-            "INSERT INTO banyan_saga_journal (saga_id, seq, op, kind, name, payload, error, due_at, at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            tables::ADD_ENTRY,
             params![
                 saga_id,
                 seq,
@@ -192,21 +142,12 @@ impl Entry {
 }
 
 pub(crate) fn entries(db: &mut impl Query, saga_id: &str) -> Result<Vec<Entry>> {
-    db.query(
-        "SELECT seq, op, kind, name, payload, error, due_at, at
-         FROM banyan_saga_journal WHERE saga_id = $1 ORDER BY seq",
-        params![saga_id],
-        Entry::from_row,
-    )
+    db.query(tables::ENTRIES, params![saga_id], Entry::from_row)
 }
 
 /// Reads what the saga was started with.
 pub(crate) fn input(db: &mut impl Query, saga_id: &str) -> Result<Vec<u8>> {
-    db.query_one(
-        "SELECT payload FROM banyan_saga_journal WHERE saga_id = $1 AND seq = 1",
-        params![saga_id],
-        |row| row.get("payload"),
-    )
+    db.query_one(tables::INPUT, params![saga_id], |row| row.get("payload"))
 }
 
 /// The row of a saga.
@@ -283,8 +224,7 @@ impl SagaRow {
 /// # Errors
 /// `NOT_FOUND`.
 pub(crate) fn row(db: &mut impl Query, id: &str) -> Result<SagaRow> {
-    db.query_opt("SELECT * FROM banyan_sagas WHERE id = $1", params![id], SagaRow::from_row)?
-        .ok_or_else(|| Error::not_found("saga", id))
+    db.query_opt(tables::SAGA, params![id], SagaRow::from_row)?.ok_or_else(|| Error::not_found("saga", id))
 }
 
 /// The new values of a saga's row.
@@ -354,11 +294,9 @@ pub(crate) enum Admission {
 
 impl Write {
     pub(crate) fn admit(&self, tx: &mut Tx<'_>) -> Result<Admission> {
-        let row = tx.query_opt(
-            "SELECT last_seq, cancel_reason FROM banyan_sagas WHERE id = $1",
-            params![self.id.as_str()],
-            |row| Ok((row.get::<u64>("last_seq")?, row.get::<Option<String>>("cancel_reason")?)),
-        )?;
+        let row = tx.query_opt(tables::ADMISSION, params![self.id.as_str()], |row| {
+            Ok((row.get::<u64>("last_seq")?, row.get::<Option<String>>("cancel_reason")?))
+        })?;
         Ok(match row {
             Some((last_seq, _)) if last_seq != self.after_seq => Admission::Conflict,
             Some((_, Some(reason))) if self.heeds_cancel => Admission::Cancelled(reason),
@@ -375,17 +313,12 @@ impl Write {
         let last_seq = self.after_seq + self.entries.len() as u64;
         if self.row_goes_on_in.is_some() && self.row_goes_on_in == self.change.goes_on_in() {
             // Not the columns that have an index: each would cost two more pages.
-            tx.execute(
-                "UPDATE banyan_sagas SET last_seq = $2, updated_at = $3 WHERE id = $1",
-                params![self.id.as_str(), last_seq, now],
-            )?;
+            tx.execute(tables::GO_ON, params![self.id.as_str(), last_seq, now])?;
             return Ok(());
         }
         let Change { state, parked_in, error, attempts, next_run_at, awaits } = &self.change;
         tx.execute(
-            "UPDATE banyan_sagas SET state = $2, parked_in = $3, last_seq = $4, attempts = $5, next_run_at = $6,
-               awaits = $7, error = CASE WHEN $2 = 'COMPLETED' THEN NULL ELSE COALESCE($8, error) END,
-               updated_at = $9, ended_at = $10 WHERE id = $1",
+            tables::CHANGE,
             params![
                 self.id.as_str(),
                 state.as_str(),

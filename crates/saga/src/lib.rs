@@ -86,6 +86,7 @@ mod sagas;
 mod signals;
 mod state;
 mod step;
+mod tables;
 mod workflow;
 
 pub use operator::{JournalEntry, JournalKind, SagaDetail, SagaFilter, SagaSummary};

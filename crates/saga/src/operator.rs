@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::journal::{self, Change, Entry, EntryKind, SagaRow, Write};
 use crate::reasons::{SAGA_ABANDONED, SAGA_NOT_PARKED};
 use crate::signals::finished;
+use crate::tables;
 use crate::workflow::Outcome;
 use crate::{Sagas, State};
 use banyan_core::{Code, Context, Error, Result};
@@ -98,22 +99,11 @@ impl Sagas {
         self.0
             .store
             .read(cx, move |db: &mut Read<'_>| match state {
-                Some(state) => db.query(
-                    "SELECT s.*, (SELECT j.name FROM banyan_saga_journal j WHERE j.saga_id = s.id AND j.op IS NOT NULL
-                                  ORDER BY j.seq DESC LIMIT 1) AS step
-                     FROM banyan_sagas s WHERE s.state = $1 AND ($2 IS NULL OR s.workflow = $2)
-                       AND ($3 IS NULL OR s.id < $3) ORDER BY s.id DESC LIMIT $4",
-                    params![state.as_str(), workflow, before, limit],
-                    summary,
-                ),
-                None => db.query(
-                    "SELECT s.*, (SELECT j.name FROM banyan_saga_journal j WHERE j.saga_id = s.id AND j.op IS NOT NULL
-                                  ORDER BY j.seq DESC LIMIT 1) AS step
-                     FROM banyan_sagas s WHERE ($1 IS NULL OR s.workflow = $1)
-                       AND ($2 IS NULL OR s.id < $2) ORDER BY s.id DESC LIMIT $3",
-                    params![workflow, before, limit],
-                    summary,
-                ),
+                Some(state) => {
+                    let params = params![state.as_str(), workflow, before, limit];
+                    db.query(tables::LIST_IN_STATE, params, summary)
+                }
+                None => db.query(tables::LIST, params![workflow, before, limit], summary),
             })
             .await
     }
@@ -171,15 +161,12 @@ impl Sagas {
         if row.state.is_end() {
             return Err(finished(id, row.state));
         }
-        tx.execute(
-            "UPDATE banyan_sagas SET cancel_reason = COALESCE(cancel_reason, $2) WHERE id = $1",
-            params![id, reason],
-        )?;
+        tx.execute(tables::CANCEL, params![id, reason])?;
         match row.state {
             State::Parked => resume(&self.0, tx, &row, "cancel")?,
             State::Running => {
                 let now = tx.now_ms();
-                tx.execute("UPDATE banyan_sagas SET next_run_at = $2 WHERE id = $1", params![id, now])?;
+                tx.execute(tables::MAKE_DUE, params![id, now])?;
             }
             _ => {}
         }
@@ -246,15 +233,11 @@ pub(crate) async fn prune_daily(sagas: Sagas) {
 
 fn prune_batch(tx: &mut Tx<'_>, retention_ms: u64) -> Result<u64> {
     let before = tx.now_ms().saturating_sub(retention_ms);
-    let ids = tx.query(
-        "SELECT id FROM banyan_sagas WHERE ended_at < $1 ORDER BY ended_at LIMIT $2",
-        params![before, PRUNE_BATCH],
-        |row| row.get::<String>("id"),
-    )?;
+    let ids = tx.query(tables::ENDED_BEFORE, params![before, PRUNE_BATCH], |row| row.get::<String>("id"))?;
     for id in &ids {
-        tx.execute("DELETE FROM banyan_saga_signals WHERE saga_id = $1", params![id])?;
-        tx.execute("DELETE FROM banyan_saga_journal WHERE saga_id = $1", params![id])?;
-        tx.execute("DELETE FROM banyan_sagas WHERE id = $1", params![id])?;
+        tx.execute(tables::DELETE_SIGNALS, params![id])?;
+        tx.execute(tables::DELETE_JOURNAL, params![id])?;
+        tx.execute(tables::DELETE_SAGA, params![id])?;
     }
     Ok(ids.len() as u64)
 }
@@ -272,11 +255,7 @@ fn resume(engine: &Arc<Engine>, tx: &mut Tx<'_>, row: &SagaRow, by: &str) -> Res
     Entry::new(EntryKind::Resumed, by).insert(tx, &row.id, row.last_seq + 1)?;
     let state = row.parked_in.as_deref().unwrap_or(State::Running.as_str());
     let now = tx.now_ms();
-    tx.execute(
-        "UPDATE banyan_sagas SET state = $2, parked_in = NULL, last_seq = $3, attempts = 0, next_run_at = $4,
-           error = CASE WHEN $2 = 'RUNNING' THEN NULL ELSE error END, updated_at = $4 WHERE id = $1",
-        params![row.id.as_str(), state, row.last_seq + 1, now],
-    )?;
+    tx.execute(tables::RESUME, params![row.id.as_str(), state, row.last_seq + 1, now])?;
     engine.wake_after(tx);
     Ok(())
 }

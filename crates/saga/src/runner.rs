@@ -1,6 +1,7 @@
 //! Finds the sagas that are due and drives them, a bounded number at a time.
 
 use crate::engine::{Engine, News, Started};
+use crate::tables;
 use banyan_core::{Result, Tasks};
 use banyan_store::{Query, Read, params};
 use std::sync::Arc;
@@ -45,16 +46,9 @@ impl Engine {
         let limit = active.len() + free;
         let (cx, now) = (self.cx(), self.env.clock.unix_ms());
         let found = self.store.read(&cx, move |db: &mut Read<'_>| {
-            let due = db.query(
-                "SELECT id FROM banyan_sagas WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT $2",
-                params![now, limit],
-                |row| row.get::<String>("id"),
-            )?;
-            let next = db.query_one(
-                "SELECT MIN(next_run_at) AS next FROM banyan_sagas WHERE next_run_at > $1",
-                params![now],
-                |row| row.get::<Option<u64>>("next"),
-            )?;
+            let due = db.query(tables::DUE, params![now, limit], |row| row.get::<String>("id"))?;
+            let next =
+                db.query_one(tables::NEXT_DUE, params![now], |row| row.get::<Option<u64>>("next_at"))?;
             Ok((due, next))
         });
         let (due, next) = found.await?;

@@ -1,7 +1,8 @@
 //! The handle of a service's sagas: register workflows, start sagas, signal them, run them.
 
 use crate::engine::{Engine, Started};
-use crate::journal::{Entry, EntryKind, MIGRATIONS, SagaRow};
+use crate::journal::{Entry, EntryKind, SagaRow};
+use crate::tables::{self, MIGRATIONS, STATEMENTS};
 use crate::workflow::{Erased, Workflow};
 use crate::{SagaOptions, State, operator, signals};
 use banyan_core::{Context, Env, Error, Payload, Result, Tasks};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 /// The longest id of a saga and name of a signal, in bytes.
 const ID_BYTES_MAX: usize = 200;
+/// The longest idempotency key of a signal, in bytes; as that of a request.
+const KEY_BYTES_MAX: usize = 512;
 
 /// The sagas of one service, in its own store. Cheap to clone; every clone is the same.
 #[derive(Clone)]
@@ -24,6 +27,7 @@ impl Sagas {
     /// If the tables cannot be made.
     pub async fn new(store: Store, options: SagaOptions, env: Env) -> Result<Self> {
         store.migrate("banyan-saga", MIGRATIONS).await?;
+        store.verify(STATEMENTS).await?;
         Ok(Self(Arc::new(Engine::new(store, options, env))))
     }
 
@@ -58,9 +62,7 @@ impl Sagas {
         let (correlation_id, traceparent) =
             (tx.cx().correlation_id().to_owned(), tx.cx().trace().to_header());
         let started = tx.execute(
-            "INSERT INTO banyan_sagas
-               (id, workflow, state, last_seq, next_run_at, correlation_id, traceparent, created_at, updated_at)
-             VALUES ($1, $2, $3, 1, $4, $5, $6, $4, $4) ON CONFLICT (id) DO NOTHING",
+            tables::START,
             params![id, workflow, State::Running.as_str(), now, &correlation_id, &traceparent],
         )?;
         if started == 0 {
@@ -93,7 +95,7 @@ impl Sagas {
     ///
     /// # Errors
     /// `NOT_FOUND` if there is no such saga; `SAGA_FINISHED` if it has ended; `OVERLOADED` if too many signals wait;
-    /// `INVALID_FIELD` if the name or the payload is too long.
+    /// `INVALID_FIELD` if the name, the payload or the idempotency key is too long.
     pub fn signal_in<P: Payload>(&self, tx: &mut Tx<'_>, id: &str, name: &str, payload: &P) -> Result<()> {
         self.deliver(tx, id, name, &payload.to_bytes())
     }
@@ -101,6 +103,8 @@ impl Sagas {
     fn deliver(&self, tx: &mut Tx<'_>, id: &str, name: &str, payload: &[u8]) -> Result<()> {
         check_length("signal", name.len(), 1..=ID_BYTES_MAX)?;
         check_length("payload", payload.len(), 0..=self.0.options.payload_bytes_max)?;
+        let key_bytes = tx.cx().idempotency_key().map_or(0, str::len);
+        check_length("idempotency_key", key_bytes, 0..=KEY_BYTES_MAX)?;
         signals::deliver(tx, id, name, payload, self.0.options.signals_waiting_max)?;
         self.0.wake_after(tx);
         Ok(())

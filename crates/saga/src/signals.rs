@@ -4,6 +4,7 @@ use crate::State;
 use crate::engine::Engine;
 use crate::journal::{self, Admission, Entry, EntryKind, Write};
 use crate::reasons::SAGA_FINISHED;
+use crate::tables;
 use banyan_core::{Context, Error, Result};
 use banyan_store::{Query, Tx, params};
 use std::sync::Arc;
@@ -50,18 +51,12 @@ fn take(tx: &mut Tx<'_>, mut write: Write, wait: &Wait) -> Result<Taken> {
         refused => return Ok(Taken::Refused(refused)),
     }
     let now = tx.now_ms();
-    let found = tx.query_opt(
-        "SELECT seq, payload FROM banyan_saga_signals
-         WHERE saga_id = $1 AND name = $2 AND consumed_at IS NULL ORDER BY seq LIMIT 1",
-        params![write.id.as_str(), wait.name.as_str()],
-        |row| Ok((row.get::<u64>("seq")?, row.get::<Vec<u8>>("payload")?)),
-    )?;
+    let found = tx.query_opt(tables::NEXT_SIGNAL, params![write.id.as_str(), wait.name.as_str()], |row| {
+        Ok((row.get::<u64>("seq")?, row.get::<Vec<u8>>("payload")?))
+    })?;
     let entry = |kind| Entry::of(wait.op, kind, &wait.name);
     let taken = if let Some((seq, payload)) = found {
-        tx.execute(
-            "UPDATE banyan_saga_signals SET consumed_at = $3 WHERE saga_id = $1 AND seq = $2",
-            params![write.id.as_str(), seq, now],
-        )?;
+        tx.execute(tables::CONSUME_SIGNAL, params![write.id.as_str(), seq, now])?;
         write.entries.push(entry(EntryKind::SignalReceived).with_payload(payload.clone()));
         Taken::Received { payload, seq: write.last_seq() }
     } else if now >= wait.due_ms {
@@ -85,23 +80,16 @@ pub(crate) fn deliver(tx: &mut Tx<'_>, id: &str, name: &str, payload: &[u8], wai
     if row.state.is_end() {
         return Err(finished(id, row.state));
     }
-    let (waiting, last_seq) = tx.query_one(
-        "SELECT COUNT(*) - COUNT(consumed_at) AS waiting, COALESCE(MAX(seq), 0) AS last_seq
-         FROM banyan_saga_signals WHERE saga_id = $1",
-        params![id],
-        |row| Ok((row.get::<u32>("waiting")?, row.get::<u64>("last_seq")?)),
-    )?;
+    let (waiting, last_seq) = tx.query_one(tables::SIGNALS, params![id], |row| {
+        Ok((row.get::<u32>("waiting")?, row.get::<u64>("last_seq")?))
+    })?;
     if waiting >= waiting_max {
         return Err(Error::overloaded(format!("saga {id:?} has {waiting} signals it has not consumed")));
     }
     let (now, key) = (tx.now_ms(), tx.cx().idempotency_key().map(str::to_owned));
-    let delivered = tx.execute(
-        "INSERT INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (saga_id, idempotency_key) DO NOTHING",
-        params![id, last_seq + 1, name, payload, key, now],
-    )?;
+    let delivered = tx.execute(tables::ADD_SIGNAL, params![id, last_seq + 1, name, payload, key, now])?;
     if delivered == 1 && row.state == State::Running && row.awaits.as_deref() == Some(name) {
-        tx.execute("UPDATE banyan_sagas SET next_run_at = $2 WHERE id = $1", params![id, now])?;
+        tx.execute(tables::MAKE_DUE, params![id, now])?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod changed_code;
 mod compensation;
 mod forward;
 mod operator;
+mod servers;
 mod sigkill;
 mod support;
 mod waiting;

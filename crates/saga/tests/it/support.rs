@@ -18,7 +18,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const NOTES: &[Migration] = &[Migration::new(
     1,
     "notes",
-    Statement::new("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);"),
+    Statement::new("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);")
+        .postgres(
+            "CREATE TABLE notes (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text TEXT NOT NULL);",
+        )
+        .mysql("CREATE TABLE notes (id BIGINT AUTO_INCREMENT PRIMARY KEY, text TEXT NOT NULL);"),
 )];
 
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +131,20 @@ impl Rig {
         F: for<'a> Fn(&'a mut Saga, Text) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
     {
         let store = open_store(folder.path()).await;
+        Self::on(store, folder, options, end, run).await
+    }
+
+    /// Opens the service on an open store.
+    pub(crate) async fn on<F>(
+        store: Store,
+        folder: Arc<TempDir>,
+        options: SagaOptions,
+        end: impl Fn(&mut Tx<'_>, &Outcome) -> Result<()> + Send + Sync + 'static,
+        run: F,
+    ) -> Self
+    where
+        F: for<'a> Fn(&'a mut Saga, Text) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    {
         let sagas = Sagas::new(store.clone(), options, Env::default()).await.unwrap();
         let (sender, ends) = mpsc::unbounded_channel();
         sagas.register(Arc::new(Flow { run: Box::new(run), end: Box::new(end), ends: sender }));
