@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: is everything here that the build and the tests need?
 //!
-//! That is the pinned Rust toolchain and a C compiler (for the bundled SQLite and AWS-LC), which this command only looks
-//! for, and the engines that tests start, which it installs by package name.
+//! That is the pinned Rust toolchain and compilers (for the bundled SQLite, AWS-LC and, with `make`, librdkafka), which
+//! this command only looks for, and the engines that tests start, which it installs by package name.
 
 use crate::{engines, workspace};
 use anyhow::{Context, Result};
@@ -70,6 +70,20 @@ fn requirements() -> Result<Vec<Requirement>> {
             args: &["--version"],
             contains: None,
             remedy: "apt-get install gcc libc6-dev (Debian), xcode-select --install (macOS)".to_owned(),
+        },
+        Requirement {
+            what: "C++ compiler",
+            program: "c++",
+            args: &["--version"],
+            contains: None,
+            remedy: "apt-get install g++ (Debian), xcode-select --install (macOS)".to_owned(),
+        },
+        Requirement {
+            what: "make",
+            program: "make",
+            args: &["--version"],
+            contains: None,
+            remedy: "apt-get install make (Debian), xcode-select --install (macOS)".to_owned(),
         },
     ])
 }

@@ -1,0 +1,193 @@
+//! CloudEvents 1.0 in Kafka records (Kafka protocol binding 1.0.2): binary mode written, binary and structured (JSON)
+//! mode read.
+//!
+//! In binary mode every attribute is a header `ce_NAME` in UTF-8, and the record's value is the event's payload. An
+//! envelope's key is the record's key, and the attribute `partitionkey`; what an answer is asked for under is
+//! `replyto`. A record that is no event, or claims to be a structured one and is none, is read as an event without a type,
+//! named by its position: what nobody can decode becomes a dead letter and holds up nobody.
+
+use banyan_core::Envelope;
+use base64::Engine as _;
+use bytes::Bytes;
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A content type that begins so is structured mode.
+const STRUCTURED: &str = "application/cloudevents";
+/// Types that begin so are Banyan's own (dead letters, replies), in an encoding of its own.
+const OWN_TYPES: &str = "banyan.";
+const OWN_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Returns the headers of an event; `content_type` is that of the services' payloads.
+pub fn headers(event: &Envelope, content_type: &str) -> OwnedHeaders {
+    let time = rfc3339(event.time_ms);
+    let content_type = if event.event_type.starts_with(OWN_TYPES) { OWN_CONTENT_TYPE } else { content_type };
+    let attributes = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", &*event.id),
+        ("ce_type", &event.event_type),
+        ("ce_source", &event.source),
+        ("ce_time", &time),
+        ("ce_partitionkey", &event.key),
+        ("ce_correlationid", &event.correlation_id),
+        ("ce_traceparent", &event.traceparent),
+        ("ce_replyto", &event.reply_to),
+        ("content-type", content_type),
+    ];
+    let headers = OwnedHeaders::new_with_capacity(attributes.len());
+    // An attribute is never empty.
+    attributes
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}
+
+/// Reads the event of a record.
+pub fn read(record: &impl Message) -> Envelope {
+    let payload = record.payload().unwrap_or_default();
+    let header = |name: &str| record.headers().and_then(|headers| find(headers, name)).unwrap_or_default();
+    let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default();
+    let is_structured = header("content-type").starts_with(STRUCTURED);
+    let mut event = is_structured.then(|| structured(payload)).flatten().unwrap_or_else(|| {
+        let trace = Some(header("ce_traceparent")).filter(|trace| !trace.is_empty());
+        Envelope {
+            id: header("ce_id"),
+            event_type: header("ce_type"),
+            source: header("ce_source"),
+            topic: String::new(),
+            key: header("ce_partitionkey"),
+            time_ms: unix_ms(&header("ce_time")),
+            correlation_id: header("ce_correlationid"),
+            // Instrumented producers that know no CloudEvents write the header of W3C.
+            traceparent: trace.unwrap_or_else(|| header("traceparent")),
+            reply_to: header("ce_replyto"),
+            payload: Bytes::copy_from_slice(payload),
+        }
+    });
+    record.topic().clone_into(&mut event.topic);
+    if !key.is_empty() {
+        event.key = key;
+    }
+    if event.id.is_empty() {
+        event.id = format!("{}-{}-{}", record.topic(), record.partition(), record.offset());
+    }
+    if event.time_ms == 0 {
+        event.time_ms = record.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
+    }
+    event
+}
+
+/// Finds a header by its name, however it is capitalised.
+fn find(headers: &impl Headers, name: &str) -> Option<String> {
+    let header = headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?;
+    header.value.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// Reads the JSON format; `None` if it is no event.
+fn structured(payload: &[u8]) -> Option<Envelope> {
+    let event: Value = serde_json::from_slice(payload).ok()?;
+    let attribute = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (id, event_type) = (attribute("id"), attribute("type"));
+    if id.is_empty() || event_type.is_empty() {
+        return None;
+    }
+    let payload = match (event.get("data_base64").and_then(Value::as_str), event.get("data")) {
+        (Some(encoded), _) => base64::engine::general_purpose::STANDARD.decode(encoded).ok()?.into(),
+        (None, Some(Value::String(text))) => text.clone().into(),
+        (None, Some(data)) => data.to_string().into(),
+        (None, None) => Bytes::new(),
+    };
+    Some(Envelope {
+        id,
+        event_type,
+        source: attribute("source"),
+        topic: String::new(),
+        key: attribute("partitionkey"),
+        time_ms: unix_ms(&attribute("time")),
+        correlation_id: attribute("correlationid"),
+        traceparent: attribute("traceparent"),
+        reply_to: attribute("replyto"),
+        payload,
+    })
+}
+
+/// Writes a time as RFC 3339 in UTC with milliseconds; times that have no such form, and 0, are empty.
+fn rfc3339(unix_ms: u64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
+    time.ok().filter(|_| unix_ms > 0).and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// Reads a time as milliseconds since the Unix epoch; what is none, or earlier, is 0.
+fn unix_ms(text: &str) -> u64 {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+    time.and_then(|time| u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::Timestamp;
+    use rdkafka::message::OwnedMessage;
+
+    fn record(key: Option<&str>, headers: OwnedHeaders, payload: &[u8]) -> OwnedMessage {
+        let key = key.map(|key| key.as_bytes().to_vec());
+        let time = Timestamp::LogAppendTime(77);
+        OwnedMessage::new(Some(payload.to_vec()), key, "orders".into(), time, 3, 9, Some(headers))
+    }
+
+    fn event() -> Envelope {
+        Envelope {
+            id: "0190-1".into(),
+            event_type: "shop.orders.v1.OrderPlaced".into(),
+            source: "orders".into(),
+            topic: "orders".into(),
+            key: "Jürgen 100%\r\n\"x\"".into(),
+            time_ms: 1_700_000_000_123,
+            correlation_id: "c".into(),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+            reply_to: "replies".into(),
+            payload: Bytes::from_static(b"\x00\xff"),
+        }
+    }
+
+    #[test]
+    fn an_event_comes_back_from_its_record() {
+        let event = event();
+        let headers = headers(&event, "application/protobuf");
+        assert_eq!(find(&headers, "ce_time").unwrap(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(find(&headers, "content-type").unwrap(), "application/protobuf");
+        assert_eq!(read(&record(Some(&event.key), headers, &event.payload)), event);
+    }
+
+    #[test]
+    fn an_event_without_a_key_has_none() {
+        let event = Envelope { key: String::new(), reply_to: String::new(), ..event() };
+        let headers = headers(&event, "application/protobuf");
+        assert!(find(&headers, "ce_replyto").is_none() && find(&headers, "ce_partitionkey").is_none());
+        assert_eq!(read(&record(None, headers, &event.payload)), event);
+    }
+
+    #[test]
+    fn structured_events_are_read() {
+        let content_type = Some("application/cloudevents+json; charset=utf-8");
+        let headers = || OwnedHeaders::new().insert(Header { key: "Content-Type", value: content_type });
+        let json = br#"{"specversion":"1.0","id":"1","type":"t","source":"/s","partitionkey":"k",
+            "time":"1970-01-01T00:00:01Z","data_base64":"AP8="}"#;
+        let event = read(&record(None, headers(), json));
+        assert_eq!((&*event.id, &*event.event_type, &*event.source, &*event.key), ("1", "t", "/s", "k"));
+        assert_eq!((event.time_ms, &event.payload[..]), (1_000, &b"\x00\xff"[..]));
+        let event = read(&record(None, headers(), br#"{"id":"1","type":"t","data":{"a":1}}"#));
+        assert_eq!(&event.payload[..], br#"{"a":1}"#);
+        let event = read(&record(None, headers(), b"{}"));
+        assert_eq!((&*event.id, &*event.event_type, &event.payload[..]), ("orders-3-9", "", &b"{}"[..]));
+    }
+
+    #[test]
+    fn a_record_that_is_no_event_still_has_a_name_and_a_time() {
+        let event = read(&record(Some("k"), OwnedHeaders::new(), b"hello"));
+        assert_eq!((&*event.id, &*event.event_type, &*event.key), ("orders-3-9", "", "k"));
+        assert_eq!((event.time_ms, &event.payload[..]), (77, &b"hello"[..]));
+    }
+}
