@@ -1,0 +1,174 @@
+//! CloudEvents 1.0 in AMQP messages: binary mode written, binary and structured (JSON) mode read.
+//!
+//! In binary mode (AMQP protocol binding 1.0.2) every attribute is an application property, over AMQP 0-9-1 a header,
+//! `cloudEvents_NAME`; the older prefix `cloudEvents:` is read as well. The message's body is the event's payload and its
+//! content type the payload's. An envelope's key is the attribute `partitionkey`; what answers are asked for under is
+//! `replyto`. A message that is no event, or claims to be a structured one and is none, is read as an event without a
+//! type, named by its position: what nobody can decode becomes a dead letter and holds up nobody.
+
+use crate::stream::{integer, text};
+use banyan_core::Envelope;
+use base64::Engine as _;
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+const PREFIX: &str = "cloudEvents_";
+const OLDER_PREFIX: &str = "cloudEvents:";
+/// A content type that begins so is structured mode.
+const STRUCTURED: &str = "application/cloudevents";
+/// When the publisher handed the event over, in milliseconds since the Unix epoch.
+const APPENDED: &str = "banyan-appended-ms";
+
+/// Returns the properties of an event's message.
+pub fn properties(event: &Envelope, appended_ms: u64) -> BasicProperties {
+    let time = rfc3339(event.time_ms);
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", &*event.id),
+        ("type", &event.event_type),
+        ("source", &event.source),
+        ("time", &time),
+        ("partitionkey", &event.key),
+        ("correlationid", &event.correlation_id),
+        ("traceparent", &event.traceparent),
+        ("replyto", &event.reply_to),
+    ];
+    let mut headers = FieldTable::default();
+    // An attribute is never empty.
+    for (name, value) in attributes.into_iter().filter(|(_, value)| !value.is_empty()) {
+        headers.insert(format!("{PREFIX}{name}").into(), AMQPValue::LongString(value.into()));
+    }
+    headers.insert(APPENDED.into(), AMQPValue::LongLongInt(i64::try_from(appended_ms).unwrap_or(i64::MAX)));
+    let properties = BasicProperties::default().with_headers(headers).with_timestamp(appended_ms / 1_000);
+    match ShortString::try_new(event.id.as_str()) {
+        Ok(id) => properties.with_message_id(id),
+        Err(_) => properties,
+    }
+}
+
+/// Returns when a message was handed over, as its publisher says; 0 if it does not say.
+pub(crate) fn appended_ms(delivery: &Delivery) -> u64 {
+    let seconds = || delivery.properties.timestamp().map(|seconds| seconds.saturating_mul(1_000));
+    integer(delivery, APPENDED).or_else(seconds).unwrap_or(0)
+}
+
+/// Reads the event of a message; `fallback_id` names one that has no id.
+pub fn read(topic: &str, delivery: &Delivery, fallback_id: impl FnOnce() -> String) -> Envelope {
+    let content_type = delivery.properties.content_type().as_ref().map_or("", ShortString::as_str);
+    let is_structured = content_type.starts_with(STRUCTURED);
+    let structured = is_structured.then(|| structured(&delivery.data)).flatten();
+    let mut event = structured.unwrap_or_else(|| binary(delivery));
+    topic.clone_into(&mut event.topic);
+    if event.id.is_empty() {
+        event.id = fallback_id();
+    }
+    if event.time_ms == 0 {
+        event.time_ms = appended_ms(delivery);
+    }
+    event
+}
+
+fn binary(delivery: &Delivery) -> Envelope {
+    let attribute = |name: &str| {
+        let found =
+            [PREFIX, OLDER_PREFIX].iter().find_map(|prefix| text(delivery, &format!("{prefix}{name}")));
+        found.unwrap_or_default()
+    };
+    let trace = Some(attribute("traceparent")).filter(|trace| !trace.is_empty());
+    Envelope {
+        id: attribute("id"),
+        event_type: attribute("type"),
+        source: attribute("source"),
+        topic: String::new(),
+        key: attribute("partitionkey"),
+        time_ms: unix_ms(&attribute("time")),
+        correlation_id: attribute("correlationid"),
+        // Instrumented producers that know no CloudEvents write the header of W3C.
+        traceparent: trace.or_else(|| text(delivery, "traceparent")).unwrap_or_default(),
+        reply_to: attribute("replyto"),
+        payload: Bytes::copy_from_slice(&delivery.data),
+    }
+}
+
+/// Reads the JSON format; `None` if it is no event.
+fn structured(payload: &[u8]) -> Option<Envelope> {
+    let event: Value = serde_json::from_slice(payload).ok()?;
+    let attribute = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (id, event_type) = (attribute("id"), attribute("type"));
+    if id.is_empty() || event_type.is_empty() {
+        return None;
+    }
+    let payload = match (event.get("data_base64").and_then(Value::as_str), event.get("data")) {
+        (Some(encoded), _) => base64::engine::general_purpose::STANDARD.decode(encoded).ok()?.into(),
+        (None, Some(Value::String(text))) => text.clone().into(),
+        (None, Some(data)) => data.to_string().into(),
+        (None, None) => Bytes::new(),
+    };
+    Some(Envelope {
+        id,
+        event_type,
+        source: attribute("source"),
+        topic: String::new(),
+        key: attribute("partitionkey"),
+        time_ms: unix_ms(&attribute("time")),
+        correlation_id: attribute("correlationid"),
+        traceparent: attribute("traceparent"),
+        reply_to: attribute("replyto"),
+        payload,
+    })
+}
+
+/// Writes a time as RFC 3339 in UTC with milliseconds; times that have no such form, and 0, are empty.
+fn rfc3339(unix_ms: u64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
+    time.ok().filter(|_| unix_ms > 0).and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// Reads a time; 0 for none.
+fn unix_ms(text: &str) -> u64 {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+    time.and_then(|time| u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(properties: BasicProperties, data: &[u8]) -> Delivery {
+        let mut delivery = Delivery::mock(1, "".into(), "".into(), false, data.to_vec());
+        delivery.properties = properties;
+        delivery
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_was() {
+        let event = Envelope {
+            id: "one".into(),
+            event_type: "shop.orders.v1.OrderPlaced".into(),
+            source: "orders".into(),
+            topic: "shop.orders".into(),
+            key: "key ä".into(),
+            time_ms: 1_700_000_000_123,
+            correlation_id: "correlation".into(),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+            reply_to: String::new(),
+            payload: vec![0, 159, 255].into(),
+        };
+        let message = delivery(properties(&event, 1_700_000_000_456), &event.payload);
+        assert_eq!(read("shop.orders", &message, || unreachable!("it has an id")), event);
+        assert_eq!(appended_ms(&message), 1_700_000_000_456);
+        assert_eq!(text(&message, "cloudEvents_replyto"), None, "an attribute is never empty");
+    }
+
+    #[test]
+    fn what_is_no_event_has_no_type() {
+        let broken = BasicProperties::default().with_content_type("application/cloudevents+json".into());
+        let event = read("t", &delivery(broken, b"{}"), || "t/0/7".into());
+        assert_eq!((&*event.id, &*event.event_type, &event.payload[..]), ("t/0/7", "", &b"{}"[..]));
+    }
+}

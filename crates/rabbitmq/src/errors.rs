@@ -1,0 +1,68 @@
+//! RabbitMQ's errors as ours.
+
+use banyan_core::{Error, Reason};
+use lapin::ErrorKind;
+
+/// The server has no such virtual host, or the user may not enter it.
+pub const RABBITMQ_VHOST_REFUSED: Reason = Reason::new("RABBITMQ_VHOST_REFUSED");
+/// The server cannot keep streams.
+pub const RABBITMQ_WITHOUT_STREAMS: Reason = Reason::new("RABBITMQ_WITHOUT_STREAMS");
+
+/// AMQP 0-9-1 reply codes.
+const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
+
+/// Says why a connection could not be made.
+pub(crate) fn not_connected(host: &str, error: lapin::Error) -> Error {
+    match code(&error) {
+        Some(ACCESS_REFUSED) => Error::unauthenticated(format!(
+            "RabbitMQ at {host} does not accept the credentials (the user `guest` may only connect from the server itself)"
+        )),
+        Some(NOT_ALLOWED) => {
+            let message = format!(
+                "RabbitMQ at {host} refuses the virtual host: create it (rabbitmqctl add_vhost) and let the user in \
+                 (rabbitmqctl set_permissions)"
+            );
+            Error::failed_precondition(RABBITMQ_VHOST_REFUSED, message).with_source(error)
+        }
+        _ => Error::unavailable(format!("RabbitMQ at {host} cannot be reached")).with_source(error),
+    }
+}
+
+/// Says that `what` could not be done now; it may have happened.
+pub(crate) fn unavailable(what: &str, error: lapin::Error) -> Error {
+    match code(&error) {
+        Some(ACCESS_REFUSED) => Error::permission_denied(format!(
+            "RabbitMQ refused: {what}: {error}; the user needs configure, write and read permission for the names that \
+             begin with the prefix, and write permission for the default exchange (rabbitmqctl set_permissions)"
+        ))
+        .with_source(error),
+        Some(_) => Error::unavailable(format!("RabbitMQ refused: {what}: {error}")).with_source(error),
+        None => Error::unavailable(format!("RabbitMQ did not answer: {what}")).with_source(error),
+    }
+}
+
+/// Says why a stream could not be declared.
+pub(crate) fn not_declared(stream: &str, error: lapin::Error) -> Error {
+    if code(&error) == Some(PRECONDITION_FAILED) {
+        let message = format!(
+            "RabbitMQ cannot keep the stream {stream} as it is asked to: it needs RabbitMQ 3.9 or newer with the feature \
+             flag stream_queue (rabbitmqctl enable_feature_flag all), and no other queue of that name"
+        );
+        return Error::failed_precondition(RABBITMQ_WITHOUT_STREAMS, message).with_source(error);
+    }
+    unavailable("declaring a stream", error)
+}
+
+pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
+    code(error) == Some(NOT_FOUND)
+}
+
+fn code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}

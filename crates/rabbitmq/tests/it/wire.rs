@@ -1,0 +1,215 @@
+//! What others see of our events, what we see of theirs, and what is refused.
+
+use super::{connect, few_partitions, options};
+use banyan_core::{Code, Env, Envelope};
+use banyan_engines::{Engine, Kind};
+use banyan_event_log::{
+    EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
+};
+use banyan_rabbitmq::{
+    RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitOptions, RabbitProvider, stream_name,
+};
+use futures::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use std::time::Duration;
+
+fn event(topic: &str, id: &str, key: &str) -> Envelope {
+    Envelope {
+        id: id.into(),
+        event_type: "shop.orders.v1.OrderPlaced".into(),
+        source: "orders".into(),
+        topic: topic.into(),
+        key: key.into(),
+        time_ms: 1_700_000_000_123,
+        correlation_id: "correlation".into(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        reply_to: "answers".into(),
+        payload: vec![0, 159, 255].into(),
+    }
+}
+
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+}
+
+async fn one_partition(log: &RabbitLog, topic: &str) {
+    let config = TopicConfig { topic: topic.into(), partitions: Some(1), retention: None };
+    log.configure(config).await.unwrap();
+}
+
+async fn bare_client(url: &str) -> (Connection, Channel) {
+    let runtime = async_rs::Runtime::tokio_current();
+    let connection =
+        Connection::connect_with_runtime(url, ConnectionProperties::default(), runtime).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+fn table(entries: &[(&str, &str)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+    }
+    table
+}
+
+#[tokio::test]
+async fn a_bare_client_reads_our_events_as_cloud_events() {
+    let options = options().await;
+    let log = RabbitLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "shop.orders").await;
+    log.publish(vec![event("shop.orders", "one", "key ä")]).await.unwrap();
+    let (_connection, channel) = bare_client(&options.url).await;
+    channel.basic_qos(10, BasicQosOptions::default()).await.unwrap();
+    let stream = stream_name(&options.prefix, "shop.orders", 0);
+    let from = table(&[("x-stream-offset", "first")]);
+    let consume =
+        channel.basic_consume(stream.as_str().into(), "".into(), BasicConsumeOptions::default(), from);
+    let mut consumer = consume.await.unwrap();
+    let message = soon("the event", async {
+        loop {
+            // The stream begins with a mark that is no event.
+            let message = consumer.next().await.unwrap().unwrap();
+            if message.properties.message_id().is_some() {
+                return message;
+            }
+        }
+    })
+    .await;
+    let headers = message.properties.headers().as_ref().unwrap().inner();
+    for (name, value) in [
+        ("cloudEvents_specversion", "1.0"),
+        ("cloudEvents_id", "one"),
+        ("cloudEvents_type", "shop.orders.v1.OrderPlaced"),
+        ("cloudEvents_source", "orders"),
+        ("cloudEvents_partitionkey", "key ä"),
+        ("cloudEvents_time", "2023-11-14T22:13:20.123Z"),
+        ("cloudEvents_correlationid", "correlation"),
+        ("cloudEvents_traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ] {
+        assert_eq!(headers.get(name), Some(&AMQPValue::LongString(value.into())), "{name}");
+    }
+    assert_eq!(message.data, [0, 159, 255]);
+}
+
+#[tokio::test]
+async fn events_of_a_bare_client_are_consumed_and_read() {
+    let options = options().await;
+    let log = RabbitLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "shop.orders").await;
+    let (_connection, channel) = bare_client(&options.url).await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let stream = stream_name(&options.prefix, "shop.orders", 0);
+    let attributes = |prefix: &str| {
+        let attributes = [("id", "b"), ("type", "t"), ("source", "/elsewhere"), ("partitionkey", "k")];
+        let named: Vec<_> = attributes.iter().map(|(n, v)| (format!("{prefix}{n}"), *v)).collect();
+        let named: Vec<_> = named.iter().map(|(n, v)| (&**n, *v)).collect();
+        BasicProperties::default().with_headers(table(&named))
+    };
+    let json = r#"{"specversion":"1.0","id":"s","type":"t","source":"/elsewhere","data":{"a":1}}"#;
+    let structured = BasicProperties::default().with_content_type("application/cloudevents+json".into());
+    for (properties, payload) in [
+        (attributes("cloudEvents_"), "bytes"),
+        (attributes("cloudEvents:"), "older"),
+        (structured, json),
+        (BasicProperties::default(), "no event"),
+    ] {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let sent =
+            channel.basic_publish("".into(), stream.as_str().into(), options, payload.as_bytes(), properties);
+        assert!(sent.await.unwrap().await.unwrap().is_ack());
+    }
+    let mut member = log.subscribe(SubscriptionSpec::new("g", ["shop.orders"], "m")).await.unwrap();
+    let mut received = Vec::new();
+    while received.len() < 4 {
+        received.extend(soon("the events", member.next(10)).await.unwrap());
+    }
+    let seen: Vec<_> = received
+        .iter()
+        .map(|d| (&*d.envelope.id, &*d.envelope.event_type, &d.envelope.payload[..]))
+        .collect();
+    assert_eq!(seen[0], ("b", "t", &b"bytes"[..]));
+    assert_eq!(seen[1], ("b", "t", &b"older"[..]));
+    assert_eq!(seen[2], ("s", "t", &br#"{"a":1}"#[..]));
+    assert_eq!(seen[3], ("shop.orders/0/3", "", &b"no event"[..]));
+    assert_eq!((&*received[0].envelope.key, &*received[1].envelope.key), ("k", "k"));
+    let from =
+        ReadFrom { topic: "shop.orders".into(), partition: 0, offset: 2, records_max: 10, bytes_max: 1 };
+    let page = log.read(from).await.unwrap();
+    assert_eq!(page.records.len(), 1, "the first record is returned whatever its size");
+    assert_eq!(page.records[0].envelope, received[2].envelope);
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_by_name() {
+    let log = connect().await;
+    let mut large = event("t", "1", "k");
+    large.payload = vec![0; (1 << 20) + 1].into();
+    let error = log.publish(vec![event("t", "0", "k"), large]).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert_eq!(error.violations()[0].field, "events[1].payload");
+    let nameless = event("t", "", "k");
+    assert_eq!(log.publish(vec![nameless]).await.unwrap_err().violations()[0].field, "events[0].id");
+    let far = event(&"t".repeat(300), "1", "k");
+    assert_eq!(log.publish(vec![far]).await.unwrap_err().violations()[0].field, "events[0].topic");
+    let kept = |age_ms_max| Retention { age_ms_max, partition_bytes_max: None };
+    let config = |age_ms_max| TopicConfig {
+        topic: "short".into(),
+        partitions: Some(1),
+        retention: Some(kept(Some(age_ms_max))),
+    };
+    log.configure(config(60_000)).await.unwrap();
+    log.configure(config(30_000)).await.unwrap();
+    let error = log.configure(config(90_000)).await.unwrap_err();
+    assert!(error.is(RABBITMQ_RETENTION_FIXED), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_older_than_a_shortened_age_is_hidden() {
+    let log = connect().await;
+    one_partition(&log, "t").await;
+    log.publish(vec![event("t", "1", "k"), event("t", "2", "k")]).await.unwrap();
+    let retention = Some(Retention { age_ms_max: Some(1), partition_bytes_max: None });
+    log.configure(TopicConfig { topic: "t".into(), partitions: None, retention }).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let from = ReadFrom { topic: "t".into(), partition: 0, offset: 0, records_max: 10, bytes_max: 1 << 20 };
+    let page = log.read(from).await.unwrap();
+    assert_eq!((page.start_offset, page.end_offset, page.records.len()), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_told_with_the_next_step() {
+    let rabbit = Engine::shared(Kind::RabbitMq).await.unwrap();
+    let refused = async |url: String| {
+        let options = RabbitOptions { ..few_partitions(&url) };
+        RabbitLog::connect(options, Env::default()).await.err().expect("it must be refused")
+    };
+    let error = refused(rabbit.url().replace("%2f", "nowhere")).await;
+    assert!(error.is(RABBITMQ_VHOST_REFUSED) && error.message().contains("rabbitmqctl"), "{error}");
+    let error = refused(rabbit.url().replace("guest:guest", "guest:hunter2")).await;
+    assert_eq!(error.code(), Code::Unauthenticated, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    let error = refused("amqp://guest:hunter2@127.0.0.1:1/%2f".into()).await;
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_system_opens_it_by_its_url() {
+    let RabbitOptions { url, prefix, .. } = options().await;
+    assert_eq!(RabbitProvider.schemes(), ["amqp"]);
+    let options = LogOptions {
+        system: prefix,
+        client: "gateway".into(),
+        env: Env::default(),
+        partitions_default: 2,
+        retention_default: Retention { age_ms_max: Some(3_600_000), partition_bytes_max: Some(1 << 24) },
+    };
+    let log = RabbitProvider.open(&url, options).await.unwrap();
+    log.publish(vec![event("t", "1", "k")]).await.unwrap();
+    let topics = log.topics().await.unwrap();
+    assert_eq!((topics.len(), topics[0].partitions.len()), (1, 2));
+    assert_eq!(topics[0].retention.partition_bytes_max, Some(1 << 24));
+}
