@@ -26,6 +26,7 @@ const SERVICE_ON_MAX: u8 = 4;
 const FLOORS: &[(&str, Floor)] = &[
     ("banyan-core", Floor::Platform(0)),
     ("banyan-resilience", Floor::Platform(1)),
+    ("banyan-cache", Floor::Platform(1)),
     ("banyan-event-log", Floor::Platform(1)),
     ("banyan-store", Floor::Platform(1)),
     ("banyan-identity", Floor::Platform(1)),
@@ -34,6 +35,8 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-saga", Floor::Platform(2)),
     ("banyan-kafka", Floor::Platform(2)),
     ("banyan-nats", Floor::Platform(2)),
+    ("banyan-redis", Floor::Platform(2)),
+    ("banyan-rabbitmq", Floor::Platform(2)),
     ("banyan-postgres", Floor::Platform(2)),
     ("banyan-mysql", Floor::Platform(2)),
     ("banyan", Floor::Platform(3)),
