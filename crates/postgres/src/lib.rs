@@ -6,6 +6,8 @@
 //! - Transactions are `SERIALIZABLE`, reads one snapshot (`REPEATABLE READ READ ONLY`).
 //! - `sslmode=verify-full` encrypts, and verifies the server's certificate and name by the certificates of the system or of
 //!   `sslrootcert=PATH`; `require` means the same. Otherwise (`disable`, `prefer`, nothing) connections are not encrypted.
+//! - A database belongs to the service that opened it first. Services may share one if each has a schema of its own
+//!   (`?options=-csearch_path%3Dorders`).
 //! - Sessions are kept and prepare statements, so a pooler in between has to pool sessions, not transactions.
 //! - Portable migrations may say `BLOB`: the schema makes it a domain over `bytea`.
 //! - An `INTEGER` of PostgreSQL has 32 bits and a `REAL` too: say `BIGINT` and `DOUBLE PRECISION`, which SQLite also takes.

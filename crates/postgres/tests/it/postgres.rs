@@ -182,6 +182,27 @@ async fn what_refuses_a_connection_is_named_without_the_password() {
 }
 
 #[tokio::test]
+async fn a_database_belongs_to_one_service() {
+    let database = shared().await;
+    let store = open(&database).await;
+    store.close().await.unwrap();
+    let stranger = StoreOptions::new("stranger", Env::default());
+    let error = database.open(stranger.clone()).await.map(drop).unwrap_err();
+    assert!(error.is(STORE_NOT_OPENED) && error.message().contains("the service test"), "{error}");
+    open(&database).await.close().await.unwrap();
+    // Several services may have schemas of their own in one database.
+    let schema = format!("{}?options=-csearch_path%3Dstranger", database.url);
+    let owner = open(&database).await;
+    let cx = Context::background();
+    owner.transact(&cx, |tx| tx.execute("CREATE SCHEMA stranger", params![])).await.unwrap();
+    let theirs = PostgresStores.open(&schema, stranger).await.unwrap();
+    theirs.migrate("test", NOTES).await.unwrap();
+    theirs.transact(&cx, |tx| insert(tx, "theirs", 1)).await.unwrap();
+    let seen = owner.read(&cx, |read| read.query("SELECT id FROM notes", params![], |_| Ok(()))).await;
+    assert!(seen.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_refused() {
     let mortal = mortal().await;
     let engine: &Engine = &mortal.engine;

@@ -14,7 +14,8 @@ mod worker;
 
 use crate::engine::{Engine, Leader, ReadJob, Refused, STORE_CONFLICT, Traits, WriteJob};
 use crate::outbox::{Claim, OutboxState};
-use crate::statement::Dialect;
+use crate::params;
+use crate::statement::{Dialect, Statement};
 use crate::value::{Row, Value};
 use crate::{STORE_NOT_OPENED, StoreOptions};
 use banyan_core::{BoxFuture, Code, Error, Reason, Result};
@@ -131,8 +132,8 @@ impl Server {
     /// # Errors
     /// As [`Connector::connect`].
     pub async fn open(connector: Arc<dyn Connector>, options: &StoreOptions) -> Result<Self> {
-        let (first, service) = (connector.clone(), options.service.clone());
-        let opened = tokio::task::spawn_blocking(move || prepare(&*first, &service));
+        let (first, own) = (connector.clone(), options.clone());
+        let opened = tokio::task::spawn_blocking(move || prepare(&*first, &own));
         let rows = opened.await.map_err(|e| Error::internal(format!("opening the store: {e}")))??;
         let outbox = Arc::new(OutboxState::new(rows));
         let commits = Arc::new(AtomicU64::new(0));
@@ -152,8 +153,21 @@ impl Server {
     }
 }
 
+/// The first service that opens a database is noted among the migrations, and stays its owner.
+const TAKE: Statement = Statement::new(
+    "INSERT INTO banyan_migrations (namespace, version, name, checksum, at_ms) \
+     VALUES ('banyan.owner', 1, $1, $2, $3) ON CONFLICT DO NOTHING",
+)
+.mysql(
+    "INSERT IGNORE INTO banyan_migrations (namespace, version, name, checksum, at_ms) \
+     VALUES ('banyan.owner', 1, $1, $2, $3)",
+);
+const OWNER: Statement =
+    Statement::new("SELECT name FROM banyan_migrations WHERE namespace = 'banyan.owner' AND version = 1");
+
 /// Makes the platform's tables; returns the number of events that wait.
-fn prepare(connector: &dyn Connector, service: &str) -> Result<u64> {
+fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<u64> {
+    let service = &options.service;
     let mut connection = connector.connect()?;
     connection.script(connector.schema()).map_err(|error| match error.code() {
         Code::Internal => {
@@ -165,6 +179,21 @@ fn prepare(connector: &dyn Connector, service: &str) -> Result<u64> {
         }
         _ => error,
     })?;
+    let dialect = connector.dialect();
+    let at_ms = options.env.clock.unix_ms();
+    connection.execute(TAKE.text(dialect), params![service, Vec::new(), at_ms])?;
+    let mut owner = String::new();
+    connection.query(OWNER.text(dialect), params![], &mut |row| {
+        owner = row.get("name")?;
+        Ok(false)
+    })?;
+    if owner != *service {
+        let location = connector.location();
+        let message = format!(
+            "the store {location} belongs to the service {owner}: {service} needs a database, or a schema, of its own"
+        );
+        return Err(Error::failed_precondition(STORE_NOT_OPENED, message));
+    }
     tracing::debug!(service, store = connector.location(), "the store is open");
     relay::count(&mut *connection)
 }
