@@ -120,7 +120,7 @@ fn summarise(stages: &[Stage], reports: &[Report]) -> Result<()> {
 const ENGINES: &str = "shop/engines";
 
 /// The engines that test binaries share, so that not each of them starts its own.
-const SHARED: &[Kind] = &[Kind::Nats, Kind::Postgres, Kind::MariaDb];
+const SHARED: &[Kind] = &[Kind::Nats, Kind::Postgres, Kind::MariaDb, Kind::Redis];
 
 /// Starts the shared engines, which end with this process, and returns the variables that name them.
 async fn shared_servers() -> Result<Vec<(String, String)>> {
