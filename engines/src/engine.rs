@@ -88,6 +88,16 @@ impl Engine {
         self.site.port
     }
 
+    /// Returns the port that a proxy passes connections on to.
+    pub(crate) fn proxied_port(&self) -> u16 {
+        self.kind.launcher().proxied_port(&self.site)
+    }
+
+    /// Makes the server name a proxy's port to the clients that come through it, with a restart if it must be.
+    pub(crate) async fn announce(&self, proxy: u16) -> Result<()> {
+        if self.kind.launcher().announce(&self.site, proxy)? { self.restart().await } else { Ok(()) }
+    }
+
     /// Returns the folder with this instance's data, configuration and log.
     pub fn folder(&self) -> &Path {
         &self.site.folder

@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 const FORMAT_LIMIT: Duration = Duration::from_secs(60);
 /// Of this cluster alone, 16 bytes in base64url as Kafka wants them.
 const CLUSTER_ID: &str = "YmFueWFuLWVuZ2luZXMtMQ";
+/// Names the file with the port of the proxy that the second listener tells its clients.
+const PROXY: &str = "proxy.port";
 /// A small heap and the quickest start: the engine serves tests and a machine for development.
 const JAVA: [&str; 5] =
     ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"];
@@ -75,10 +77,13 @@ impl Launcher for Kafka {
 
     fn prepare<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
         Box::pin(async {
-            let (port, controller) = (site.port, site.inner_ports[0]);
+            let (port, [controller, behind]) = (site.port, site.inner_ports);
+            let proxy =
+                std::fs::read_to_string(site.folder.join(PROXY)).unwrap_or_else(|_| behind.to_string());
             let listeners = format!(
-                "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-                 advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+                "listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}\n\
+                 advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
                  controller.quorum.voters=1@127.0.0.1:{controller}\n\
                  log.dirs={}\n",
                 site.data().display()
@@ -109,6 +114,14 @@ impl Launcher for Kafka {
 
     fn url(&self, port: u16) -> String {
         format!("127.0.0.1:{port}")
+    }
+
+    fn proxied_port(&self, site: &Site) -> u16 {
+        site.inner_ports[1]
+    }
+
+    fn announce(&self, site: &Site, proxy: u16) -> Result<bool> {
+        site.write(PROXY, &proxy.to_string()).map(|_| true)
     }
 
     fn version(&self, program: &Path) -> Launch {

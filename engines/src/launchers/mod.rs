@@ -126,6 +126,17 @@ pub(crate) trait Launcher: Send + Sync {
     /// Returns what a client connects to.
     fn url(&self, port: u16) -> String;
 
+    /// Returns the port that a proxy passes connections on to: another one than clients use for a server that tells its
+    /// clients where to connect to next.
+    fn proxied_port(&self, site: &Site) -> u16 {
+        site.port
+    }
+
+    /// Makes the server name a proxy's port to the clients that come through it; returns whether it has to start again.
+    fn announce(&self, _site: &Site, _proxy: u16) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Returns the command that prints the version in its first line.
     fn version(&self, program: &Path) -> Launch {
         Launch::new(program).arg("--version")

@@ -95,9 +95,12 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Starts a proxy in front of an engine.
+    /// Starts a proxy in front of an engine. Kafka, whose brokers tell clients where to connect to, is restarted for it:
+    /// clients reach it at [`FaultProxy::address`], and past the proxy at the engine's own address.
     pub async fn before(engine: &Engine) -> Result<Self> {
-        Self::start(SocketAddr::from(([127, 0, 0, 1], engine.port()))).await
+        let proxy = Self::start(SocketAddr::from(([127, 0, 0, 1], engine.proxied_port()))).await?;
+        engine.announce(proxy.address.port()).await?;
+        Ok(proxy)
     }
 
     /// Starts a proxy in front of `upstream`, which may start, stop and start again.

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod faults;
+mod wire;
+
 use banyan_core::Env;
 use banyan_engines::{Engine, Kind};
 use banyan_event_log::EventLog;
