@@ -1,10 +1,10 @@
 //! A session on the server: transactions, prepared statements, rows.
 
-use crate::failure::{broken, translate};
+use crate::failure::{broken, is_stale_plan, translate};
 use crate::value::{Fetched, encode};
 use crate::wire::{Broken, Wire};
 use banyan_core::Result;
-use banyan_store::server::{Access, CONFLICT, Connection};
+use banyan_store::server::{Access, Connection};
 use banyan_store::{Row, Value};
 use futures::stream::Fuse;
 use futures::{FutureExt as _, StreamExt as _};
@@ -42,7 +42,14 @@ impl Session {
         work: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T> {
         let limit = (self.access != Some(Access::Schema)).then_some(self.answer_max);
-        settle(attempted, self.wire.run(limit, work))
+        let outcome = self.wire.run(limit, work);
+        if let Ok(Err(error)) = &outcome
+            && error.as_db_error().is_some_and(is_stale_plan)
+        {
+            // The tables changed under one of them; the transaction runs anew.
+            self.statements.clear();
+        }
+        settle(attempted, outcome)
     }
 
     /// Runs a statement of the store's own that has no parameters.
@@ -61,14 +68,6 @@ impl Session {
         }
         self.statements.insert(key, statement.clone());
         Ok(statement)
-    }
-
-    /// Forgets the statements after a conflict: the tables may have changed under one of them.
-    fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        if outcome.as_ref().is_err_and(|error| error.is(CONFLICT)) {
-            self.statements.clear();
-        }
-        outcome
     }
 
     /// Waits for the next rows and takes those that are there; none at the end.
@@ -142,8 +141,7 @@ impl Connection for Session {
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64> {
         let statement = self.prepared(sql)?;
         let params = encode(sql, params, statement.params())?;
-        let outcome = self.run(sql, async |client| client.execute_raw(&statement, params).await);
-        self.note(outcome)
+        self.run(sql, async |client| client.execute_raw(&statement, params).await)
     }
 
     fn query(
@@ -154,12 +152,11 @@ impl Connection for Session {
     ) -> Result<()> {
         let statement = self.prepared(sql)?;
         let params = encode(sql, params, statement.params())?;
-        let outcome = self.run(sql, async |client| client.query_raw(&statement, params).await);
-        let mut stream = Box::pin(self.note(outcome)?).fuse();
+        let stream = self.run(sql, async |client| client.query_raw(&statement, params).await)?;
+        let mut stream = Box::pin(stream).fuse();
         let mut wanted = true;
         loop {
-            let rows = self.rows(sql, &mut stream);
-            let rows = self.note(rows)?;
+            let rows = self.rows(sql, &mut stream)?;
             if rows.is_empty() {
                 return Ok(());
             }
