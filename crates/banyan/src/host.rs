@@ -95,7 +95,8 @@ impl Host {
     /// Reads the service's settings (`[services.<name>]`); a type with defaults and `deny_unknown_fields` is best.
     ///
     /// # Errors
-    /// [`banyan_core::Code::InvalidArgument`], naming the key.
+    /// `CONFIG_INVALID`, naming the key and where it was set. It is found before the system starts if the type is declared
+    /// with [`crate::ServiceDef::settings`].
     pub fn settings<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         self.0.config.settings(self.0.name)
     }
@@ -112,8 +113,10 @@ impl Host {
     ) -> Result<Store> {
         let shared = self.0.config.is_replicated(self.0.name);
         let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
-        let store = match self.0.config.store_url(self.0.name) {
-            Some(url) => self.0.process.system().engines().open_store(self.0.name, &url, options).await?,
+        let store = match self.0.config.store_url(self.0.name)? {
+            Some(url) => {
+                self.0.process.system().engines().open_store(self.0.name, url.expose(), options).await?
+            }
             None => {
                 let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
                 open_released(&path, options).await?

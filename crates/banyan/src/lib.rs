@@ -28,7 +28,10 @@ mod relay;
 mod service;
 
 pub use banyan_rpc::Access;
-pub use config::{Apart, Config, Events, Limits, Placement, ROOT_PROCESS, Supervision, valid_process_name};
+pub use config::{
+    Apart, CONFIG_INVALID, Config, Entry, Events, Handover, Layers, Limits, Origin, Placement, ROOT_PROCESS,
+    SECRET_SOURCE_UNKNOWN, Sources, Supervision, valid_process_name,
+};
 pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;
 pub use mount::Mount;

@@ -1,12 +1,15 @@
 //! A service's definition, and the system that is a list of them.
 
-use crate::config::Config;
+use crate::config::{Config, Entry, secret_keys};
 use crate::engines::{Engines, log_options};
 use crate::{Host, Mount};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
 use banyan_event_log::{EventLog, LogProvider};
+use banyan_identity::{EnvironmentSecrets, FileSecrets, SECRET_MISSING, SecretSource};
 use banyan_rpc::Access;
 use banyan_store::StoreProvider;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +22,15 @@ pub struct ServiceDef {
     pub(crate) contracts: Arc<[&'static str]>,
     pub(crate) mount: Option<Mount>,
     access: Vec<(&'static str, Access)>,
+    settings: Option<SettingsType>,
     start: Arc<Start>,
+}
+
+/// What is known of the settings of a service by their type.
+#[derive(Clone, Copy)]
+struct SettingsType {
+    check: fn(&Config, &str) -> Result<()>,
+    secrets: fn(&Config, &str) -> BTreeSet<String>,
 }
 
 impl ServiceDef {
@@ -37,7 +48,7 @@ impl ServiceDef {
     {
         let start = move |host| -> BoxFuture<'static, Result<()>> { Box::pin(start(host)) };
         let contracts = contracts.into_iter().collect();
-        Self { name, contracts, mount: None, access: Vec::new(), start: Arc::new(start) }
+        Self { name, contracts, mount: None, access: Vec::new(), settings: None, start: Arc::new(start) }
     }
 
     /// Says who may call `contract` from outside, for a contract that was written without the option
@@ -49,6 +60,17 @@ impl ServiceDef {
     pub fn access(mut self, contract: &'static str, access: Access) -> Self {
         assert!(self.contracts.contains(&contract), "service {} does not serve {contract}", self.name);
         self.access.push((contract, access));
+        self
+    }
+
+    /// Says what the service's settings are, so that they are checked before anything starts, and `config show` knows
+    /// which of them are secrets.
+    #[must_use]
+    pub fn settings<T: DeserializeOwned>(mut self) -> Self {
+        self.settings = Some(SettingsType {
+            check: |config, service| config.settings::<T>(service).map(drop),
+            secrets: |config, service| secret_keys::<T>(&config.settings_node(service)),
+        });
         self
     }
 
@@ -92,17 +114,76 @@ pub trait Subscriber<E: Event>: Send + Sync + 'static {
 }
 
 /// A system: its name, its services and the contracts they are written against.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct System {
     name: &'static str,
     services: Vec<ServiceDef>,
     descriptors: Vec<&'static [u8]>,
     engines: Engines,
+    secrets: Vec<Arc<dyn SecretSource>>,
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secrets: Vec<_> = self.secrets.iter().flat_map(|source| source.schemes()).collect();
+        f.debug_struct("System")
+            .field("name", &self.name)
+            .field("services", &self.services)
+            .field("engines", &self.engines)
+            .field("secrets", &secrets)
+            .finish_non_exhaustive()
+    }
 }
 
 impl System {
     pub fn new(name: &'static str) -> Self {
-        Self { name, services: Vec::new(), descriptors: Vec::new(), engines: Engines::default() }
+        let engines = Engines::default();
+        let secrets: Vec<Arc<dyn SecretSource>> = vec![Arc::new(EnvironmentSecrets), Arc::new(FileSecrets)];
+        Self { name, services: Vec::new(), descriptors: Vec::new(), engines, secrets }
+    }
+
+    /// Links in what reads secrets, beside `${env:NAME}` and `${file:/path}`.
+    #[must_use]
+    pub fn secrets(mut self, source: impl SecretSource) -> Self {
+        self.secrets.push(Arc::new(source));
+        self
+    }
+
+    /// Reads the secrets that `config` refers to, and checks it (see [`System::check`]).
+    ///
+    /// # Errors
+    /// `SECRET_MISSING`, `SECRET_SOURCE_UNKNOWN`, `CONFIG_INVALID`, each naming the key and where it was set; what
+    /// reaching a source of secrets fails with.
+    pub async fn resolve(&self, config: &mut Config) -> Result<()> {
+        self.check(config)?;
+        config.read_secrets(&self.secrets).await?;
+        self.check(config)
+    }
+
+    /// Checks what is known before anything starts: the services that `config` names, and their settings as far as they
+    /// refer to no secret that was not read (see [`ServiceDef::settings`]).
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID`, naming the key and where it was set.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        let names: Vec<_> = self.services.iter().map(|service| service.name).collect();
+        config.place(&names)?;
+        for service in &self.services {
+            let checked = service.settings.map_or(Ok(()), |settings| (settings.check)(config, service.name));
+            checked.or_else(|error| if error.is(SECRET_MISSING) { Ok(()) } else { Err(error) })?;
+        }
+        Ok(())
+    }
+
+    /// Lists every value of `config` that holds, with its origin and without its secrets, in the order of the keys.
+    ///
+    /// # Errors
+    /// If a number is too large for TOML.
+    pub fn entries(&self, config: &Config) -> Result<Vec<Entry>> {
+        config.entries(|name| {
+            let settings = self.find(name).and_then(|service| service.settings);
+            settings.map(|settings| (settings.secrets)(config, name)).unwrap_or_default()
+        })
     }
 
     /// Links in what opens stores on a server, for services whose store has a URL in the configuration.
@@ -135,9 +216,9 @@ impl System {
         config: &Config,
         env: &Env,
     ) -> Result<Option<Arc<dyn EventLog>>> {
-        let Some(url) = &config.events.url else { return Ok(None) };
+        let Some(url) = config.events_url()? else { return Ok(None) };
         let options = log_options(self.name, client, config, env);
-        self.engines.open_log(url, config, options).await.map(Some)
+        self.engines.open_log(url.expose(), config, options).await.map(Some)
     }
 
     /// Adds a service.

@@ -6,7 +6,7 @@ use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::program;
 use crate::remote_log::RemoteLog;
 use crate::root;
-use banyan::{Process, ProcessParts, System};
+use banyan::{Config, Process, ProcessParts, System};
 use banyan_core::{Context, Env, Identity, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,17 +23,18 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     program::show_name();
     let (bootstrap, link) = RootLink::open().await?;
     let secret = bootstrap.peer_secret.as_str();
-    let directory = root::directory(&env, &bootstrap.config, secret)?;
+    let config = Config::from(bootstrap.config);
+    let directory = root::directory(&env, &config, secret)?;
     let client = root::client_at(&env, secret, &bootstrap.root_address)?;
     let of_root = RemoteLog::new(client, &bootstrap.process, env.clone());
     // What is kept on a server is reached without the root.
-    let elsewhere = system.open_events(&bootstrap.process, &bootstrap.config, &env).await?;
+    let elsewhere = system.open_events(&bootstrap.process, &config, &env).await?;
     let log = elsewhere.unwrap_or_else(|| Arc::new(of_root.clone()));
     let control = root::client_at(&env, secret, &bootstrap.root_address)?;
     let server = root::internal_server(&env, secret).await?;
     let process = Process::new(ProcessParts {
         system,
-        config: Arc::new(bootstrap.config),
+        config: Arc::new(config),
         env: env.clone(),
         directory: directory.clone(),
         log,

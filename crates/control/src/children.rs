@@ -134,7 +134,7 @@ impl Supervisor {
             process: name.to_owned(),
             root_address: self.parts.address.clone(),
             peer_secret: self.parts.peer_secret.clone(),
-            config: self.parts.config.as_ref().clone(),
+            config: self.parts.config.as_ref().into(),
         };
         let sent = tokio::time::timeout(BOOTSTRAP_MAX, bootstrap.send(&mut link)).await;
         match sent.unwrap_or_else(|_| Err(Error::unavailable("it does not read its first line"))) {

@@ -1,6 +1,6 @@
 //! What ties a child process to its root: the bootstrap line on its standard input, and that input's end.
 
-use banyan::Config;
+use banyan::Handover;
 use banyan_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Read};
@@ -9,7 +9,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::oneshot;
 
 /// Longest bootstrap line a child reads, in bytes.
-const LINE_BYTES_MAX: u64 = 1 << 20;
+const LINE_BYTES_MAX: u64 = 4 << 20;
 /// The exit status of a child whose root has died.
 const ORPHANED_STATUS: i32 = 1;
 
@@ -20,7 +20,7 @@ pub(crate) struct Bootstrap {
     pub(crate) process: String,
     pub(crate) root_address: String,
     pub(crate) peer_secret: String,
-    pub(crate) config: Config,
+    pub(crate) config: Handover,
 }
 
 impl Bootstrap {

@@ -1,17 +1,54 @@
-//! A system's configuration: `banyan.toml`, then what the command line says.
+//! A system's configuration: in layers, typed, every value with its origin, without its secrets.
+
+mod handover;
+mod layers;
+mod limits;
+mod mistake;
+mod origin;
+mod placement;
+mod redact;
+mod reference;
+mod sources;
+mod tree;
+mod typed;
+
+pub use handover::Handover;
+pub use layers::Layers;
+pub use limits::{Limits, Supervision};
+pub use mistake::CONFIG_INVALID;
+pub use origin::Origin;
+pub use placement::{Apart, Placement, valid_process_name};
+pub use redact::Entry;
+pub use reference::SECRET_SOURCE_UNKNOWN;
+pub use sources::Sources;
+
+pub(crate) use mistake::suggestion;
+pub(crate) use tree::Node;
+pub(crate) use typed::secret_keys;
 
 use banyan_core::{Error, Result};
 use banyan_event_log::Capability;
+use banyan_identity::Secret;
 use banyan_resilience::FaultOptions;
+use mistake::invalid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use tree::Kind;
 
 /// The name of the process that hosts the gateway, the event log and every service not placed elsewhere.
 pub const ROOT_PROCESS: &str = "main";
 
+/// The word for a store in the data folder.
+const SQLITE: &str = "sqlite";
+/// The key of `stores` that holds for services that are not named.
+const DEFAULT_STORE: &str = "default";
+
 /// The configuration of a system. Unknown keys are refused.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+///
+/// It is printed and serialised without passwords; [`Handover`] takes it to another process with them.
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder for stores, event log and run files; made with mode 0700.
@@ -23,22 +60,28 @@ pub struct Config {
     pub supervision: Supervision,
     /// Where services keep their data, by service: a URL such as `postgres://127.0.0.1/orders`. `default` holds for those
     /// that are not named; `{service}` in it stands for the service's name. Without a URL it is a SQLite file in the
-    /// data folder, which `sqlite` says too.
+    /// data folder, which `sqlite` says too. References to secrets stand in it as they are written: see
+    /// [`Config::store_url`].
+    #[serde(serialize_with = "redact::urls")]
     pub stores: BTreeMap<String, String>,
     pub events: Events,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
-    /// The settings of each service, by its name; every service checks its own.
+    /// The settings of each service, by its name; every service checks its own (see [`Config::settings`]).
+    #[serde(serialize_with = "redact::tables")]
     pub services: BTreeMap<String, toml::Table>,
+    /// Where the values come from, and the secrets that they refer to.
+    #[serde(skip)]
+    pub sources: Sources,
 }
 
 /// The event log.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Events {
     /// Where events are kept, for example `nats://127.0.0.1:4222`; in the data folder when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "redact::optional_url")]
     pub url: Option<String>,
     /// The guarantees, beyond what every event log gives, without which the system must not start: for example
     /// `replay-time` (docs/semantics.md lists them).
@@ -55,109 +98,18 @@ impl Events {
     }
 }
 
-/// The word for a store in the data folder.
-const SQLITE: &str = "sqlite";
-/// The key of `stores` that holds for services that are not named.
-const DEFAULT: &str = "default";
-
-/// Processes that one service may run in.
-const REPLICAS_MAX: u32 = 16;
-
-/// Which services share a process.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Placement {
-    /// Services that get a process of their own: a list, or `"all"`.
-    pub apart: Apart,
-    /// Processes by name, each with the services that share it.
-    pub groups: BTreeMap<String, Vec<String>>,
-    /// How many processes a service runs in: 1 to 16. The second is named `<service>-2`, and so on; on the embedded
-    /// engines they share one store file on this machine.
-    pub replicas: BTreeMap<String, u32>,
-}
-
-/// The services that run apart, each in a process of its own name.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum Apart {
-    /// `"all"`; no other word is valid.
-    Word(String),
-    List(Vec<String>),
-}
-
-impl Default for Apart {
-    fn default() -> Self {
-        Self::List(Vec::new())
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_deref().map(redact::url);
+        f.debug_struct("Events").field("url", &url).field("needs", &self.needs).finish()
     }
 }
 
-/// Bounds that hold for every service of the system.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// How long a service may take to finish what it is doing when it stops; then it is cut off.
-    pub drain_ms_max: u64,
-    /// Attempts in all to deliver an event to a subscriber before it becomes a dead letter.
-    pub delivery_attempts_max: u32,
-    /// Events that one service handles at the same time.
-    pub deliveries_in_flight_max: usize,
-    /// Partitions of a topic that is made on first use.
-    pub topic_partitions: u32,
-    /// Events older than this are removed from the log.
-    pub topic_retention_hours: u64,
-    /// Size of the whole event log; the oldest events go first.
-    pub log_bytes_max: u64,
-}
-
-/// When the root gives up on a child process that runs but does not answer: it kills the child and starts it anew.
-///
-/// The defaults notice a hung process after about 15 s to 20 s, and leave one alone that a busy machine slows down.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Supervision {
-    /// How often a child is probed; 1 to 3,600,000.
-    pub probe_period_ms: u64,
-    /// How long a child may take to answer a probe; 1 to 3,600,000.
-    pub probe_timeout_ms: u64,
-    /// So many unanswered probes in a row, and the child is killed. 0: it never is.
-    pub probes_missed_max: u32,
-}
-
-impl Default for Supervision {
-    fn default() -> Self {
-        Self { probe_period_ms: 5_000, probe_timeout_ms: 5_000, probes_missed_max: 3 }
-    }
-}
-
-impl Supervision {
-    /// Longest period and time limit of a probe, in milliseconds.
-    const PROBE_MS_MAX: u64 = 3_600_000;
-
-    /// Checks what the types alone do not.
-    ///
-    /// # Errors
-    /// [`banyan_core::Code::InvalidArgument`], naming the key.
-    pub fn check(&self) -> Result<()> {
-        let probe = [("probe_period_ms", self.probe_period_ms), ("probe_timeout_ms", self.probe_timeout_ms)];
-        for (key, value) in probe {
-            if !(1..=Self::PROBE_MS_MAX).contains(&value) {
-                let message = format!("must be between 1 and {}, is {value}", Self::PROBE_MS_MAX);
-                return Err(Error::invalid(format!("supervision.{key}"), message));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            drain_ms_max: 10_000,
-            delivery_attempts_max: 12,
-            deliveries_in_flight_max: 256,
-            topic_partitions: 8,
-            topic_retention_hours: 24 * 7,
-            log_bytes_max: 8 << 30,
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match toml::Table::try_from(self) {
+            Ok(table) => f.debug_tuple("Config").field(&table).finish(),
+            Err(_) => f.debug_tuple("Config").finish_non_exhaustive(),
         }
     }
 }
@@ -174,124 +126,112 @@ impl Default for Config {
             events: Events::default(),
             faults: None,
             services: BTreeMap::new(),
+            sources: Sources::default(),
         }
     }
 }
 
 impl Config {
-    /// Reads `path`.
+    /// Reads `path` alone; [`Layers`] reads what else a configuration is made of.
     ///
     /// # Errors
-    /// If the file cannot be read or is not valid; the message names the file and the key.
+    /// `CONFIG_INVALID` if the file cannot be read or is not valid; the message names the key, the file and the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::invalid("config", format!("cannot read {}: {e}", path.display())))?;
-        Self::parse(&text)
-            .map_err(|e| Error::invalid("config", format!("{}: {}", path.display(), e.message())))
+        let mut layers = Layers::new();
+        layers.file(path)?;
+        layers.load()
     }
 
     /// Reads the text of a `banyan.toml`.
     ///
     /// # Errors
-    /// [`banyan_core::Code::InvalidArgument`], naming the key and the line.
+    /// `CONFIG_INVALID`, naming the key and the line.
     pub fn parse(text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|e| Error::invalid("config", e.to_string().trim_end().to_owned()))
+        let mut layers = Layers::new();
+        layers.text("configuration", text)?;
+        layers.load()
     }
 
-    /// Decides which processes each of `services` belongs to: one, or as many as it has replicas.
+    /// Types a tree of values.
+    fn of_tree(mut tree: Node) -> Result<Self> {
+        let origins = tree.origins();
+        reference::check_places(&tree)?;
+        let services = match &mut tree.kind {
+            Kind::Table(entries) => entries.remove("services"),
+            _ => None,
+        };
+        let mut config: Self = typed::typed(&tree).map_err(|mistake| mistake.into_error(""))?;
+        config.services = services.map(|node| service_tables(&node)).transpose()?.unwrap_or_default();
+        config.sources.origins = origins;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types alone do not.
+    fn check(&self) -> Result<()> {
+        let located = |error: Error, section: &str| match error.violations().first() {
+            Some(wrong) => self.refuse(&format!("{section}{}", wrong.field), &wrong.description),
+            None => error,
+        };
+        self.supervision.check().map_err(|error| located(error, ""))?;
+        if let Some(faults) = &self.faults {
+            faults.validate().map_err(|error| located(error, "faults."))?;
+        }
+        self.events.needed().map_err(|error| located(error, "")).map(drop)
+    }
+
+    /// Refuses the value at `key`, saying where it was set.
+    fn refuse(&self, key: &str, problem: &str) -> Error {
+        invalid(key, problem, self.sources.origins.of(key))
+    }
+
+    /// Returns the URL of a service's store, with its secrets; `None` for a file in the data folder.
     ///
     /// # Errors
-    /// If the placement names a service the system does not have, or places one twice.
-    pub fn place(&self, services: &[&'static str]) -> Result<BTreeMap<String, Vec<String>>> {
-        let known = |key: &str, name: &str| match services.contains(&name) {
-            true => Ok(()),
-            false => {
-                let list = services.join(", ");
-                Err(Error::invalid(key, format!("there is no service {name:?}; the system has {list}")))
-            }
-        };
-        let mut placed: BTreeMap<String, String> = BTreeMap::new();
-        for (process, members) in &self.placement.groups {
-            let key = format!("placement.groups.{process}");
-            if !valid_process_name(process) {
-                return Err(Error::invalid(key, "a process name is 1 to 40 of a-z, 0-9 and -"));
-            }
-            for service in members {
-                known(&key, service)?;
-                if let Some(other) = placed.insert(service.clone(), process.clone()) {
-                    return Err(Error::invalid(
-                        key,
-                        format!("{service} is already placed in process {other}"),
-                    ));
-                }
-            }
-        }
-        let apart: Vec<String> = match &self.placement.apart {
-            Apart::List(list) => list.clone(),
-            Apart::Word(word) if word == "all" => services.iter().map(|s| (*s).to_owned()).collect(),
-            Apart::Word(word) => {
-                return Err(Error::invalid(
-                    "placement.apart",
-                    format!("expected a list or \"all\", found {word:?}"),
-                ));
-            }
-        };
-        for service in apart {
-            known("placement.apart", &service)?;
-            placed.entry(service.clone()).or_insert(service);
-        }
-        for service in services {
-            placed.entry((*service).to_owned()).or_insert_with(|| ROOT_PROCESS.to_owned());
-        }
-        for service in self.services.keys() {
-            known(&format!("services.{service}"), service)?;
-        }
-        for service in self.stores.keys().filter(|service| *service != DEFAULT) {
-            known(&format!("stores.{service}"), service)?;
-        }
-        self.events.needed()?;
-        let mut placed: BTreeMap<String, Vec<String>> =
-            placed.into_iter().map(|(s, p)| (s, vec![p])).collect();
-        for (service, replicas) in &self.placement.replicas {
-            let key = format!("placement.replicas.{service}");
-            known(&key, service)?;
-            if !(1..=REPLICAS_MAX).contains(replicas) {
-                return Err(Error::invalid(key, format!("must be 1 to {REPLICAS_MAX}")));
-            }
-            let more = (2..=*replicas).map(|n| format!("{service}-{n}"));
-            placed.entry(service.clone()).or_default().extend(more);
-        }
-        Ok(placed)
+    /// `SECRET_MISSING` if it refers to a secret that was not read (see [`crate::System::resolve`]).
+    pub fn store_url(&self, service: &str) -> Result<Option<Secret<String>>> {
+        let key = if self.stores.contains_key(service) { service } else { DEFAULT_STORE };
+        let Some(url) = self.stores.get(key).filter(|url| *url != SQLITE) else { return Ok(None) };
+        let url = url.replace("{service}", service);
+        self.sources.fill_url(&format!("stores.{key}"), &url).map(Some)
     }
 
-    /// Tells whether several processes run `service` at the same time.
-    pub fn is_replicated(&self, service: &str) -> bool {
-        self.placement.replicas.get(service).is_some_and(|replicas| *replicas > 1)
-    }
-
-    /// Returns the URL of a service's store; `None` for a file in the data folder.
-    pub fn store_url(&self, service: &str) -> Option<String> {
-        let named = self.stores.get(service).or_else(|| self.stores.get(DEFAULT));
-        named.filter(|url| *url != SQLITE).map(|url| url.replace("{service}", service))
+    /// Returns the URL of the event log, with its secrets; `None` for the data folder.
+    ///
+    /// # Errors
+    /// As [`Config::store_url`].
+    pub fn events_url(&self) -> Result<Option<Secret<String>>> {
+        self.events.url.as_deref().map(|url| self.sources.fill_url("events.url", url)).transpose()
     }
 
     /// Reads the settings of one service.
     ///
     /// # Errors
-    /// [`banyan_core::Code::InvalidArgument`], naming the key.
+    /// `CONFIG_INVALID`, naming the key and where it was set; `SECRET_MISSING` if one refers to a secret that was not read.
     pub fn settings<T: serde::de::DeserializeOwned>(&self, service: &str) -> Result<T> {
+        let key = format!("services.{service}");
+        let mut node = self.settings_node(service);
+        self.sources.fill(&key, &mut node)?;
+        typed::typed(&node).map_err(|mistake| mistake.into_error(&key))
+    }
+
+    /// Returns the settings of a service as they are written.
+    pub(crate) fn settings_node(&self, service: &str) -> Node {
         let table = self.services.get(service).cloned().unwrap_or_default();
-        serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
-            let key = format!("services.{service}.{}", e.path());
-            Error::invalid(key.trim_end_matches('.'), e.into_inner().to_string().trim_end().to_owned())
-        })
+        let key = format!("services.{service}");
+        Node::of(toml::Value::Table(table), &key, &self.sources.origins, &Origin::Default)
     }
 }
 
-/// Tells whether `name` may name a process: 1 to 40 of `a-z`, `0-9` and `-`.
-pub fn valid_process_name(name: &str) -> bool {
-    (1..=40).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+/// Takes the section `services` apart.
+fn service_tables(services: &Node) -> Result<BTreeMap<String, toml::Table>> {
+    let wrong = |key: String, node: &Node| invalid(key, "expected a table", Some(&node.origin));
+    let Kind::Table(entries) = &services.kind else { return Err(wrong("services".to_owned(), services)) };
+    let table = |(name, node): (&String, &Node)| match node.to_toml() {
+        toml::Value::Table(table) => Ok((name.clone(), table)),
+        _ => Err(wrong(format!("services.{name}"), node)),
+    };
+    entries.iter().map(table).collect()
 }
 
 #[cfg(test)]
@@ -370,11 +310,11 @@ mod tests {
         let text =
             "[stores]\ndefault = 'postgres://h/{service}'\npayments = 'sqlite'\nusers = 'mysql://h/people'";
         let config = Config::parse(text).unwrap();
-        let url = |service| config.store_url(service);
+        let url = |service| config.store_url(service).unwrap().map(|url| url.expose().clone());
         assert_eq!(url("orders").as_deref(), Some("postgres://h/orders"));
         assert_eq!(url("users").as_deref(), Some("mysql://h/people"));
         assert_eq!(url("payments"), None);
-        assert_eq!(Config::default().store_url("orders"), None);
+        assert!(Config::default().store_url("orders").unwrap().is_none());
         let typo = placed("stores.order = 'postgres://h/orders'").unwrap_err();
         assert!(typo.violations()[0].field == "stores.order", "{typo}");
         let typo = placed("events.needs = ['replay-tim']").unwrap_err();

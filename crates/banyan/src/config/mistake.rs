@@ -1,0 +1,143 @@
+//! What is wrong with a configuration, and where.
+
+use super::origin::Origin;
+use super::tree::join;
+use banyan_core::{Code, Error, FieldViolation, Reason};
+use serde::de;
+use std::fmt;
+
+/// The configuration is wrong: an unknown key, a value of another type, a bound that is not kept.
+pub const CONFIG_INVALID: Reason = Reason::new("CONFIG_INVALID");
+
+/// How alike two names must be for one to be offered instead of the other: 0 to 1, the Jaro similarity with Winkler's
+/// weight for a common beginning.
+const ALIKE_MIN: f64 = 0.8;
+
+/// Something wrong, found while values were typed. It gets its key and origin on the way out.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    /// The key, as far as it is known.
+    pub(crate) key: String,
+    /// Where the value, or the unknown key, was set.
+    pub(crate) origin: Option<Origin>,
+    problem: String,
+}
+
+impl Mistake {
+    pub(crate) fn new(problem: impl Into<String>) -> Self {
+        Self { key: String::new(), origin: None, problem: problem.into() }
+    }
+
+    /// Notes that it was found below `name`, at `origin` unless a closer one is known.
+    pub(crate) fn below(mut self, name: Option<&str>, origin: &Origin) -> Self {
+        if let Some(name) = name {
+            self.key = if self.key.is_empty() { name.to_owned() } else { format!("{name}.{}", self.key) };
+        }
+        self.origin.get_or_insert_with(|| origin.clone());
+        self
+    }
+
+    /// Makes an error for the configuration's user; `prefix` is the key of what was being typed.
+    pub(crate) fn into_error(self, prefix: &str) -> Error {
+        let key = match (prefix, self.key.as_str()) {
+            ("", "") => "config".to_owned(),
+            (prefix, "") => prefix.to_owned(),
+            (prefix, key) => join(prefix, key),
+        };
+        invalid(key, &self.problem, self.origin.as_ref())
+    }
+}
+
+/// Refuses a key of the configuration, saying where it was set.
+pub(crate) fn invalid(key: impl Into<String>, problem: &str, origin: Option<&Origin>) -> Error {
+    refusal(Code::InvalidArgument, CONFIG_INVALID, key.into(), problem, origin)
+}
+
+/// Makes an error of any reason about a key of the configuration.
+pub(crate) fn refusal(
+    code: Code,
+    reason: Reason,
+    key: String,
+    problem: &str,
+    origin: Option<&Origin>,
+) -> Error {
+    let at = match origin {
+        None | Some(Origin::Default) => String::new(),
+        Some(origin) => format!(" ({origin})"),
+    };
+    let violation = FieldViolation { field: key, description: format!("{problem}{at}") };
+    let message = format!("{}: {}", violation.field, violation.description);
+    Error::new(code, reason, message).with_violation(violation)
+}
+
+/// Says which of `known` an unknown `name` may have meant; which there are, if it is like none of them.
+pub(crate) fn suggestion<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let likeness = |other: &str| match strsim::damerau_levenshtein(name, other) {
+        // One slip of a finger, which weighs too much in a short name.
+        0 | 1 => 1.0,
+        _ => strsim::jaro_winkler(name, other),
+    };
+    let alike = known.iter().map(|other| (likeness(other), other));
+    match alike.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        None => "there are none".to_owned(),
+        Some((alike, nearest)) if alike >= ALIKE_MIN => format!("the nearest is {nearest:?}"),
+        Some(_) => format!("there are {}", known.join(", ")),
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.problem)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl de::Error for Mistake {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(format!("expected {expected}, found {found}"))
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        // The key itself is added where it was read.
+        Self::new(format!("there is no such key; {}", suggestion(field, expected.iter().copied())))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(format!("{variant:?} is not a choice; {}", suggestion(variant, expected.iter().copied())))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(format!("the key {field} is missing"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_offered() {
+        let known = ["drain_ms_max", "topic_partitions", "log_bytes_max"];
+        for (typo, nearest) in [
+            ("drian_ms_max", known[0]),
+            ("drain_ms", known[0]),
+            ("topic_partition", known[1]),
+            ("log_bytes", known[2]),
+        ] {
+            assert_eq!(suggestion(typo, known), format!("the nearest is {nearest:?}"), "{typo}");
+        }
+        assert_eq!(suggestion("evn", ["file", "env"]), "the nearest is \"env\"");
+        assert_eq!(suggestion("xyz", known), "there are drain_ms_max, topic_partitions, log_bytes_max");
+        assert_eq!(suggestion("xyz", []), "there are none");
+    }
+}

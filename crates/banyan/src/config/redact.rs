@@ -1,0 +1,170 @@
+//! A configuration as it may be shown: every value with its origin, and no secret.
+
+use super::reference::is_reference;
+use super::tree::{Kind, Node};
+use super::{Config, Origin};
+use banyan_core::{Error, Result};
+use serde::{Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is shown in place of a secret.
+const REDACTED: &str = "[redacted]";
+
+/// Schemes of URLs that take a user without a password for a token.
+const TOKEN_SCHEMES: &[&str] = &["nats", "tls"];
+
+/// A value of the configuration, as it may be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub key: String,
+    /// Without its secret, if it has one; references to secrets stay as they are written.
+    pub value: toml::Value,
+    pub origin: Origin,
+}
+
+impl Config {
+    /// Lists every value that holds, in the order of the keys. `secret` says for a service which of its settings, by
+    /// their keys below the service's own, are secrets by their type.
+    pub(crate) fn entries(&self, secret: impl Fn(&str) -> BTreeSet<String>) -> Result<Vec<Entry>> {
+        let table = toml::Table::try_from(self).map_err(Error::internal)?;
+        let hidden: BTreeSet<String> = self
+            .services
+            .keys()
+            .flat_map(|name| secret(name).into_iter().map(move |key| format!("services.{name}.{key}")))
+            .collect();
+        let mut entries = Vec::new();
+        for (name, value) in table {
+            Node::of(value, &name, &self.sources.origins, &Origin::Default).leaves(
+                &name,
+                &mut |key, node| {
+                    if matches!(node.kind, Kind::Table(_)) {
+                        return;
+                    }
+                    let value = match node.to_toml() {
+                        value if hidden.contains(key) && !is_shown(&value) => REDACTED.into(),
+                        value => value,
+                    };
+                    entries.push(Entry { key: key.to_owned(), value, origin: node.origin.clone() });
+                },
+            );
+        }
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(entries)
+    }
+}
+
+/// Tells whether a secret's value is one that refers to it.
+fn is_shown(value: &toml::Value) -> bool {
+    value.as_str().is_some_and(is_reference)
+}
+
+/// Hides the password in a URL, in its authority and in its query.
+pub(crate) fn url(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    // A password may hold what should have been encoded: everything to the last @ counts.
+    let place = match place.rsplit_once('@') {
+        None => place.to_owned(),
+        Some((who, host)) => match who.split_once(':') {
+            _ if is_reference(who) => place.to_owned(),
+            Some((_, password)) if is_reference(password) => place.to_owned(),
+            Some((user, _)) => format!("{user}:{REDACTED}@{host}"),
+            None if TOKEN_SCHEMES.contains(&scheme) => format!("{REDACTED}@{host}"),
+            None => place.to_owned(),
+        },
+    };
+    let Some(query) = query else { return format!("{scheme}://{place}") };
+    let shown = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if is_secret_name(name) && !is_reference(value) => format!("{name}={REDACTED}"),
+        _ => pair.to_owned(),
+    };
+    // An @ here may end a password with a ? in it.
+    match query.contains('@') {
+        true => format!("{scheme}://{REDACTED}"),
+        false => format!("{scheme}://{place}?{}", query.split('&').map(shown).collect::<Vec<_>>().join("&")),
+    }
+}
+
+/// Tells by its name whether a setting is a secret.
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let word = |word| name == word || name.ends_with(&format!("_{word}"));
+    ["password", "passwd", "secret", "credential"].iter().any(|part| name.contains(part))
+        || ["key", "token", "passphrase", "pwd"].into_iter().any(word)
+}
+
+fn value(name: &str, shown: &toml::Value) -> toml::Value {
+    match shown {
+        toml::Value::String(text) if is_reference(text) => shown.clone(),
+        toml::Value::String(_) if is_secret_name(name) => REDACTED.into(),
+        toml::Value::String(text) => url(text).into(),
+        toml::Value::Array(values) => toml::Value::Array(values.iter().map(|v| value(name, v)).collect()),
+        toml::Value::Table(entries) => toml::Value::Table(table(entries)),
+        other => other.clone(),
+    }
+}
+
+fn table(entries: &toml::Table) -> toml::Table {
+    entries.iter().map(|(name, shown)| (name.clone(), value(name, shown))).collect()
+}
+
+pub(super) fn urls<S: Serializer>(
+    stores: &BTreeMap<String, String>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(stores.iter().map(|(name, text)| (name, url(text))))
+}
+
+pub(super) fn optional_url<S: Serializer>(
+    text: &Option<String>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    text.as_deref().map(url).serialize(serializer)
+}
+
+pub(super) fn tables<S: Serializer>(
+    services: &BTreeMap<String, toml::Table>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(services.iter().map(|(name, entries)| (name, table(entries))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_of_a_url_is_hidden() {
+        for (text, shown) in [
+            (
+                "postgres://u:hunter2@h:5432/db?sslmode=require",
+                "postgres://u:[redacted]@h:5432/db?sslmode=require",
+            ),
+            ("postgres://u:hun/ter@2@h/db", "postgres://u:[redacted]@h/db"),
+            ("postgres://u:hun?ter2@h/db", "postgres://[redacted]"),
+            ("postgres://u@h/db?password=hunter2&a=b", "postgres://u@h/db?password=[redacted]&a=b"),
+            ("postgres://u:${env:PW}@h/db", "postgres://u:${env:PW}@h/db"),
+            ("nats://hunter2@h:4222", "nats://[redacted]@h:4222"),
+            ("nats://u:hunter2@a,nats://u:hunter2@b", "nats://u:[redacted]@b"),
+            ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
+            ("sqlite", "sqlite"),
+        ] {
+            assert_eq!(url(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_shown_without_its_secrets() {
+        let text = "stores.default = 'postgres://u:hunter2@h/x'\nevents.url = 'nats://hunter2@h'\n\
+                    [services.payments]\nprocessor_key = 'hunter2'\ntoken_minutes = 5\n\
+                    mail = { password = 'hunter2', url = 'smtp://a:hunter2@h', pin = 'hunter2' }";
+        let config = Config::parse(text).unwrap();
+        let secret = |_: &str| BTreeSet::from(["mail.pin".to_owned()]);
+        let entries = config.entries(secret).unwrap();
+        let shown = format!("{entries:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("token_minutes"), "{shown}");
+        let config = Config::parse(&text.replace("pin =", "pin_key =")).unwrap();
+        let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
+        assert!(!shown.contains("hunter2") && shown.contains("postgres://u:[redacted]@h/x"), "{shown}");
+    }
+}
