@@ -17,7 +17,8 @@ pub struct KafkaOptions {
     /// Name of this client in the broker's logs and quotas.
     pub client_id: String,
     /// Settings of librdkafka for the way to the brokers, such as `security.protocol` and `sasl.username`. They cannot
-    /// change what the log relies on.
+    /// change what the log relies on. librdkafka is built without OpenSSL: it speaks `plaintext` and `sasl_plaintext` with
+    /// PLAIN; TLS and SCRAM are refused by [`crate::KafkaLog::connect`].
     pub settings: BTreeMap<String, String>,
     /// How many brokers keep each partition of a topic that is created.
     pub replicas: u16,

@@ -125,6 +125,10 @@ async fn what_cannot_be_reached_or_named_is_refused() {
     let error = KafkaLog::connect(nowhere, Env::default()).await.err().unwrap();
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains("127.0.0.1:9"), "{error}");
+    let mut encrypted = options().await;
+    encrypted.settings.insert("security.protocol".into(), "ssl".into());
+    let error = KafkaLog::connect(encrypted, Env::default()).await.err().unwrap();
+    assert_eq!(error.code(), Code::InvalidArgument, "{error}");
     let log = connect().await;
     let error = log.publish(vec![event("a topic", "e-1", "k")]).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
