@@ -5,7 +5,7 @@ use crate::flight::{Flight, Flights, Join};
 use crate::options::CacheOptions;
 use crate::outage::Outage;
 use crate::stats::{CacheStats, Counters, count};
-use crate::store::CacheStore;
+use crate::store::{CacheStore, check_key};
 use banyan_core::{BoxFuture, Context, Env, Error, Result, Tasks};
 use bytes::Bytes;
 use std::fmt::Display;
@@ -180,6 +180,10 @@ impl ReadThrough {
 
     /// Removes the key and voids its lease; whoever asks later does not join a load that began before.
     pub(crate) async fn invalidate(&self, cx: &Context, key: &str) -> Result<()> {
+        if check_key(key).is_err() {
+            // No store takes such a key.
+            return Ok(());
+        }
         // Not asked whether there is an outage: this one has to arrive.
         let removed = cx.within(self.store.remove(key)).await;
         self.flights.detach(key);

@@ -15,6 +15,8 @@ mod cache;
 mod connection;
 mod limits;
 mod options;
+mod provider;
 
 pub use connection::RedisStore;
 pub use options::RedisOptions;
+pub use provider::RedisCaches;

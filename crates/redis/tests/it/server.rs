@@ -1,10 +1,10 @@
 //! What is on the server, and what is told when it refuses.
 
 use super::options;
-use banyan_cache::{CacheStore, Quota, RateLimitStore};
+use banyan_cache::{CacheProvider, CacheStore, Quota, RateLimitStore, SharedOptions};
 use banyan_core::Code;
 use banyan_engines::{Engine, FaultProxy, Kind, Options};
-use banyan_redis::{RedisOptions, RedisStore};
+use banyan_redis::{RedisCaches, RedisOptions, RedisStore};
 use bytes::Bytes;
 use redis::AsyncCommands;
 use std::time::Duration;
@@ -121,4 +121,16 @@ async fn a_silent_connection_is_given_up_though_nobody_closed_it() {
     answers(&impatient).await;
     store.ping().await.unwrap();
     assert_eq!(proxy.counts().cut, 0);
+}
+
+#[tokio::test]
+async fn a_system_opens_its_stores_by_url() {
+    let options = options().await;
+    let open = |url: &str| RedisCaches.open(url, SharedOptions { system: options.prefix.clone() });
+    let (a, b) = (open(&options.url).unwrap(), open(&options.url).unwrap());
+    assert!(a.shared);
+    a.cache.set("key", Bytes::from_static(b"1"), MINUTE).await.unwrap();
+    assert!(b.cache.get("key").await.unwrap().is_some());
+    let refused = open("rediss://:hunter2@one").map(drop).unwrap_err();
+    assert!(refused.message().contains("TLS") && !format!("{refused:?}").contains("hunter2"), "{refused:?}");
 }

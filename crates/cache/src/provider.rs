@@ -1,0 +1,49 @@
+//! How a system opens the cache and the rate limits that its processes share.
+
+use crate::{CacheStore, MemoryCache, MemoryCacheOptions, MemoryRateLimits, RateLimitStore};
+use banyan_core::{Env, Result};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Keys whose limits a process keeps in its own memory.
+const MEMORY_LIMITS_MAX: usize = 100_000;
+
+/// Opens the cache and the rate limits on an engine that is a server.
+pub trait CacheProvider: Send + Sync + 'static {
+    /// Returns the schemes of the URLs that this provider opens, for example `redis`.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// Makes the stores at `url`. The server need not answer yet: a system starts without its cache.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`] for a URL that leads nowhere. No message and no source holds its password.
+    fn open(&self, url: &str, options: SharedOptions) -> Result<SharedStores>;
+}
+
+/// What a system asks of its cache, whoever keeps it.
+#[derive(Clone, Debug)]
+pub struct SharedOptions {
+    /// The system's name: on a server that several systems share, everything of this one is named after it.
+    pub system: String,
+}
+
+/// Where the caches and the rate limits of a process are kept.
+#[derive(Clone)]
+pub struct SharedStores {
+    pub cache: Arc<dyn CacheStore>,
+    pub limits: Arc<dyn RateLimitStore>,
+    /// Whether other processes see the same; otherwise each has its own.
+    pub shared: bool,
+}
+
+impl SharedStores {
+    /// Makes stores in the memory of this process.
+    pub fn in_memory(env: &Env) -> Self {
+        let keys_max = NonZeroUsize::new(MEMORY_LIMITS_MAX).expect("it is not zero");
+        Self {
+            cache: Arc::new(MemoryCache::new(MemoryCacheOptions::default(), env.clone())),
+            limits: Arc::new(MemoryRateLimits::new(keys_max, env.clone())),
+            shared: false,
+        }
+    }
+}

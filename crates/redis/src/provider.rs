@@ -1,0 +1,25 @@
+//! Redis as the cache that a system's configuration names by URL.
+
+use crate::{RedisOptions, RedisStore};
+use banyan_cache::{CacheProvider, SharedOptions, SharedStores};
+use banyan_core::Result;
+use std::sync::Arc;
+
+/// Opens caches and rate limits at `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`.
+///
+/// The system's name is the prefix of every key (see [`RedisOptions::prefix`]).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RedisCaches;
+
+impl CacheProvider for RedisCaches {
+    /// `rediss` is known here so that it is refused with the reason.
+    fn schemes(&self) -> &'static [&'static str] {
+        &["redis", "rediss"]
+    }
+
+    fn open(&self, url: &str, options: SharedOptions) -> Result<SharedStores> {
+        let store =
+            Arc::new(RedisStore::new(RedisOptions { prefix: options.system, ..RedisOptions::new(url) })?);
+        Ok(SharedStores { cache: store.clone(), limits: store, shared: true })
+    }
+}
