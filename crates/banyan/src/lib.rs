@@ -29,8 +29,8 @@ mod service;
 
 pub use banyan_rpc::Access;
 pub use config::{
-    Apart, CONFIG_INVALID, Config, Entry, Events, Handover, Layers, Limits, Origin, Placement, ROOT_PROCESS,
-    SECRET_SOURCE_UNKNOWN, Sources, Supervision, valid_process_name,
+    Apart, CONFIG_INVALID, Config, Difference, Entry, Events, Handover, Layers, Limits, Origin, Placement,
+    ROOT_PROCESS, SECRET_SOURCE_UNKNOWN, Sources, Supervision, suggestion, valid_process_name,
 };
 pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;

@@ -1,6 +1,6 @@
 //! A service's definition, and the system that is a list of them.
 
-use crate::config::{Config, Entry, secret_keys};
+use crate::config::{Config, Difference, Entry, differences, secret_keys};
 use crate::engines::{Engines, log_options};
 use crate::{Host, Mount};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
@@ -184,6 +184,14 @@ impl System {
             let settings = self.find(name).and_then(|service| service.settings);
             settings.map(|settings| (settings.secrets)(config, name)).unwrap_or_default()
         })
+    }
+
+    /// Lists what differs between two configurations, in the order of the keys. Secrets count, and are not shown.
+    ///
+    /// # Errors
+    /// If a number is too large for TOML.
+    pub fn differences(&self, left: &Config, right: &Config) -> Result<Vec<Difference>> {
+        Ok(differences([left, right], [self.entries(left)?, self.entries(right)?]))
     }
 
     /// Links in what opens stores on a server, for services whose store has a URL in the configuration.

@@ -1,18 +1,29 @@
 //! The arguments that several commands share.
 
 use crate::problem::Problem;
-use anyhow::Context;
-use banyan::{Apart, Config};
+use banyan::{Config, Layers, Origin};
 use banyan_core::Error;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The variable that stands for `--data`.
+const DATA_VARIABLE: &str = "BANYAN_DATA";
+/// The configuration file that is read if it is there.
+const CONFIG_FILE: &str = "banyan.toml";
 
 /// What every command understands.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Globals {
     /// Folder with the system's stores, event log and run files.
-    #[arg(long, global = true, value_name = "DIR", env = "BANYAN_DATA")]
+    #[arg(long, global = true, value_name = "DIR", env = DATA_VARIABLE)]
     pub data: Option<PathBuf>,
+    /// Profile of the configuration: the one of this name that is built in, and the file `banyan.NAME.toml`.
+    #[arg(long, global = true, value_name = "NAME", env = "BANYAN_PROFILE")]
+    pub profile: Option<String>,
+    /// The profiles that are built into the program: names, and their TOML.
+    #[arg(skip)]
+    pub(crate) built_in: Arc<Vec<(String, String)>>,
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub json: bool,
@@ -25,14 +36,14 @@ pub struct Globals {
 }
 
 impl Globals {
-    /// Returns the data folder: the argument, what `banyan.toml` says, or `data`.
+    /// Returns the data folder: the argument, what the configuration says, or `data`.
     ///
     /// # Errors
-    /// If there is a `banyan.toml` that cannot be read.
+    /// If the configuration is not valid.
     pub fn data(&self) -> anyhow::Result<PathBuf> {
         match &self.data {
             Some(data) => Ok(data.clone()),
-            None => Ok(read_config(None)?.data),
+            None => Ok(RunArgs::default().config(self)?.data),
         }
     }
 }
@@ -76,40 +87,64 @@ pub struct Replicas {
 }
 
 impl RunArgs {
-    /// Puts the configuration together: file, then arguments.
+    /// Puts the configuration together: defaults, file, profile, environment, arguments. Secrets are not read.
     ///
     /// # Errors
-    /// If the file or an argument is not valid; the message names the key.
+    /// If a file, a variable or an argument is not valid; the message names the key.
     pub fn config(&self, globals: &Globals) -> anyhow::Result<Config> {
         self.check_placement()?;
-        let mut config = read_config(self.config.as_deref())?;
+        let mut layers = base_layers(self.config.as_deref(), globals.profile.as_deref(), globals)?;
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            // What is not UTF-8 is no valid value, and is refused or used like any other text.
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        layers.environment(variables)?;
         for setting in &self.set {
-            config = with_setting(&config, setting)?;
+            let (key, value) = set(setting)?;
+            layers.flag("--set", key, value).map_err(of_argument)?;
         }
         if let Some(data) = &globals.data {
-            config.data.clone_from(data);
+            let Some(text) = data.to_str() else {
+                return Err(Problem::usage("--data", "the path is not UTF-8", "choose another folder").into());
+            };
+            let by_variable = std::env::var_os(DATA_VARIABLE).is_some_and(|value| value == data.as_os_str());
+            let variable = Origin::Environment { name: DATA_VARIABLE.to_owned() };
+            layers.argument(if by_variable { variable } else { flag("--data") }, &["data"], text)?;
         }
+        self.arguments(&mut layers).map_err(of_argument)?;
+        layers.load().map_err(|error| match error.violations() {
+            [wrong, ..] if self.sets(&wrong.field) => of_argument(error).into(),
+            _ => error.into(),
+        })
+    }
+
+    /// Adds the arguments that have a key of their own.
+    fn arguments(&self, layers: &mut Layers) -> banyan_core::Result<()> {
         if let Some(port) = self.port {
-            config.port = port;
+            layers.argument(flag("--port"), &["port"], i64::from(port))?;
         }
         match self.apart.as_slice() {
             [] => {}
-            [word] if word == "all" => config.placement.apart = Apart::Word(word.clone()),
-            list => config.placement.apart = Apart::List(list.to_vec()),
+            [word] if word == "all" => {
+                layers.argument(flag("--apart"), &["placement", "apart"], word.as_str())?
+            }
+            list => layers.argument(flag("--apart"), &["placement", "apart"], list.to_vec())?,
         }
-        for group in &self.group {
-            config.placement.groups.insert(group.process.clone(), group.services.clone());
+        for Group { process, services } in &self.group {
+            layers.argument(flag("--group"), &["placement", "groups", process], services.clone())?;
         }
-        for replicas in &self.replicas {
-            config.placement.replicas.insert(replicas.service.clone(), replicas.count);
+        for Replicas { service, count } in &self.replicas {
+            layers.argument(flag("--replicas"), &["placement", "replicas", service], i64::from(*count))?;
         }
-        if let Some(faults) = &config.faults {
-            faults.validate().map_err(|error| match error.violations().first() {
-                Some(wrong) => Error::invalid(format!("faults.{}", wrong.field), wrong.description.clone()),
-                None => error,
-            })?;
-        }
-        Ok(config)
+        Ok(())
+    }
+
+    /// Tells whether `key`, one above it or one below it is set by `--set`.
+    fn sets(&self, key: &str) -> bool {
+        let below =
+            |key: &str, other: &str| key.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
+        let keys = self.set.iter().filter_map(|setting| Some(setting.split_once('=')?.0));
+        keys.into_iter().any(|set| set == key || below(set, key) || below(key, set))
     }
 
     /// Refuses arguments that place a service twice. In the file, a group wins over `apart`.
@@ -156,41 +191,38 @@ fn replicas(text: &str) -> Result<Replicas, String> {
     Ok(Replicas { service, count })
 }
 
-fn read_config(file: Option<&Path>) -> anyhow::Result<Config> {
-    let default = Path::new("banyan.toml");
-    match file {
-        Some(file) => Ok(Config::read(file)?),
-        None if default.exists() => read_config(Some(default)),
-        None => Ok(Config::default()),
+/// Reads what does not depend on who starts the program: the file (`banyan.toml` if none is named, and it is there), then
+/// the profile.
+pub(crate) fn base_layers(
+    file: Option<&Path>,
+    profile: Option<&str>,
+    globals: &Globals,
+) -> anyhow::Result<Layers> {
+    let mut layers = Layers::new();
+    let base = file.unwrap_or(Path::new(CONFIG_FILE));
+    if file.is_some() || base.exists() {
+        layers.file(base)?;
     }
+    if let Some(profile) = profile {
+        layers.profile(profile, base, &globals.built_in)?;
+    }
+    Ok(layers)
 }
 
-/// Applies `key.path=value`; the value is TOML, or else a string.
-fn with_setting(config: &Config, setting: &str) -> anyhow::Result<Config> {
-    let Some((key, value)) = setting.split_once('=') else {
+/// Takes `key.path=value` apart.
+fn set(setting: &str) -> Result<(&str, &str), Problem> {
+    setting.split_once('=').ok_or_else(|| {
         let problem = format!("{setting}: expected KEY=VALUE");
-        return Err(
-            Problem::usage("--set", problem, "for example --set services.orders.flow=choreographed").into()
-        );
-    };
-    let value: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}"))
-        .ok()
-        .and_then(|mut t| t.remove("v"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let mut root = toml::Table::try_from(config).context("the configuration cannot be written as TOML")?;
-    let mut table = &mut root;
-    let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        let entry = table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        table = entry.as_table_mut().with_context(|| format!("--set {key}: {part} is not a table"))?;
-    }
-    table.insert(last.to_owned(), value);
-    let text = toml::to_string(&root)?;
-    Config::parse(&text).map_err(|error| {
-        let problem = format!("{setting}: {}", error.message().trim_start_matches("config: "));
-        Problem::usage("--set", problem, "docs/guide.md lists the keys").into()
+        Problem::usage("--set", problem, "for example --set services.orders.flow=choreographed")
     })
+}
+
+fn flag(name: &str) -> Origin {
+    Origin::Flag { name: name.to_owned() }
+}
+
+fn of_argument(error: Error) -> Problem {
+    Problem::usage_of(error, "`config show` lists the keys that are set, docs/guide.md the others")
 }
 
 #[cfg(test)]
@@ -198,7 +230,7 @@ mod tests {
     use super::*;
 
     fn globals() -> Globals {
-        Globals { data: Some("elsewhere".into()), json: false, verbose: 0, log_json: false }
+        Globals { data: Some("elsewhere".into()), ..Globals::default() }
     }
 
     #[test]
@@ -253,7 +285,7 @@ mod tests {
     fn a_wrong_fault_names_its_section() {
         let args = RunArgs { set: vec!["faults.delay_probability=3".into()], ..RunArgs::default() };
         let error = args.config(&globals()).unwrap_err();
-        let error = error.downcast_ref::<Error>().unwrap();
+        let error = error.downcast_ref::<Problem>().unwrap().error();
         assert_eq!(error.violations()[0].field, "faults.delay_probability");
         assert!(error.message().starts_with("faults.delay_probability: must be between"), "{error}");
     }
@@ -263,7 +295,8 @@ mod tests {
         for set in ["nonsense", "port=high", "limits.x=1"] {
             let args = RunArgs { set: vec![set.into()], ..RunArgs::default() };
             let error = args.config(&globals()).unwrap_err().to_string();
-            assert!(error.contains(set), "{error}");
+            let key = set.split_once('=').map_or(set, |(key, _)| key);
+            assert!(error.contains(key) && error.contains("--set"), "{error}");
         }
     }
 }

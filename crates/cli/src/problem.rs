@@ -34,7 +34,12 @@ impl Problem {
         problem: impl Into<String>,
         next_step: impl Into<String>,
     ) -> Self {
-        Self { usage: true, ..Self::new(Error::invalid(argument, problem), next_step) }
+        Self::usage_of(Error::invalid(argument, problem), next_step)
+    }
+
+    /// Makes an error the fault of an argument.
+    pub(crate) fn usage_of(error: Error, next_step: impl Into<String>) -> Self {
+        Self { usage: true, ..Self::new(error, next_step) }
     }
 
     pub fn error(&self) -> &Error {

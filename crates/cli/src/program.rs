@@ -1,7 +1,7 @@
 //! A system's program: its arguments, its commands, its end.
 
 use crate::args::{Globals, RunArgs};
-use crate::commands::{dead_letters, move_service, process, replay, run, sagas, status, topics};
+use crate::commands::{config, dead_letters, move_service, process, replay, run, sagas, status, topics};
 use crate::problem::{report, report_usage};
 use anyhow::Result;
 use banyan::{Config, System};
@@ -13,6 +13,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The column at which help is wrapped on a terminal that is wider.
 const HELP_COLUMNS_MAX: usize = 100;
@@ -71,6 +72,7 @@ pub struct Program {
     companions: Option<Companions>,
     about: Option<&'static str>,
     extras: Vec<Extra>,
+    profiles: Vec<(String, String)>,
 }
 
 #[derive(Subcommand)]
@@ -90,6 +92,8 @@ enum Verb {
     Dlq(dead_letters::DeadLettersArgs),
     /// List sagas, show a journal, retry or cancel one.
     Sagas(sagas::SagasArgs),
+    /// Show the configuration and where each value comes from, or compare two.
+    Config(config::ConfigArgs),
     /// Run one process of a system; started by its root.
     #[command(hide = true)]
     Process,
@@ -104,6 +108,7 @@ impl Program {
             companions: None,
             about: None,
             extras: Vec::new(),
+            profiles: Vec::new(),
         }
     }
 
@@ -151,6 +156,13 @@ impl Program {
         self
     }
 
+    /// Builds in a profile: the TOML that holds with `--profile NAME`, over `banyan.toml` and under `banyan.NAME.toml`.
+    #[must_use]
+    pub fn profile(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
+        self.profiles.push((name.into(), toml.into()));
+        self
+    }
+
     /// Reads the arguments, runs the command, prints its error if it fails.
     pub fn main(self) -> ExitCode {
         let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -159,7 +171,8 @@ impl Program {
         let hidden = arguments.get(1).and_then(|first| first.to_str()).map(str::to_owned);
         let command = self.clap(hidden.as_deref());
         let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
-            let globals = Globals::from_arg_matches(&matches)?;
+            let mut globals = Globals::from_arg_matches(&matches)?;
+            globals.built_in = Arc::new(self.profiles.clone());
             Ok((matches, globals))
         });
         let (matches, globals) = match parsed {
@@ -229,6 +242,7 @@ impl Program {
             Verb::Replay(args) => replay::run(args, globals).await,
             Verb::Dlq(args) => dead_letters::run(args, globals).await,
             Verb::Sagas(args) => sagas::run(args, globals).await,
+            Verb::Config(args) => config::run(&self.system, args, globals),
             Verb::Process => process::run(self.system).await,
         }
     }

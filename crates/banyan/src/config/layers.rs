@@ -1,8 +1,8 @@
 //! The layers of a configuration: defaults, files, the profile, the environment, the command line.
 
 use super::mistake::invalid;
-use super::origin::Origin;
-use super::tree::{Kind, Node};
+use super::origin::{Origin, Origins};
+use super::tree::Node;
 use super::{Config, suggestion};
 use banyan_core::Result;
 use std::path::{Path, PathBuf};
@@ -104,15 +104,13 @@ impl Layers {
         self.set(key, value, Origin::Flag { name: flag.to_owned() })
     }
 
-    /// Adds a list of names that an argument gives.
+    /// Adds a value that an argument, or the variable that stands for it, gives for the key of these parts.
     ///
     /// # Errors
-    /// `CONFIG_INVALID` if `key` is none.
-    pub fn flag_list(&mut self, flag: &str, key: &str, names: &[String]) -> Result<()> {
-        let origin = Origin::Flag { name: flag.to_owned() };
-        let names = names.iter().map(|name| toml::Value::String(name.clone())).map(Kind::Scalar);
-        let names = names.map(|kind| Node { kind, origin: origin.clone() }).collect();
-        self.set_node(key, Node { kind: Kind::Array(names), origin: origin.clone() })
+    /// `CONFIG_INVALID` if the key is none.
+    pub fn argument(&mut self, origin: Origin, key: &[&str], value: impl Into<toml::Value>) -> Result<()> {
+        let node = Node::of(value.into(), "", &Origins::default(), &origin);
+        self.set_node(key, node)
     }
 
     /// Types and checks the whole.
@@ -129,16 +127,16 @@ impl Layers {
     }
 
     fn set(&mut self, key: &str, value: &str, origin: Origin) -> Result<()> {
-        self.set_node(key, Node::plain(value, origin))
+        let path: Vec<&str> = key.split('.').collect();
+        self.set_node(&path, Node::plain(value, origin))
     }
 
-    fn set_node(&mut self, key: &str, node: Node) -> Result<()> {
-        let origin = node.origin.clone();
-        let path: Vec<&str> = key.split('.').collect();
+    fn set_node(&mut self, path: &[&str], node: Node) -> Result<()> {
+        let (origin, key) = (node.origin.clone(), path.join("."));
         if path.iter().any(|part| part.is_empty()) {
             return Err(invalid(key, "this is no key", Some(&origin)));
         }
-        self.tree.set(&path, node).map_err(|below| {
+        self.tree.set(path, node).map_err(|below| {
             invalid(key, &format!("there is nothing below the value that {below} would be in"), Some(&origin))
         })
     }
@@ -182,7 +180,8 @@ mod tests {
         ];
         layers.environment(variables).unwrap();
         layers.flag("--set", "limits.delivery_attempts_max", "6").unwrap();
-        layers.flag_list("--apart", "placement.apart", &["orders".to_owned()]).unwrap();
+        let apart = Origin::Flag { name: "--apart".into() };
+        layers.argument(apart, &["placement", "apart"], vec!["orders"]).unwrap();
         let config = layers.load().unwrap();
         let limits = &config.limits;
         let found = [limits.drain_ms_max, limits.topic_partitions.into(), limits.topic_retention_hours];

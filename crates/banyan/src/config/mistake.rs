@@ -71,18 +71,22 @@ pub(crate) fn refusal(
 }
 
 /// Says which of `known` an unknown `name` may have meant; which there are, if it is like none of them.
-pub(crate) fn suggestion<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+pub fn suggestion<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let likeness = |other: &str| match strsim::damerau_levenshtein(name, other) {
-        // One slip of a finger, which weighs too much in a short name.
-        0 | 1 => 1.0,
-        _ => strsim::jaro_winkler(name, other),
-    };
-    let alike = known.iter().map(|other| (likeness(other), other));
+    let alike = known.iter().map(|other| (likeness(name, other), other));
     match alike.max_by(|a, b| a.0.total_cmp(&b.0)) {
         None => "there are none".to_owned(),
         Some((alike, nearest)) if alike >= ALIKE_MIN => format!("the nearest is {nearest:?}"),
         Some(_) => format!("there are {}", known.join(", ")),
+    }
+}
+
+/// Returns how alike two names are: 0 to 1.
+fn likeness(name: &str, other: &str) -> f64 {
+    match strsim::damerau_levenshtein(name, other) {
+        // One slip of a finger, which weighs too much in a short name.
+        0 | 1 => 1.0,
+        _ => strsim::jaro_winkler(name, other),
     }
 }
 

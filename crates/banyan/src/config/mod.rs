@@ -15,14 +15,14 @@ mod typed;
 pub use handover::Handover;
 pub use layers::Layers;
 pub use limits::{Limits, Supervision};
-pub use mistake::CONFIG_INVALID;
+pub use mistake::{CONFIG_INVALID, suggestion};
 pub use origin::Origin;
 pub use placement::{Apart, Placement, valid_process_name};
-pub use redact::Entry;
+pub use redact::{Difference, Entry};
 pub use reference::SECRET_SOURCE_UNKNOWN;
 pub use sources::Sources;
 
-pub(crate) use mistake::suggestion;
+pub(crate) use redact::differences;
 pub(crate) use tree::Node;
 pub(crate) use typed::secret_keys;
 

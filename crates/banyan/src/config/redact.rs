@@ -53,6 +53,43 @@ impl Config {
     }
 }
 
+/// A key that two configurations differ in: its entry in either, as far as it has a value there.
+pub type Difference = (Option<Entry>, Option<Entry>);
+
+/// Pairs the `entries` of two configurations that differ; secrets count with their values, which are not shown.
+pub(crate) fn differences(of: [&Config; 2], entries: [Vec<Entry>; 2]) -> Vec<Difference> {
+    let [left, right] = entries;
+    let mut pairs: BTreeMap<String, Difference> = BTreeMap::new();
+    for entry in left {
+        let key = entry.key.clone();
+        pairs.entry(key).or_default().0 = Some(entry);
+    }
+    for entry in right {
+        let key = entry.key.clone();
+        pairs.entry(key).or_default().1 = Some(entry);
+    }
+    pairs.retain(|key, (left, right)| {
+        left.as_ref().map(|entry| &entry.value) != right.as_ref().map(|entry| &entry.value)
+            || written(of[0], key) != written(of[1], key)
+    });
+    pairs.into_values().collect()
+}
+
+/// Returns the value of a setting that may hold a secret, as it is written.
+fn written(config: &Config, key: &str) -> Option<toml::Value> {
+    let mut parts = key.split('.');
+    match parts.next()? {
+        "stores" => config.stores.get(parts.next()?).cloned().map(toml::Value::String),
+        "events" if key == "events.url" => config.events.url.clone().map(toml::Value::String),
+        "services" => {
+            let service = config.services.get(parts.next()?)?;
+            let first = service.get(parts.next()?)?;
+            parts.try_fold(first, |value, part| value.get(part)).cloned()
+        }
+        _ => None,
+    }
+}
+
 /// Tells whether a secret's value is one that refers to it.
 fn is_shown(value: &toml::Value) -> bool {
     value.as_str().is_some_and(is_reference)
@@ -151,6 +188,20 @@ mod tests {
         ] {
             assert_eq!(url(text), shown);
         }
+    }
+
+    #[test]
+    fn differences_count_secrets_and_do_not_show_them() {
+        let of = |text: &str| Config::parse(text).unwrap();
+        let left =
+            of("port = 1\nstores.a = 'p://u:hunter2@h'\nservices.s.key = 'x'\nservices.s.pin = 'hunter2'");
+        let right =
+            of("data = 'd'\nstores.a = 'p://u:hunter3@h'\nservices.s.key = 'x'\nservices.s.pin = 'hunter3'");
+        let entries = |config: &Config| config.entries(|_| BTreeSet::from(["pin".to_owned()])).unwrap();
+        let found = differences([&left, &right], [entries(&left), entries(&right)]);
+        let keys: Vec<_> = found.iter().map(|(left, _)| left.as_ref().unwrap().key.as_str()).collect();
+        assert_eq!(keys, ["data", "port", "services.s.pin", "stores.a"]);
+        assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
     }
 
     #[test]

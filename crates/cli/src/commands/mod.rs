@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod move_service;
 pub(crate) mod process;

@@ -43,6 +43,7 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
     let mut terminate = signal(SignalKind::terminate())?;
     let output = Output::new(globals.json)?;
     let mut config = args.config(&globals)?;
+    program.system.resolve(&mut config).await?;
     let env = Env::default();
     let began = env.clock.now();
     let _beside = match &program.prepare {

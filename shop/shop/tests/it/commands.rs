@@ -108,7 +108,7 @@ async fn a_wrong_setting_is_told_once() {
         assert_eq!(error["field"], "services.orders.flow", "{error}");
     }
     let error = refused(&shop, &["run", "--set", "faults.drop_probability=2"]).await;
-    says(&error, "INVALID_FIELD", &["\"faults.drop_probability\""]);
+    says(&error, "CONFIG_INVALID", &["\"faults.drop_probability\""]);
     let error = refused(&shop, &["run", "--apart", "orders", "--group", "back=orders"]).await;
     says(&error, "INVALID_FIELD", &["--apart orders", "--group back=orders"]);
     shop.stop().await;
