@@ -177,7 +177,7 @@ impl Flavor {
             format!("SET NAMES utf8mb4 COLLATE {}", self.collation()),
             format!(
                 "SET SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', autocommit = 1, default_storage_engine = \
-                 InnoDB, innodb_lock_wait_timeout = {lock_secs}, wait_timeout = {IDLE_SECS_MAX}, {limit}"
+                 InnoDB, innodb_lock_wait_timeout = {lock_secs}, lock_wait_timeout = {lock_secs}, wait_timeout = {IDLE_SECS_MAX}, {limit}"
             ),
             "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE".to_owned(),
         ]

@@ -89,8 +89,9 @@ pub(crate) fn is_denied(source: &mysql::Error) -> bool {
 
 fn of_answer(code: u16) -> Option<Error> {
     Some(match code {
-        // A deadlock, a lock that was waited for too long, a row or table that changed since the snapshot.
-        1213 | 1205 | 1020 | 1412 => {
+        // A deadlock, a lock that was waited for too long, a row or table that changed since the snapshot, another
+        // member of the group that changed the same.
+        1213 | 1205 | 1020 | 1412 | 3101 => {
             let message = "the change met another one on the same data; nothing was executed";
             Error::new(Code::Aborted, CONFLICT, message).with_retry(Retry::Safe)
         }
@@ -111,7 +112,7 @@ fn of_answer(code: u16) -> Option<Error> {
                 .with_retry(Retry::Never)
         }
         // The server ends, ended this connection, or has become one that only reads.
-        1053 | 1152 | 1158..=1161 | 1184 | 1290 | 1836 | 1927 | 2006 | 2013 | 3169 | 4031 => {
+        1047 | 1053 | 1152 | 1158..=1161 | 1184 | 1290 | 1836 | 1927 | 2006 | 2013 | 3169 | 4031 => {
             unreachable("the server ended the connection")
         }
         1021 | 1114 | 3 => {

@@ -16,13 +16,14 @@
 //! - **Changes to the schema do not roll back** (`Traits::transactional_schema` is `false`): the server commits before
 //!   and after each of them. A migration's statements are applied and remembered one by one. When one fails, the error
 //!   says which; those before it stay, and the next attempt goes on behind them, also if the failed statement and those
-//!   after it were changed in the meantime. If a statement's own outcome is unknown (the connection broke), the next
-//!   attempt tries it again, and its error says that it may have been applied.
+//!   after it were changed in the meantime. An attempt that was interrupted is continued as well.
 //! - A migration's statements end with `;`. A trigger, procedure, function or event is the last one of its migration.
 //! - A closure runs only `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `REPLACE`, `WITH`, `VALUES` and `TABLE`: most others would
 //!   commit its transaction.
 //! - A key column is a `VARCHAR(n)` with at most 768 characters in all; `TEXT` and `BLOB` hold 64 KiB (say `LONGTEXT`,
 //!   `LONGBLOB` in a variant for more); an `INTEGER` has 32 bits (say `BIGINT`).
+//! - `INSERT IGNORE` also cuts a value that does not fit; `ON DUPLICATE KEY UPDATE` counts a changed row as two.
+//! - A Galera or group replication cluster is serializable only if all processes write to the same node.
 //! - There are no news between processes: events of another process's transactions are found when a relay looks.
 //! - MySQL limits the time of reading statements only (`max_execution_time`); any other that does not end in time
 //!   breaks its connection.

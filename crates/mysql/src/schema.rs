@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS banyan_migrations (
     namespace VARCHAR(200) NOT NULL, version BIGINT NOT NULL, name VARCHAR(500) NOT NULL, checksum VARBINARY(64) NOT NULL,
     at_ms BIGINT NOT NULL, PRIMARY KEY (namespace, version)) ENGINE = InnoDB;
 CREATE TABLE IF NOT EXISTS banyan_migration_steps (
-    step VARBINARY(32) PRIMARY KEY, number BIGINT NOT NULL) ENGINE = InnoDB;
+    step VARBINARY(32) PRIMARY KEY, done INTEGER NOT NULL) ENGINE = InnoDB;
 CREATE TABLE IF NOT EXISTS banyan_outbox (
     id BIGINT AUTO_INCREMENT PRIMARY KEY, envelope_id TEXT NOT NULL, event_type TEXT NOT NULL, source TEXT NOT NULL,
     topic TEXT NOT NULL, event_key TEXT NOT NULL, time_ms BIGINT NOT NULL, correlation_id TEXT NOT NULL,

@@ -1,8 +1,9 @@
 //! Changes to the schema, which the server commits one by one: the platform's tables, and migrations.
 //!
-//! Each statement of a migration is remembered, when it has taken effect, by a digest of the migration up to there. So a
-//! migration that failed halfway goes on where it stopped. When its last statement has taken effect, the digests are
-//! deleted in the same transaction in which the store notes the migration as applied.
+//! Each statement of a migration is noted before it runs and again when it has taken effect, by a digest of the migration up
+//! to there. So a migration that failed halfway goes on where it stopped, and one that was interrupted does too: a
+//! statement that was begun, and whose effect is there, has taken effect. When the last one has, the notes are deleted in
+//! the same transaction in which the store notes the migration as applied.
 
 use crate::connection::control;
 use crate::connector::{Flavor, MySql};
@@ -23,31 +24,73 @@ const DONE_BEFORE: &[u16] = &[1007, 1008, 1050, 1051, 1060, 1061, 1091, 1826];
 /// # Errors
 /// What the first statement that fails says, and which one it is.
 pub(crate) fn migrate(conn: &mut Conn, sql: &str) -> Result<()> {
-    let statements = split(sql);
-    let mut digest = Sha256::new();
-    for (index, statement) in statements.iter().enumerate() {
-        digest.update(statement);
-        digest.update([0]);
-        let step = digest.clone().finalize().to_vec();
+    let steps = steps(sql);
+    for step in &steps {
         let known: Option<i64> = conn
-            .exec_first("SELECT number FROM banyan_migration_steps WHERE step = ?", (&step,))
+            .exec_first("SELECT done FROM banyan_migration_steps WHERE step = ?", (&step.digest,))
             .map_err(|e| translate("looking for a migration's step", e))?;
-        if known.is_none() {
-            apply(conn, statement).map_err(|e| stopped(e, index + 1, statements.len(), statement))?;
-            // In the transaction of what a statement changed in the tables; one that changed the schema is committed.
-            let remember = "INSERT INTO banyan_migration_steps (step, number) VALUES (?, ?)";
-            conn.exec_drop(remember, (&step, index as u64 + 1)).map_err(|e| translate(remember, e))?;
-            control(conn, "COMMIT; START TRANSACTION")?;
+        match known {
+            Some(0) => take(conn, step, steps.len(), true)?,
+            Some(_) => {}
+            None => {
+                note(conn, "INSERT INTO banyan_migration_steps (step, done) VALUES (?, 0)", step)?;
+                take(conn, step, steps.len(), false)?;
+            }
         }
     }
-    let mut digest = Sha256::new();
-    for statement in &statements {
-        digest.update(statement);
-        digest.update([0]);
+    for step in &steps {
         let forget = "DELETE FROM banyan_migration_steps WHERE step = ?";
-        conn.exec_drop(forget, (digest.clone().finalize().to_vec(),)).map_err(|e| translate(forget, e))?;
+        conn.exec_drop(forget, (&step.digest,)).map_err(|e| translate(forget, e))?;
     }
     Ok(())
+}
+
+/// One statement of a migration.
+struct Step<'a> {
+    /// From 1.
+    number: usize,
+    statement: &'a str,
+    /// Of the migration up to here.
+    digest: Vec<u8>,
+}
+
+fn steps(sql: &str) -> Vec<Step<'_>> {
+    let mut digest = Sha256::new();
+    let step = |(index, statement)| {
+        digest.update(statement);
+        digest.update([0]);
+        Step { number: index + 1, statement, digest: digest.clone().finalize().to_vec() }
+    };
+    split(sql).into_iter().enumerate().map(step).collect()
+}
+
+/// Runs a statement and notes that it took effect; `interrupted` says that an earlier attempt may have run it.
+fn take(conn: &mut Conn, step: &Step<'_>, count: usize, interrupted: bool) -> Result<()> {
+    match apply(conn, step.statement) {
+        Ok(()) => {}
+        Err(e) if interrupted && is_done_before(&e) => {
+            tracing::info!(
+                statement = step.statement,
+                "an interrupted attempt has applied a statement of a migration"
+            );
+        }
+        Err(e) => {
+            if matches!(e, mysql::Error::MySqlError(_)) {
+                // The server says that it had no effect. If that cannot be noted, the next attempt looks closer.
+                let forget = "DELETE FROM banyan_migration_steps WHERE step = ?";
+                drop(control(conn, "ROLLBACK; START TRANSACTION").and_then(|()| note(conn, forget, step)));
+            }
+            return Err(stopped(e, step, count));
+        }
+    }
+    // In the transaction of what the statement changed in tables; a change of the schema is committed by now.
+    note(conn, "UPDATE banyan_migration_steps SET done = 1 WHERE step = ?", step)
+}
+
+/// Runs `sql` with the digest of a step, and commits.
+fn note(conn: &mut Conn, sql: &str, step: &Step<'_>) -> Result<()> {
+    conn.exec_drop(sql, (&step.digest,)).map_err(|e| translate(sql, e))?;
+    control(conn, "COMMIT; START TRANSACTION")
 }
 
 fn apply(conn: &mut Conn, statement: &str) -> Result<(), mysql::Error> {
@@ -60,20 +103,18 @@ fn apply(conn: &mut Conn, statement: &str) -> Result<(), mysql::Error> {
     Ok(())
 }
 
-fn stopped(source: mysql::Error, number: usize, count: usize, statement: &str) -> Error {
-    let done_before = matches!(&source, mysql::Error::MySqlError(e) if DONE_BEFORE.contains(&e.code));
-    let hint = if done_before {
-        "; if an interrupted attempt has applied it, undo that by hand and try again"
-    } else {
-        ""
-    };
+fn is_done_before(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(answer) if DONE_BEFORE.contains(&answer.code))
+}
+
+fn stopped(source: mysql::Error, step: &Step<'_>, count: usize) -> Error {
+    let Step { number, statement, .. } = step;
     let before = match number {
-        1 => "nothing was changed".to_owned(),
+        1 => "nothing was changed before".to_owned(),
         2 => "the one before it took effect and is not run again".to_owned(),
         _ => format!("the {} before it took effect and are not run again", number - 1),
     };
-    let attempted = format!("statement {number} of {count} of the migration ({before}{hint}): {statement}");
-    translate(&attempted, source)
+    translate(&format!("statement {number} of {count} of the migration ({before}): {statement}"), source)
 }
 
 /// Gives an empty database the collation of a store, and refuses another one.

@@ -10,9 +10,9 @@ use banyan_store::{Store, StoreOptions, StoreProvider};
 use std::sync::Arc;
 
 /// A server of its own, reached through a proxy.
-struct Mortal {
-    engine: Engine,
-    proxy: FaultProxy,
+pub(crate) struct Mortal {
+    pub(crate) engine: Engine,
+    pub(crate) proxy: FaultProxy,
     url: String,
     _folder: tempfile::TempDir,
 }
@@ -54,13 +54,18 @@ impl Faults for Mortal {
     }
 }
 
-async fn mortal() -> Arc<dyn Database> {
+/// Starts a server of its own; returns the URL through its proxy.
+pub(crate) async fn mortal_mariadb() -> (Mortal, String) {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let engine = Engine::start(Kind::MariaDb, Options::in_folder(folder.path())).await;
     let engine = engine.expect("MariaDB starts");
     let proxy = FaultProxy::before(&engine).await.expect("a proxy starts");
     let url = proxy.url(engine.url());
-    Arc::new(Mortal { engine, proxy, url, _folder: folder })
+    (Mortal { engine, proxy, url: url.clone(), _folder: folder }, url)
+}
+
+async fn mortal() -> Arc<dyn Database> {
+    Arc::new(mortal_mariadb().await.0)
 }
 
 banyan_store::store_fault_conformance!(mortal);

@@ -2,7 +2,7 @@
 
 use crate::conformance::shared;
 use banyan_core::{Code, Context, Env, Identity, Result};
-use banyan_engines::{Engine, Kind};
+use banyan_engines::{Direction, Engine, Kind};
 use banyan_mysql::MySqlStores;
 use banyan_store::{
     MIGRATION_FAILED, Migration, Query, STORE_NOT_OPENED, STORE_UNREACHABLE, Statement, Store, StoreOptions,
@@ -82,6 +82,59 @@ async fn processes_that_open_an_empty_database_at_once_agree() {
     let (one, two, three) = tokio::join!(open(&url), open(&url), open(&url));
     let stores = [one, two, three].map(|store| store.expect("it opens"));
     assert_eq!(texts(&stores[2], "SELECT CAST(lane AS CHAR) AS t FROM banyan_outbox_lanes").await.len(), 16);
+}
+
+/// Makes a migration of two tables and a row, whose names end with `n`.
+fn migration(n: u64) -> (&'static str, &'static [Migration]) {
+    let sql = format!(
+        "CREATE TABLE a{n} (id BIGINT PRIMARY KEY); INSERT INTO a{n} VALUES (1); CREATE TABLE b{n} (id BIGINT); \
+         INSERT INTO b{n} SELECT id FROM a{n}"
+    );
+    let migration = Migration::new(1, "two", Statement::new(sql.leak()));
+    (format!("after{n}").leak(), Box::leak(Box::new([migration])))
+}
+
+#[tokio::test]
+async fn a_migration_that_is_interrupted_anywhere_goes_on() {
+    const STEP: usize = 41;
+    let (mortal, url) = crate::faults::mortal_mariadb().await;
+    let store = open(&url).await.expect("it opens");
+    let before = mortal.proxy.counts().bytes_down;
+    let (namespace, whole) = migration(1_000_000);
+    store.migrate(namespace, whole).await.expect("nothing disturbs it");
+    let bytes_max = mortal.proxy.counts().bytes_down - before;
+    let mut interrupted = 0;
+    for bytes in (0..bytes_max).step_by(STEP) {
+        let (namespace, migrations) = migration(bytes);
+        mortal.proxy.cut_after(Direction::Down, bytes);
+        interrupted += u32::from(store.migrate(namespace, migrations).await.is_err());
+        mortal.proxy.pass();
+        store.migrate(namespace, migrations).await.expect("it goes on, or was applied");
+        let sql = format!("SELECT CONCAT(a{bytes}.id, b{bytes}.id) AS t FROM a{bytes}, b{bytes}").leak();
+        assert_eq!(texts(&store, sql).await, ["11"], "after {bytes} bytes");
+    }
+    assert!(interrupted > 10, "{interrupted} of {bytes_max} bytes");
+    assert!(texts(&store, "SELECT 'x' AS t FROM banyan_migration_steps").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    let (mortal, url) = crate::faults::mortal_mariadb().await;
+    let mut options = StoreOptions::new("orders", Env::default());
+    (options.transaction_ms_max, options.connect_ms_max, options.writers) = (200, 300, 1);
+    let store = MySqlStores.open(&url, options.clone()).await.expect("it opens");
+    store.migrate("test", TEXTS).await.expect("it migrates");
+    change(&store, "INSERT INTO texts (t) VALUES ('a')").await.expect("it answers");
+    mortal.engine.pause().await.expect("the server is paused");
+    let open = MySqlStores.open(&url, options).await.map(drop).unwrap_err();
+    assert!(open.is(STORE_UNREACHABLE) && open.message().contains("did not answer within 300 ms"), "{open}");
+    for _ in 0..2 {
+        let write = change(&store, "INSERT INTO texts (t) VALUES ('b')").await.unwrap_err();
+        assert!(write.is(STORE_UNREACHABLE), "{write:?}");
+    }
+    mortal.engine.resume().await.expect("the server goes on");
+    change(&store, "INSERT INTO texts (t) VALUES ('c')").await.expect("it answers again");
+    assert_eq!(texts(&store, "SELECT t FROM texts ORDER BY t").await, ["a", "c"]);
 }
 
 const HALF: &[Migration] = &[

@@ -51,7 +51,7 @@ static DELETE: LazyLock<String> = LazyLock::new(|| {
 
 /// As `DELETE`. MySQL would read a small table from its beginning, and wait for rows that others write or delete.
 static DELETE_MYSQL: LazyLock<String> = LazyLock::new(|| {
-    let ids: Vec<_> = (1..=DELETE_MAX).map(|n| format!("SELECT ${n} AS id")).collect();
+    let ids: Vec<_> = (1..=DELETE_MAX).map(|n| format!("SELECT CAST(${n} AS SIGNED) AS id")).collect();
     format!(
         "DELETE events FROM ({}) AS sent STRAIGHT_JOIN banyan_outbox AS events FORCE INDEX (PRIMARY) \
          ON events.id = sent.id",
