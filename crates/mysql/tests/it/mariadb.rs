@@ -51,6 +51,29 @@ async fn texts_compare_byte_by_byte() {
     );
 }
 
+const WIDER: &[Migration] = &[
+    TEXTS[0],
+    Migration::new(2, "wider", Statement::new("ALTER TABLE texts ADD COLUMN first BIGINT DEFAULT 7 FIRST")),
+];
+
+#[tokio::test]
+async fn a_known_statement_follows_a_table_that_changes() {
+    let url = shared().await.url;
+    let (one, other) = (open(&url).await.expect("it opens"), open(&url).await.expect("it opens"));
+    one.migrate("test", TEXTS).await.expect("it migrates");
+    change(&one, "INSERT INTO texts (t, n) VALUES ('a', 1)").await.expect("it runs");
+    let all = "SELECT * FROM texts";
+    assert_eq!(texts(&one, all).await, ["a"]);
+    other.migrate("test", WIDER).await.expect("it migrates");
+    for _ in 0..4 {
+        let cx = context();
+        let read = one.read(&cx, move |read| {
+            read.query(all, params![], |row| Ok((row.get("first")?, row.get("t")?, row.get("n")?)))
+        });
+        assert_eq!(read.await.expect("it can be read"), [(7i64, "a".to_owned(), 1i64)], "every reader");
+    }
+}
+
 #[tokio::test]
 async fn a_value_that_does_not_fit_is_refused() {
     let store = open(&shared().await.url).await.expect("it opens");
