@@ -136,7 +136,19 @@ impl Engine {
     /// Starts the server again on the same port with the same data; one that still runs is stopped first.
     pub async fn restart(&self) -> Result<()> {
         self.stop().await?;
+        self.ports_are_given_back().await;
         self.launch().await
+    }
+
+    /// Waits, for a bounded time, until nothing holds the ports: the threads of a killed process may outlive it a moment.
+    async fn ports_are_given_back(&self) {
+        let free = async {
+            while !self.site.inner_ports.iter().chain([&self.site.port]).all(|port| ports::is_free(*port)) {
+                tokio::time::sleep(PROBE_EVERY).await;
+            }
+        };
+        // What still holds them then is told by the start that fails.
+        let _ = tokio::time::timeout(KILL_LIMIT, free).await;
     }
 
     /// Stops the server's processes without ending them (SIGSTOP): connections stay open and nothing answers.

@@ -164,7 +164,7 @@ impl Catalog {
 
     /// Lists a group, if it is not yet.
     pub(crate) async fn add_group(&self, group: &str) -> Result<()> {
-        if self.state.lock().await.groups.contains(group) || self.refresh().await?.groups.contains(group) {
+        if self.refresh().await?.groups.contains(group) {
             return Ok(());
         }
         self.append(&Entry::Group { group: group.to_owned() }).await

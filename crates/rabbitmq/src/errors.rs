@@ -56,8 +56,14 @@ pub(crate) fn not_declared(stream: &str, error: lapin::Error) -> Error {
     unavailable("declaring a stream", error)
 }
 
-pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
-    code(error) == Some(NOT_FOUND)
+/// Returns whether there is no such queue; a server that has just started says 404 of queues that are not ready, too.
+pub(crate) fn is_no_queue(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => {
+            error.get_id() == NOT_FOUND && error.get_message().as_str().contains("no queue")
+        }
+        _ => false,
+    }
 }
 
 fn code(error: &lapin::Error) -> Option<u16> {

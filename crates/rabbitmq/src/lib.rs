@@ -25,7 +25,8 @@
 //! - **Contiguous offsets.** Where the server begins a new segment, its own records may take an offset. The count of events
 //!   that a group has still to handle is then too high by as much, and 0 where it has handled all.
 //! - **Power cuts.** The server confirms what a majority of the stream's replicas have written, and does not wait for disks:
-//!   what one server confirmed survives its process, not its machine. Durable means a cluster of three.
+//!   what one server confirmed survives its process, not its machine. Durable means a cluster of three. A server that has
+//!   never kept a stream notes that it does half a second after the first one was made; killed before, it loses them all.
 //! - **The server's time.** An event's `appended_ms`, and so a seek to a time, follows the clock of its publisher; clocks that
 //!   differ by more than a minute may hide an event from such a seek.
 //! - **Retention** is fixed when a topic is made, but for a shorter age ([`RABBITMQ_RETENTION_FIXED`]); the server forgets
@@ -33,8 +34,10 @@
 //! - **Positions cost a reader.** The server confirms without saying where; a publisher reads what is written to the
 //!   partitions that it writes to.
 //! - **TLS.** `amqps` is refused.
-//! - A group that is not durable is no longer listed once it has ended; its journal, some kilobytes, is deleted by the last
-//!   member that leaves orderly.
+//! - **Channels and connections.** A process has one connection for itself and one for each of its members; the partitions
+//!   that it writes to take a channel each, of which a connection has 2,047.
+//! - The journal of a group that is not durable is deleted by the last member that leaves in order; one that all members
+//!   crashed out of is no longer listed, but stays on the server.
 
 mod catalog;
 pub mod cloud_event;

@@ -1,6 +1,6 @@
 //! What a member does in the background: it follows the journal, watches its own silence and its successor's life.
 
-use super::journal::{Fold, Record};
+use super::journal::{Fold, Group, Record};
 use super::{PREFETCH, is_alive, message, record};
 use crate::connection::ask;
 use crate::names::{journal_name, member_name};
@@ -9,7 +9,9 @@ use crate::stream::{From, Message, Tail};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_event_log::CONSUMER_FENCED;
 use futures::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use parking_lot::Mutex;
@@ -175,7 +177,12 @@ impl Shared {
         }
         self.end("it has left");
         // What the server does not hear now it finds out when the connection ends.
-        let _ = self.send(&Record::Leave { token: self.token.clone() }, &self.env.new_id()).await;
+        let left = self.send(&Record::Leave { token: self.token.clone() }, &self.env.new_id()).await;
+        if left.is_ok() && self.ends_group() {
+            let name = journal_name(&self.options.prefix, &self.group);
+            let deleted = self.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
+            let _ = ask(self.options.request_timeout, "deleting a group's journal", deleted).await;
+        }
         let closed = self.connection.close(200, "done".into());
         let _ = tokio::time::timeout(self.options.request_timeout, Box::pin(closed)).await;
     }
@@ -189,7 +196,9 @@ impl Shared {
             let was_member = fold.group.as_ref().is_some_and(|g| g.members.contains_key(&self.token));
             let counts = fold.apply(message.offset, record);
             let is_member = fold.group.as_ref().is_some_and(|g| g.members.contains_key(&self.token));
-            let due = is_member
+            // One of the members writes it.
+            let first = fold.group.as_ref().and_then(|g| g.members.keys().next());
+            let due = first == Some(&self.token)
                 && !is_snapshot
                 && message.offset >= self.snapshot_at.load(Ordering::Relaxed) + SNAPSHOT_RECORDS;
             (counts, is_member || !was_member, due.then(|| fold.snapshot()).flatten())
@@ -211,6 +220,13 @@ impl Shared {
         {
             tracing::debug!(group = %self.group, %error, "a snapshot of a group could not be written");
         }
+    }
+
+    /// Returns whether the group is not durable and has no other member.
+    fn ends_group(&self) -> bool {
+        let fold = self.fold.lock();
+        let others = |g: &Group| g.members.keys().any(|token| *token != self.token);
+        fold.group.as_ref().is_some_and(|g| !g.durable && !others(g))
     }
 
     fn is_silent(&self) -> bool {

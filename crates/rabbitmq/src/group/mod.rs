@@ -12,8 +12,9 @@ mod partition;
 
 pub(crate) use member::Member;
 
+use crate::catalog::Entry;
 use crate::connection::Link;
-use crate::errors::is_not_found;
+use crate::errors::is_no_queue;
 use crate::log::Inner;
 use crate::names::{journal_name, member_name};
 use crate::options::RabbitOptions;
@@ -67,7 +68,7 @@ impl GroupStore {
         let mut extents: HashMap<String, Vec<Extent>> = HashMap::new();
         let mut infos = Vec::new();
         for name in catalog.groups {
-            let Some(mut group) = self.read(&name).await? else { continue };
+            let Some(mut group) = self.read(inner, &name).await? else { continue };
             self.forget_the_dead(&mut group).await?;
             if !group.durable && group.members.is_empty() {
                 continue;
@@ -84,14 +85,15 @@ impl GroupStore {
         Ok(infos)
     }
 
-    /// Reads what is new in a group's journal; `None` if there is none, or nothing is known of it.
-    async fn read(&self, group: &str) -> Result<Option<Group>> {
+    /// Reads what is new in a group's journal; `None` if there is none any more, or nothing is known of it.
+    async fn read(&self, inner: &Inner, group: &str) -> Result<Option<Group>> {
         let mut folds = self.folds.lock().await;
         let fold = folds.entry(group.to_owned()).or_default();
         let name = journal_name(&self.options.prefix, group);
         let channel = self.link.channel().await?;
-        if !exists(&channel, &name).await {
+        if let Queue::Absent = look(&channel, &name).await {
             folds.remove(group);
+            inner.topics.catalog.append(&Entry::GroupEnded { group: group.to_owned() }).await?;
             return Ok(None);
         }
         let from = fold.newest.map_or(From::First, From::Offset);
@@ -150,21 +152,29 @@ fn record(body: &[u8]) -> Option<Record> {
         .ok()
 }
 
-/// Returns whether a queue exists; if not, the channel is closed.
-async fn exists(channel: &Channel, name: &str) -> bool {
-    consumers(channel, name).await.is_some()
+/// What the server says of a queue.
+enum Queue {
+    Consumers(u32),
+    Absent,
+    /// It cannot be told now, for example because the server has just started.
+    Unknown,
 }
 
 /// Returns whether the server counts a consumer of a queue. Whoever cannot tell takes it for alive.
 async fn is_alive(channel: &Channel, name: &str) -> bool {
-    consumers(channel, name).await.is_some_and(|consumers| consumers > 0)
+    match look(channel, name).await {
+        Queue::Consumers(consumers) => consumers > 0,
+        Queue::Absent => false,
+        Queue::Unknown => true,
+    }
 }
 
-async fn consumers(channel: &Channel, name: &str) -> Option<u32> {
+/// Looks at a queue; if there is none, the channel is closed.
+async fn look(channel: &Channel, name: &str) -> Queue {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     match Box::pin(channel.queue_declare(name.into(), passive, FieldTable::default())).await {
-        Ok(queue) => Some(queue.consumer_count()),
-        Err(error) if is_not_found(&error) => None,
-        Err(_) => Some(1),
+        Ok(queue) => Queue::Consumers(queue.consumer_count()),
+        Err(error) if is_no_queue(&error) => Queue::Absent,
+        Err(_) => Queue::Unknown,
     }
 }

@@ -10,7 +10,9 @@ use banyan_rabbitmq::{
     RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitOptions, RabbitProvider, stream_name,
 };
 use futures::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use std::time::Duration;
@@ -212,4 +214,51 @@ async fn a_system_opens_it_by_its_url() {
     let topics = log.topics().await.unwrap();
     assert_eq!((topics.len(), topics[0].partitions.len()), (1, 2));
     assert_eq!(topics[0].retention.partition_bytes_max, Some(1 << 24));
+}
+
+#[tokio::test]
+async fn a_temporary_group_leaves_nothing_behind() {
+    let options = options().await;
+    let log = RabbitLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "t").await;
+    let spec = SubscriptionSpec { durable: false, ..SubscriptionSpec::new("temporary", ["t"], "m") };
+    let member = log.subscribe(spec.clone()).await.unwrap();
+    assert_eq!(log.groups().await.unwrap()[0].members[0].member, "m");
+    drop(member);
+    let journal = format!("{}.group.temporary", options.prefix);
+    let (connection, _) = bare_client(&options.url).await;
+    soon("the journal is deleted", async {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        loop {
+            let channel = connection.create_channel().await.unwrap();
+            if channel.queue_declare(journal.as_str().into(), passive, FieldTable::default()).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(log.groups().await.unwrap().is_empty());
+    // It can be had again.
+    let _member = log.subscribe(spec).await.unwrap();
+    assert_eq!(log.groups().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_group_is_the_same_to_a_log_that_opens_later() {
+    let options = options().await;
+    let log = RabbitLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "t").await;
+    log.publish((0..3).map(|n| event("t", &n.to_string(), "k")).collect()).await.unwrap();
+    let mut member = log.subscribe(SubscriptionSpec::new("g", ["t"], "m")).await.unwrap();
+    let mut received = 0;
+    while received < 3 {
+        received += soon("the events", member.next(10)).await.unwrap().len();
+    }
+    member.commit("t", 0, 2).await.unwrap();
+    let later = RabbitLog::connect(options, Env::default()).await.unwrap();
+    let (seen, again) = (log.groups().await.unwrap(), later.groups().await.unwrap());
+    assert_eq!(seen, again);
+    assert_eq!((again[0].lag(), again[0].members[0].partitions.len()), (1, 1));
+    assert_eq!(later.topics().await.unwrap(), log.topics().await.unwrap());
 }
