@@ -48,4 +48,5 @@ pub fn service() -> ServiceDef {
         subscribers::subscribe(&host, &analytics);
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -52,4 +52,5 @@ pub fn service() -> ServiceDef {
         host.serve(cart_service(Arc::new(carts)));
         Ok(())
     })
+    .settings::<Settings>()
 }

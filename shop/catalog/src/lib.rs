@@ -66,4 +66,5 @@ pub fn service() -> ServiceDef {
         host.serve(catalog_service(Arc::new(Catalog { store, settings })));
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -51,4 +51,5 @@ pub fn service() -> ServiceDef {
         host.every("expire reservations", check, move |cx| reservations::expire(store.clone(), cx));
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -35,4 +35,5 @@ pub fn service() -> ServiceDef {
         subscribers::subscribe(&host, &loyalty);
         Ok(())
     })
+    .settings::<Settings>()
 }

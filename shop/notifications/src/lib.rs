@@ -37,4 +37,5 @@ pub fn service() -> ServiceDef {
         subscribers::subscribe(&host, &notifications);
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -69,4 +69,5 @@ pub fn service() -> ServiceDef {
         choreography::subscribe_failures(&host, &orders);
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -61,4 +61,5 @@ pub fn service() -> ServiceDef {
         choreography::subscribe(&host, &payments);
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -52,4 +52,5 @@ pub fn service() -> ServiceDef {
         host.every("deliver parcels", check, move |cx| parcels::deliver_due(store.clone(), cx));
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -37,4 +37,5 @@ pub fn service() -> ServiceDef {
         });
         Ok(())
     })
+    .settings::<Settings>()
 }

@@ -19,11 +19,11 @@ api_key = 'hunter2'
 
 /// A folder with a configuration and a profile `fleet`.
 fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("banyan.toml"), BASE).unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    std::fs::write(folder.path().join("banyan.toml"), BASE).expect("the folder can be written");
     let fleet = "[limits]\ndrain_ms_max = 6\n[events]\nurl = 'kafka://app:hunter3@k:9092'\n\
                  [stores]\ndefault = 'postgres://app:hunter3@db/{service}'\n";
-    std::fs::write(folder.path().join("banyan.fleet.toml"), fleet).unwrap();
+    std::fs::write(folder.path().join("banyan.fleet.toml"), fleet).expect("the folder can be written");
     folder
 }
 
@@ -32,8 +32,12 @@ fn banyan(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Outp
     for inherited in ["BANYAN_DATA", "BANYAN_PROFILE"] {
         command.env_remove(inherited);
     }
-    let output =
-        command.current_dir(folder).envs(variables.iter().copied()).args(arguments).output().unwrap();
+    let output = command
+        .current_dir(folder)
+        .envs(variables.iter().copied())
+        .args(arguments)
+        .output()
+        .expect("the program starts");
     for stream in [&output.stdout, &output.stderr] {
         let text = String::from_utf8_lossy(stream);
         assert!(!text.contains("hunter"), "a secret is shown: {text}");
@@ -43,12 +47,12 @@ fn banyan(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Outp
 
 fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 /// Returns the value and the origin at `key`.
 fn at<'v>(shown: &'v Value, key: &str) -> (&'v Value, &'v Value) {
-    let entry = shown["values"].as_array().unwrap().iter().find(|entry| entry["key"] == key);
+    let entry = shown["values"].as_array().expect("a list").iter().find(|entry| entry["key"] == key);
     let entry = entry.unwrap_or_else(|| panic!("{key} is not in {shown}"));
     (&entry["value"], &entry["origin"])
 }

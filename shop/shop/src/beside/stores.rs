@@ -11,7 +11,12 @@ use std::path::{Path, PathBuf};
 pub(super) fn prepare(config: &Config, folder: &Path) -> Result<()> {
     let system = crate::system();
     let names = system.services().iter().map(|service| service.name());
-    let urls: BTreeMap<_, _> = names.filter_map(|name| Some((name, config.store_url(name)?))).collect();
+    let mut urls = BTreeMap::new();
+    for name in names {
+        if let Some(url) = config.store_url(name)? {
+            urls.insert(name, url.expose().clone());
+        }
+    }
     run_files::write(&file(folder), &urls)
 }
 
