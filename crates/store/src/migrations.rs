@@ -39,7 +39,8 @@ impl Store {
     ///
     /// # Errors
     /// `MIGRATION_DRIFT` if an applied one was changed, is missing, or would have to come after a later one;
-    /// `MIGRATION_FAILED` if one cannot be applied. Nothing was applied then.
+    /// `MIGRATION_FAILED` if one cannot be applied. Nothing was applied then, unless the engine cannot roll changes of the
+    /// schema back ([`crate::engine::Traits::transactional_schema`]): there the next attempt goes on where this one stopped.
     pub async fn migrate(&self, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {
         let options = &self.shared().options;
         let cx = Context::new(&options.env, Identity::service(&options.service));
