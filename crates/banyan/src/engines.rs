@@ -1,6 +1,7 @@
 //! The engines that a system was linked with, and the choice of one by its URL.
 
 use crate::config::Config;
+use banyan_cache::{CacheProvider, SharedOptions, SharedStores};
 use banyan_core::{Env, Error, Reason, Result};
 use banyan_event_log::{Capability, EventLog, LogOptions, LogProvider, Retention};
 use banyan_store::{Store, StoreOptions, StoreProvider};
@@ -10,18 +11,24 @@ use std::sync::Arc;
 /// The program was not linked with what opens URLs of this scheme.
 pub const ENGINE_UNKNOWN: Reason = Reason::new("ENGINE_UNKNOWN");
 
-/// What keeps stores and events elsewhere than in the data folder.
+/// What keeps stores, events and caches elsewhere than in the data folder and in memory.
 #[derive(Clone, Default)]
 pub(crate) struct Engines {
     pub(crate) stores: Vec<Arc<dyn StoreProvider>>,
     pub(crate) logs: Vec<Arc<dyn LogProvider>>,
+    pub(crate) caches: Vec<Arc<dyn CacheProvider>>,
 }
 
 impl fmt::Debug for Engines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stores: Vec<_> = self.stores.iter().flat_map(|p| p.schemes()).collect();
         let logs: Vec<_> = self.logs.iter().flat_map(|p| p.schemes()).collect();
-        f.debug_struct("Engines").field("stores", &stores).field("logs", &logs).finish()
+        let caches: Vec<_> = self.caches.iter().flat_map(|p| p.schemes()).collect();
+        f.debug_struct("Engines")
+            .field("stores", &stores)
+            .field("logs", &logs)
+            .field("caches", &caches)
+            .finish()
     }
 }
 
@@ -51,6 +58,16 @@ impl Engines {
         let log = provider.open(url, options).await?;
         log.capabilities().require(&config.events.needed()?)?;
         Ok(log)
+    }
+
+    /// Opens the caches and rate limits at their URL, named after `system`.
+    pub(crate) fn open_caches(&self, url: &str, system: &str) -> Result<SharedStores> {
+        let provider = self.caches.iter().find(|p| p.schemes().contains(&scheme(url)));
+        let Some(provider) = provider else {
+            let known = self.caches.iter().flat_map(|p| p.schemes());
+            return Err(unknown("cache.url", url, known.copied()));
+        };
+        provider.open(url, SharedOptions { system: system.to_owned() })
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the platform gives to a service when it starts, and what the service declares to it.
 
 use crate::config::Config;
+use crate::invalidation::Listener;
 use crate::{Process, Subscriber};
+use banyan_cache::{Cache, CacheOptions, RateLimiter};
 use banyan_core::{BoxFuture, Context, Env, Error, Event, Identity, Payload, Result, Tasks};
 use banyan_event_log::request_reply::{Replier, Requester, RequesterOptions, reply_fn};
 use banyan_event_log::{Delivery, Handler, Mode};
@@ -10,6 +12,8 @@ use banyan_saga::{SagaOptions, Sagas};
 use banyan_store::{Migration, STORE_IN_USE, Statement, Store, StoreOptions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +148,69 @@ impl Host {
         let sagas = Sagas::new(store.clone(), options, self.0.env.clone()).await?;
         self.0.declared.lock().sagas = Some(sagas.clone());
         Ok(sagas)
+    }
+
+    /// Returns the service's cache `name`; a version in it (`products.v2`) keeps apart what later versions cannot read. It is
+    /// kept where the configuration says (`cache.url`), and shared by all processes of the service if that is a server.
+    ///
+    /// # Errors
+    /// If the options are out of bounds, or nothing opens the URL.
+    pub fn cache<K: Display + ?Sized, V: Payload>(
+        &self,
+        name: &str,
+        options: CacheOptions,
+    ) -> Result<Cache<K, V>> {
+        let name = format!("{}.{name}", self.0.name);
+        Cache::new(name, self.0.process.caches()?.cache, options, &self.0.env, &self.0.tasks)
+    }
+
+    /// Has each event `E` remove the key `key_of` it from `cache`, in every process of the service; once for a cache and
+    /// an event type. When it returns, no later event is missed: call it before the cache is used.
+    ///
+    /// # Errors
+    /// If the topic cannot be subscribed to.
+    pub async fn invalidate<E: Event, K: Display + ?Sized + 'static, V: Payload>(
+        &self,
+        cache: &Cache<K, V>,
+        key_of: impl Fn(&E) -> String + Send + Sync + 'static,
+    ) -> Result<()> {
+        let on_event = cache.invalidate_on(key_of);
+        let handler: EventHandler = Arc::new(move |cx, delivery| match delivery.envelope.decode::<E>() {
+            Ok(event) => on_event(cx, event),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        });
+        if self.0.process.caches()?.shared {
+            // One removal is seen by all; a group that outlives its members misses none.
+            self.0.declared.lock().consumers.push(GroupHandler {
+                group: format!("{}.{}", cache.name(), E::TYPE),
+                topic: E::TOPIC,
+                mode: Mode::PerKey,
+                handler: Arc::new(Dispatch(HashMap::from([(E::TYPE, handler)]))),
+            });
+            return Ok(());
+        }
+        let forgotten = cache.clone();
+        let listener = Listener {
+            service: self.0.name,
+            cache: cache.name().to_owned(),
+            topic: E::TOPIC,
+            event_type: E::TYPE,
+            handler,
+            forget: Arc::new(move || forgotten.forget_all()),
+            log: self.0.process.log(),
+            env: self.0.env.clone(),
+        };
+        listener.start(&self.0.tasks).await
+    }
+
+    /// Returns rate limits of the service whose keys begin with `name`, kept as caches are. While a server does not
+    /// answer, each process limits by itself, for at most `keys_max` keys.
+    ///
+    /// # Errors
+    /// If nothing opens the configuration's URL.
+    pub fn rate_limiter(&self, name: &str, keys_max: NonZeroUsize) -> Result<RateLimiter> {
+        let limits = self.0.process.caches()?.limits;
+        Ok(RateLimiter::new(format!("{}.{name}", self.0.name), limits, keys_max, &self.0.env))
     }
 
     /// Returns a client of another service, wherever it runs.

@@ -22,6 +22,7 @@ mod config;
 mod engines;
 mod host;
 mod instance;
+mod invalidation;
 mod mount;
 mod process;
 mod relay;
@@ -29,8 +30,8 @@ mod service;
 
 pub use banyan_rpc::Access;
 pub use config::{
-    Apart, CONFIG_INVALID, Config, Difference, Entry, Events, Handover, Layers, Limits, Origin, Placement,
-    ROOT_PROCESS, SECRET_SOURCE_UNKNOWN, Sources, Supervision, suggestion, valid_process_name,
+    Apart, CONFIG_INVALID, Caches, Config, Difference, Entry, Events, Handover, Layers, Limits, Origin,
+    Placement, ROOT_PROCESS, SECRET_SOURCE_UNKNOWN, Sources, Supervision, suggestion, valid_process_name,
 };
 pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;
@@ -38,6 +39,7 @@ pub use mount::Mount;
 pub use process::{Process, ProcessParts};
 pub use service::{ServiceDef, Subscriber, System};
 
+pub use banyan_cache as cache;
 pub use banyan_core as core;
 pub use banyan_event_log as event_log;
 pub use banyan_rpc as rpc;
@@ -47,6 +49,7 @@ pub use banyan_store as store;
 /// The names that nearly every service uses.
 pub mod prelude {
     pub use crate::{Access, Host, ServiceDef, Subscriber, System};
+    pub use banyan_cache::{Cache, CacheOptions};
     pub use banyan_core::{
         Backoff, Code, Context, Env, Error, Event, Identity, IdentityKind, Payload, Reason, Result,
     };

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::instance::Instance;
 use crate::{ServiceDef, System};
+use banyan_cache::SharedStores;
 use banyan_core::{Env, Error, Reason, Result, Tasks};
 use banyan_event_log::EventLog;
 use banyan_rpc::{Directory, Endpoint, Service, Target};
@@ -27,6 +28,8 @@ struct Inner {
     instances: BTreeMap<&'static str, Mutex<Option<Instance>>>,
     /// The contract services that are served here, by name.
     served: parking_lot::Mutex<BTreeMap<String, Service>>,
+    /// Where caches are kept, once a service has asked for one.
+    caches: parking_lot::Mutex<Option<SharedStores>>,
     /// The starts and stops that are under way; stops when the process ends.
     changes: Tasks,
 }
@@ -45,7 +48,8 @@ impl Process {
     pub fn new(parts: ProcessParts) -> Self {
         let instances = parts.system.services().iter().map(|s| (s.name(), Mutex::default())).collect();
         let served = parking_lot::Mutex::default();
-        Self(Arc::new(Inner { parts, instances, served, changes: Tasks::new() }))
+        let caches = parking_lot::Mutex::default();
+        Self(Arc::new(Inner { parts, instances, served, caches, changes: Tasks::new() }))
     }
 
     pub fn system(&self) -> &System {
@@ -66,6 +70,15 @@ impl Process {
 
     pub fn log(&self) -> Arc<dyn EventLog> {
         self.0.parts.log.clone()
+    }
+
+    /// Returns where the caches and rate limits of this process's services are kept.
+    pub(crate) fn caches(&self) -> Result<SharedStores> {
+        let mut caches = self.0.caches.lock();
+        match &*caches {
+            Some(opened) => Ok(opened.clone()),
+            None => Ok(caches.insert(self.system().open_caches(self.config(), self.env())?).clone()),
+        }
     }
 
     /// Starts the service `name` here and returns its handlers; does nothing if it runs already. When it returns, calls from this

@@ -3,6 +3,7 @@
 use crate::config::{Config, Difference, Entry, differences, secret_keys};
 use crate::engines::{Engines, log_options};
 use crate::{Host, Mount};
+use banyan_cache::{CacheProvider, SharedStores};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
 use banyan_event_log::{EventLog, LogProvider};
 use banyan_identity::{EnvironmentSecrets, FileSecrets, SECRET_MISSING, SecretSource};
@@ -210,6 +211,24 @@ impl System {
 
     pub(crate) fn engines(&self) -> &Engines {
         &self.engines
+    }
+
+    /// Links in what keeps caches and rate limits on a server, for when the configuration has a URL for them.
+    #[must_use]
+    pub fn caches(mut self, provider: impl CacheProvider) -> Self {
+        self.engines.caches.push(Arc::new(provider));
+        self
+    }
+
+    /// Opens the caches and rate limits where `config` says: at a URL, or in this process's memory.
+    ///
+    /// # Errors
+    /// [`crate::ENGINE_UNKNOWN`], or the provider's refusal of the URL.
+    pub fn open_caches(&self, config: &Config, env: &Env) -> Result<SharedStores> {
+        match config.cache_url()? {
+            Some(url) => self.engines.open_caches(url.expose(), self.name),
+            None => Ok(SharedStores::in_memory(env)),
+        }
     }
 
     /// Opens the event log that the configuration has a URL for; `None` if events are kept in the data folder.

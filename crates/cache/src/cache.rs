@@ -96,6 +96,17 @@ impl<K: Display + ?Sized, V: Payload> Cache<K, V> {
         }
     }
 
+    /// Returns the name under which the cache keeps its entries.
+    pub fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// Lets nothing that is stored until now be found through this cache and its clones, for when invalidations were
+    /// missed. Other caches of the name still find it: this is for a store of one process.
+    pub fn forget_all(&self) {
+        self.inner.forget_all();
+    }
+
     /// Returns what this cache has counted.
     pub fn stats(&self) -> CacheStats {
         self.inner.stats()

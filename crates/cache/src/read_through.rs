@@ -10,7 +10,7 @@ use banyan_core::{BoxFuture, Context, Env, Error, Result, Tasks};
 use bytes::Bytes;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -31,6 +31,8 @@ pub(crate) enum Found {
 
 pub(crate) struct ReadThrough {
     name: String,
+    /// How often everything was forgotten; part of every key from then on.
+    epoch: AtomicU64,
     store: Arc<dyn CacheStore>,
     options: CacheOptions,
     env: Env,
@@ -75,6 +77,7 @@ impl ReadThrough {
             options.loads_max.saturating_add(options.loads_waiting_max).min(Semaphore::MAX_PERMITS);
         Ok(Self {
             name,
+            epoch: AtomicU64::new(0),
             store,
             env: env.clone(),
             tasks: tasks.clone(),
@@ -93,7 +96,14 @@ impl ReadThrough {
 
     /// Returns the key in the store.
     pub(crate) fn key(&self, key: &(impl Display + ?Sized)) -> String {
-        format!("{}/{key}", self.name)
+        match self.epoch.load(Ordering::Acquire) {
+            0 => format!("{}/{key}", self.name),
+            epoch => format!("{}@{epoch}/{key}", self.name),
+        }
+    }
+
+    pub(crate) fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn stats(&self) -> CacheStats {

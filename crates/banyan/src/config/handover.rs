@@ -13,6 +13,7 @@ pub struct Handover {
     config: Config,
     stores: BTreeMap<String, String>,
     events_url: Option<String>,
+    cache_url: Option<String>,
     services: BTreeMap<String, toml::Table>,
     origins: Origins,
     secrets: BTreeMap<String, String>,
@@ -24,6 +25,7 @@ impl From<&Config> for Handover {
         Self {
             stores: config.stores.clone(),
             events_url: config.events.url.clone(),
+            cache_url: config.cache.url.clone(),
             services: config.services.clone(),
             origins: config.sources.origins.clone(),
             secrets: secrets
@@ -36,11 +38,12 @@ impl From<&Config> for Handover {
 
 impl From<Handover> for Config {
     fn from(handover: Handover) -> Self {
-        let Handover { mut config, stores, events_url, services, origins, secrets } = handover;
+        let Handover { mut config, stores, events_url, cache_url, services, origins, secrets } = handover;
         let secrets =
             secrets.into_iter().map(|(reference, secret)| (reference, Secret::new(secret))).collect();
         config.stores = stores;
         config.events.url = events_url;
+        config.cache.url = cache_url;
         config.services = services;
         config.sources = Sources { origins, secrets };
         config

@@ -1,5 +1,6 @@
 //! A system's configuration: in layers, typed, every value with its origin, without its secrets.
 
+mod cache;
 mod handover;
 mod layers;
 mod limits;
@@ -12,6 +13,7 @@ mod sources;
 mod tree;
 mod typed;
 
+pub use cache::Caches;
 pub use handover::Handover;
 pub use layers::Layers;
 pub use limits::{Limits, Supervision};
@@ -65,6 +67,7 @@ pub struct Config {
     #[serde(serialize_with = "redact::urls")]
     pub stores: BTreeMap<String, String>,
     pub events: Events,
+    pub cache: Caches,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
@@ -124,6 +127,7 @@ impl Default for Config {
             supervision: Supervision::default(),
             stores: BTreeMap::new(),
             events: Events::default(),
+            cache: Caches::default(),
             faults: None,
             services: BTreeMap::new(),
             sources: Sources::default(),

@@ -81,6 +81,7 @@ fn written(config: &Config, key: &str) -> Option<toml::Value> {
     match parts.next()? {
         "stores" => config.stores.get(parts.next()?).cloned().map(toml::Value::String),
         "events" if key == "events.url" => config.events.url.clone().map(toml::Value::String),
+        "cache" if key == "cache.url" => config.cache.url.clone().map(toml::Value::String),
         "services" => {
             let service = config.services.get(parts.next()?)?;
             let first = service.get(parts.next()?)?;

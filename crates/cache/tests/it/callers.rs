@@ -211,6 +211,20 @@ async fn an_event_invalidates() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_missed_is_forgotten_with_all_the_rest() {
+    let site = Site::new();
+    let (cache, cx) = (site.cache(CacheOptions::default()), site.cx());
+    for value in ["first", "second"] {
+        for _ in 0..2 {
+            let found = cache.get_or_load(&cx, "key", async |_| Ok(text(value))).await.unwrap();
+            assert_eq!(found, text(value));
+        }
+        cache.forget_all();
+    }
+    assert_eq!(cache.stats().loads, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_no_store_takes_is_loaded_each_time() {
     let site = Site::new();
     let (cache, cx, key) = (site.cache(CacheOptions::default()), site.cx(), "x".repeat(1_000));
