@@ -10,11 +10,10 @@ use shop_contracts::types::v1::Money;
 impl CatalogService for Catalog {
     async fn get_product(&self, cx: &Context, req: GetProductRequest) -> Result<Product> {
         check_product_id("product_id", &req.product_id)?;
-        self.store
-            .read(cx, move |q| {
-                store::get(q, &req.product_id)?.ok_or_else(|| Error::not_found("product", &req.product_id))
-            })
-            .await
+        let (store, product_id) = (self.store.clone(), req.product_id.clone());
+        let load = async move |cx: Context| store.read(&cx, move |q| store::get(q, &product_id)).await;
+        let product = self.products.get_or_load(cx, &req.product_id, load).await?;
+        product.ok_or_else(|| Error::not_found("product", &req.product_id))
     }
 
     async fn search_products(
@@ -40,7 +39,10 @@ impl CatalogService for Catalog {
 
     async fn put_product(&self, cx: &Context, req: PutProductRequest) -> Result<Product> {
         let listing = Listing::new(req.product.clone())?;
-        self.store.once(cx, "PutProduct", &req, move |tx| store::put(tx, listing)).await
+        let product = self.store.once(cx, "PutProduct", &req, move |tx| store::put(tx, listing)).await?;
+        // The event does this too, a moment later; so an error changes nothing.
+        let _ = self.products.invalidate(cx, &product.product_id).await;
+        Ok(product)
     }
 
     async fn price_items(&self, cx: &Context, req: PriceItemsRequest) -> Result<PriceItemsResponse> {

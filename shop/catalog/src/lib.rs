@@ -3,6 +3,9 @@
 //! Contract: `shop/contracts/shop/catalog/v1/catalog.proto`. Owns the `catalog` store; nobody else reads it. Publishes
 //! `ProductChanged` when a product is new or differs from what it was. Calls nobody.
 //!
+//! A product that is asked for by its id comes out of a cache, from which each `ProductChanged` removes it; who changes a
+//! product reads the change at once.
+//!
 //! Products are found by the words of their names. Each name is split into words ([`words`]) that are written to a
 //! table of their own in the transaction that writes the product, so that a search never sees one without the other.
 //! A page ends at a product and the next one starts behind it: what is added or changed in the meantime neither
@@ -15,7 +18,7 @@ mod words;
 
 use banyan::prelude::*;
 use serde::Deserialize;
-use shop_contracts::catalog::v1::{CatalogServiceClient, catalog_service};
+use shop_contracts::catalog::v1::{CatalogServiceClient, Product, ProductChanged, catalog_service};
 
 /// Products of an import that one transaction may take at most: more would exceed the store's time limit.
 const IMPORT_BATCH_MAX: usize = 2_000;
@@ -54,6 +57,8 @@ impl Settings {
 /// The service.
 pub(crate) struct Catalog {
     store: Store,
+    /// Products by their ids. What is sold for which price is not read here: see [`store::price`].
+    products: Cache<str, Product>,
     settings: Settings,
 }
 
@@ -63,7 +68,9 @@ pub fn service() -> ServiceDef {
         let settings: Settings = host.settings()?;
         settings.check()?;
         let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
-        host.serve(catalog_service(Arc::new(Catalog { store, settings })));
+        let products = host.cache("products.v1", CacheOptions::default())?;
+        host.invalidate(&products, |event: &ProductChanged| event.product_id.clone()).await?;
+        host.serve(catalog_service(Arc::new(Catalog { store, products, settings })));
         Ok(())
     })
     .settings::<Settings>()

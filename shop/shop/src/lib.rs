@@ -46,6 +46,8 @@ fn with_engines(system: System) -> System {
     let system = system.stores(banyan_mysql::MySqlStores);
     #[cfg(feature = "nats")]
     let system = system.events(banyan_nats::NatsLogs);
+    #[cfg(feature = "redis")]
+    let system = system.caches(banyan_redis::RedisCaches);
     system
 }
 

@@ -1,7 +1,7 @@
 //! The service as its callers see it: in a process of its own, with its store and the event log.
 
 use banyan::prelude::*;
-use banyan_testkit::TestSystem;
+use banyan_testkit::{TestSystem, until};
 use shop_contracts::catalog::v1::*;
 use shop_contracts::types::v1::{Item, Money};
 
@@ -281,4 +281,20 @@ async fn a_wrong_setting_keeps_the_service_from_starting() {
         let error = Fixture::with(text).await.err().expect("it does not start");
         assert_eq!(error.violations()[0].field, key);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_read_though_the_product_was_cached() {
+    let catalog = Fixture::new().await;
+    assert_eq!(catalog.get("p-1").await.unwrap_err().code(), Code::NotFound);
+    catalog.put(product("p-1", "Lamp", "", 100)).await.unwrap();
+    for pence in [200, 300] {
+        catalog.get("p-1").await.unwrap();
+        catalog.put(product("p-1", "Lamp", "", pence)).await.unwrap();
+        assert_eq!(catalog.get("p-1").await.unwrap().price, Some(Money::gbp(pence)));
+    }
+    // An import only announces what it changed.
+    catalog.import([product("p-1", "Lamp", "", 400)]).await.unwrap();
+    let changed = async || catalog.get("p-1").await.unwrap().price == Some(Money::gbp(400));
+    until("the imported price", changed).await;
 }
