@@ -36,7 +36,7 @@ pub(crate) fn unavailable(what: &str, error: lapin::Error) -> Error {
     match code(&error) {
         Some(ACCESS_REFUSED) => Error::permission_denied(format!(
             "RabbitMQ refused: {what}: {error}; the user needs configure, write and read permission for the names that \
-             begin with the prefix, and write permission for the default exchange (rabbitmqctl set_permissions)"
+             begin with the prefix, and write permission for the default exchange amq.default (rabbitmqctl set_permissions)"
         ))
         .with_source(error),
         Some(_) => Error::unavailable(format!("RabbitMQ refused: {what}: {error}")).with_source(error),

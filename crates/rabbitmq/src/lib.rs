@@ -28,7 +28,7 @@
 //!   what one server confirmed survives its process, not its machine. Durable means a cluster of three. A server that has
 //!   never kept a stream notes that it does half a second after the first one was made; killed before, it loses them all.
 //! - **The server's time.** An event's `appended_ms`, and so a seek to a time, follows the clock of its publisher; clocks that
-//!   differ by more than a minute may hide an event from such a seek.
+//!   differ by more than a minute may hide an event from such a seek, or make it fail.
 //! - **Retention** is fixed when a topic is made, but for a shorter age ([`RABBITMQ_RETENTION_FIXED`]); the server forgets
 //!   whole segments. Sizes are not known: `PartitionInfo::bytes` is 0.
 //! - **Positions cost a reader.** The server confirms without saying where; a publisher reads what is written to the

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 /// How often a member looks whether its successor lives.
 const LIFE_INTERVAL: Duration = Duration::from_millis(500);
 /// Records between two snapshots.
-const SNAPSHOT_RECORDS: u64 = 1_000;
+const SNAPSHOT_RECORDS: u64 = 500;
 /// How long the server keeps the queue of a member that it has lost track of.
 const LIFE_EXPIRES_MS: i64 = 60_000;
 
@@ -147,6 +147,7 @@ impl Shared {
     }
 
     async fn follow(self: Arc<Self>, mut tail: Tail, mut life: Consumer, tasks: Tasks) {
+        let mut looking = None;
         let mut check_at = self.env.clock.now() + LIFE_INTERVAL;
         let silence = self.session_timeout.min(LIFE_INTERVAL) / 4;
         let mut silence_at = self.env.clock.now() + silence;
@@ -170,7 +171,7 @@ impl Shared {
                     }
                 }
                 () = tokio::time::sleep_until(check_at) => {
-                    self.check_successor().await;
+                    self.check_successor(&mut looking).await;
                     check_at = self.env.clock.now() + LIFE_INTERVAL;
                 }
             }
@@ -235,7 +236,8 @@ impl Shared {
     }
 
     /// Writes that the next member in the order of tokens is out, if the server no longer counts its consumer.
-    async fn check_successor(&self) {
+    /// The channel in `looking` is used again until the server closes it, which it does when there is no such queue.
+    async fn check_successor(&self, looking: &mut Option<Channel>) {
         let successor = {
             let fold = self.fold.lock();
             let Some(group) = &fold.group else { return };
@@ -246,8 +248,12 @@ impl Shared {
         let Some(token) = successor else { return };
         let limit = self.options.request_timeout;
         let looked = async {
-            let channel = ask(limit, "opening a channel", self.connection.create_channel()).await?;
+            let channel = match looking.take().filter(|channel| channel.status().connected()) {
+                Some(channel) => channel,
+                None => ask(limit, "opening a channel", self.connection.create_channel()).await?,
+            };
             let is_alive = is_alive(&channel, &member_name(&self.options.prefix, &token)).await;
+            *looking = Some(channel);
             if is_alive { Ok(()) } else { self.send(&Record::Leave { token: token.clone() }, &token).await }
         };
         if let Ok(Err(error)) = tokio::time::timeout(limit, Box::pin(looked)).await {

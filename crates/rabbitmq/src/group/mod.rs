@@ -86,14 +86,14 @@ impl GroupStore {
     }
 
     /// Reads what is new in a group's journal; `None` if there is none any more, or nothing is known of it.
-    async fn read(&self, inner: &Inner, group: &str) -> Result<Option<Group>> {
+    async fn read(&self, inner: &Inner, group_name: &str) -> Result<Option<Group>> {
         let mut folds = self.folds.lock().await;
-        let fold = folds.entry(group.to_owned()).or_default();
-        let name = journal_name(&self.options.prefix, group);
+        let fold = folds.entry(group_name.to_owned()).or_default();
+        let name = journal_name(&self.options.prefix, group_name);
         let channel = self.link.channel().await?;
         if let Queue::Absent = look(&channel, &name).await {
-            folds.remove(group);
-            inner.topics.catalog.append(&Entry::GroupEnded { group: group.to_owned() }).await?;
+            folds.remove(group_name);
+            inner.topics.catalog.append(&Entry::GroupEnded { group: group_name.to_owned() }).await?;
             return Ok(None);
         }
         let from = fold.newest.map_or(From::First, From::Offset);
@@ -103,7 +103,12 @@ impl GroupStore {
                 fold.apply(message.offset, record);
             }
         }
-        Ok(fold.group.clone())
+        let group = fold.group.clone();
+        if group.as_ref().is_none_or(|g| !g.durable) {
+            // Its journal may be deleted and made anew, and then begins at 0 again.
+            folds.remove(group_name);
+        }
+        Ok(group)
     }
 
     async fn forget_the_dead(&self, group: &mut Group) -> Result<()> {

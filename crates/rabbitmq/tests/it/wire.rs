@@ -249,13 +249,27 @@ async fn a_group_is_the_same_to_a_log_that_opens_later() {
     let options = options().await;
     let log = RabbitLog::connect(options.clone(), Env::default()).await.unwrap();
     one_partition(&log, "t").await;
-    log.publish((0..3).map(|n| event("t", &n.to_string(), "k")).collect()).await.unwrap();
+    log.publish((0..501).map(|n| event("t", &n.to_string(), "k")).collect()).await.unwrap();
     let mut member = log.subscribe(SubscriptionSpec::new("g", ["t"], "m")).await.unwrap();
     let mut received = 0;
-    while received < 3 {
-        received += soon("the events", member.next(10)).await.unwrap().len();
+    while received < 501 {
+        received += soon("the events", member.next(1_000)).await.unwrap().len();
     }
-    member.commit("t", 0, 2).await.unwrap();
+    for next in 1..=500 {
+        member.commit("t", 0, next).await.unwrap();
+    }
+    let (_connection, channel) = bare_client(&options.url).await;
+    channel.basic_qos(500, BasicQosOptions::default()).await.unwrap();
+    let (journal, from) = (format!("{}.group.g", options.prefix), table(&[("x-stream-offset", "last")]));
+    let consume =
+        channel.basic_consume(journal.as_str().into(), "".into(), BasicConsumeOptions::default(), from);
+    let mut consumer = consume.await.unwrap();
+    soon("a snapshot of the group", async {
+        while !consumer.next().await.unwrap().unwrap().data.starts_with(br#"{"what":"snapshot","as_of":500"#)
+        {
+        }
+    })
+    .await;
     let later = RabbitLog::connect(options, Env::default()).await.unwrap();
     let (seen, again) = (log.groups().await.unwrap(), later.groups().await.unwrap());
     assert_eq!(seen, again);
