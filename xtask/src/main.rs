@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | engines | bench`.
+//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | semantics | engines | bench`.
 //!
 //! One file per command. Nothing here ships: a user of Banyan never builds this crate.
 
@@ -7,6 +7,7 @@
 mod bench;
 mod codegen;
 mod engines;
+mod semantics;
 mod setup;
 mod test;
 mod tidy;
@@ -32,6 +33,8 @@ enum Command {
     Tidy,
     /// Checks and tests everything, as CI does
     Test(test::Args),
+    /// Runs the conformance suites of all providers and writes docs/semantics.md
+    Semantics(semantics::Args),
     /// Starts, stops and installs real servers (NATS, PostgreSQL, …) for trying things by hand
     Engines(engines::Args),
     /// Measures calls, checkouts, starts and engines, and writes docs/benchmarks.md
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Tidy => tidy::run(),
         Command::Test(args) => test::run(&args),
+        Command::Semantics(args) => semantics::run(&args),
         Command::Engines(args) => engines::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

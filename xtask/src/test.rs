@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything CI checks, stage by stage, with a summary of results and times.
 
-use crate::{codegen, engines, setup, tidy, workspace};
+use crate::{codegen, engines, semantics, setup, tidy, workspace};
 use anyhow::Result;
 use banyan_engines::{Engine, Kind};
 use clap::ValueEnum;
@@ -31,6 +31,8 @@ enum Stage {
     Clippy,
     /// Unit, integration and documentation tests
     Tests,
+    /// docs/semantics.md says what the conformance suites found
+    Semantics,
 }
 
 impl Stage {
@@ -40,26 +42,28 @@ impl Stage {
             Stage::Fmt => cargo(&["fmt", "--all", "--check"]),
             Stage::Tidy => tidy::run(),
             Stage::Codegen => codegen::run(&codegen::Args { check: true }),
-            Stage::Clippy => {
-                cargo(&[
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--features",
-                    ENGINES,
-                    "--locked",
-                    "--",
-                    "-D",
-                    "warnings",
-                ])
-            }
+            Stage::Clippy => cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--features",
+                ENGINES,
+                "--locked",
+                "--",
+                "-D",
+                "warnings",
+            ]),
             Stage::Tests => {
-                let servers = engines::block_on(shared_servers())?;
+                semantics::clear()?;
+                let mut variables = engines::block_on(shared_servers())?;
+                let outcomes = semantics::folder().display().to_string();
+                variables.push((semantics::FOLDER_VARIABLE.to_owned(), outcomes));
                 cargo_with(
                     &["test", "--workspace", "--features", ENGINES, "--locked", "--no-fail-fast"],
-                    &servers,
+                    &variables,
                 )
             }
+            Stage::Semantics => semantics::check(),
         }
     }
 
@@ -138,7 +142,7 @@ fn cargo(args: &[&str]) -> Result<()> {
 }
 
 /// Runs cargo at the root of the checkout; its output goes straight through.
-fn cargo_with(args: &[&str], variables: &[(String, String)]) -> Result<()> {
+pub(crate) fn cargo_with(args: &[&str], variables: &[(String, String)]) -> Result<()> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(program)
         .args(args)
