@@ -7,16 +7,19 @@ use crate::names::catalog_name;
 use crate::options::RabbitOptions;
 use crate::stream::{Bounds, From, Tail, declare};
 use crate::writer::Writer;
-use banyan_core::{Env, Error, Result};
+use banyan_core::{Code, Env, Error, Result};
 use banyan_event_log::Retention;
 use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// Messages read ahead.
 const PREFETCH: u16 = 500;
+/// Pause before a server that is starting is asked again.
+const STARTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +112,18 @@ impl Catalog {
     /// Opens the catalog, and makes it if there is none.
     pub(crate) async fn open(link: Arc<Link>, options: RabbitOptions, env: Env) -> Result<Self> {
         let name = catalog_name(&options.prefix);
-        let channel = link.channel().await?;
-        declare(&channel, options.request_timeout, &name, Bounds::default()).await?;
+        let until = env.clock.now() + options.request_timeout;
+        loop {
+            let channel = link.channel().await?;
+            match declare(&channel, options.request_timeout, &name, Bounds::default()).await {
+                Ok(()) => break,
+                // A server that has just started takes connections before its streams.
+                Err(error) if error.code() == Code::Unavailable && env.clock.now() < until => {
+                    tokio::time::sleep(STARTING_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let (state, writer) = (Mutex::default(), Mutex::default());
         let catalog = Self { link, options, env, name, state, writer };
         catalog.append(&Entry::Opened).await?;

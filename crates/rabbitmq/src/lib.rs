@@ -53,7 +53,7 @@ mod topics;
 mod writer;
 
 pub use errors::{RABBITMQ_VHOST_REFUSED, RABBITMQ_WITHOUT_STREAMS};
-pub use log::{RabbitLog, RabbitProvider};
+pub use log::{RabbitLog, RabbitLogs};
 pub use names::{partition_of, stream_name};
 pub use options::RabbitOptions;
 pub use topics::RABBITMQ_RETENTION_FIXED;

@@ -27,7 +27,8 @@ pub struct RabbitOptions {
     pub publish_events_max: usize,
     /// Events that may be on their way to the server; further calls wait.
     pub in_flight_events_max: usize,
-    /// Events that a member holds ready for each of its partitions; the server rounds up to what it wrote together.
+    /// Events that a member holds ready for each of its partitions, whatever their size; the server rounds up to what it
+    /// wrote together.
     pub fetch_events_max: u16,
     /// How long one request to the server may take.
     pub request_timeout: Duration,

@@ -1,7 +1,7 @@
 //! The suite's functions with faults, each on a server of its own behind a fault proxy.
 
 use super::{few_partitions, harness};
-use banyan_core::{BoxFuture, Code, Env};
+use banyan_core::{BoxFuture, Env};
 use banyan_engines::{Engine, FaultProxy, Kind, Options};
 use banyan_event_log::EventLog;
 use banyan_event_log::conformance::{Faults, Harness};
@@ -9,9 +9,6 @@ use banyan_rabbitmq::{RabbitLog, RabbitOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// How long a server may take until it serves streams.
-const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that may be killed, reached by the log under test through a proxy and by a witness directly.
 struct Site {
@@ -51,17 +48,7 @@ async fn open() -> (Harness, TempDir) {
     let rabbit = Engine::start(Kind::RabbitMq, Options::in_folder(folder.path())).await.unwrap();
     let connect = async |url: &str| {
         let options = RabbitOptions { request_timeout: Duration::from_secs(5), ..few_partitions(url) };
-        let connected = async {
-            loop {
-                // A server that has just started takes connections before its streams.
-                match RabbitLog::connect(options.clone(), Env::default()).await {
-                    Ok(log) => return log,
-                    Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error}"),
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(START_LIMIT, connected).await.expect("the server serves streams")
+        RabbitLog::connect(options, Env::default()).await.unwrap()
     };
     // A server that has never kept streams writes down that it does half a second after the first one. Killed before, it
     // has lost them all; stopped, it has written it.

@@ -7,7 +7,7 @@ use banyan_event_log::{
     EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
 };
 use banyan_rabbitmq::{
-    RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitOptions, RabbitProvider, stream_name,
+    RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitOptions, RabbitLogs, stream_name,
 };
 use futures::StreamExt;
 use lapin::options::{
@@ -201,7 +201,7 @@ async fn a_server_that_refuses_is_told_with_the_next_step() {
 #[tokio::test]
 async fn a_system_opens_it_by_its_url() {
     let RabbitOptions { url, prefix, .. } = options().await;
-    assert_eq!(RabbitProvider.schemes(), ["amqp"]);
+    assert_eq!(RabbitLogs.schemes(), ["amqp"]);
     let options = LogOptions {
         system: prefix,
         client: "gateway".into(),
@@ -209,7 +209,7 @@ async fn a_system_opens_it_by_its_url() {
         partitions_default: 2,
         retention_default: Retention { age_ms_max: Some(3_600_000), partition_bytes_max: Some(1 << 24) },
     };
-    let log = RabbitProvider.open(&url, options).await.unwrap();
+    let log = RabbitLogs.open(&url, options).await.unwrap().log();
     log.publish(vec![event("t", "1", "k")]).await.unwrap();
     let topics = log.topics().await.unwrap();
     assert_eq!((topics.len(), topics[0].partitions.len()), (1, 2));
