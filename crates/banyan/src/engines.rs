@@ -3,7 +3,7 @@
 use crate::config::Config;
 use banyan_cache::{CacheProvider, SharedOptions, SharedStores};
 use banyan_core::{Env, Error, Reason, Result};
-use banyan_event_log::{Capability, EventLog, LogOptions, LogProvider, Retention};
+use banyan_event_log::{Capability, LogOptions, LogProvider, OpenLog, Retention};
 use banyan_store::{Store, StoreOptions, StoreProvider};
 use std::fmt;
 use std::sync::Arc;
@@ -44,19 +44,14 @@ impl Engines {
     }
 
     /// Opens the event log at its URL, and checks that it has what the system needs.
-    pub(crate) async fn open_log(
-        &self,
-        url: &str,
-        config: &Config,
-        options: LogOptions,
-    ) -> Result<Arc<dyn EventLog>> {
+    pub(crate) async fn open_log(&self, url: &str, config: &Config, options: LogOptions) -> Result<OpenLog> {
         let provider = self.logs.iter().find(|p| p.schemes().contains(&scheme(url)));
         let Some(provider) = provider else {
             let known = self.logs.iter().flat_map(|p| p.schemes());
             return Err(unknown("events.url", url, known.copied()));
         };
         let log = provider.open(url, options).await?;
-        log.capabilities().require(&config.events.needed()?)?;
+        log.log().capabilities().require(&config.events.needed()?)?;
         Ok(log)
     }
 

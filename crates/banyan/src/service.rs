@@ -5,7 +5,7 @@ use crate::engines::{Engines, log_options};
 use crate::{Host, Mount};
 use banyan_cache::{CacheProvider, SharedStores};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
-use banyan_event_log::{EventLog, LogProvider};
+use banyan_event_log::{LogProvider, OpenLog};
 use banyan_identity::{EnvironmentSecrets, FileSecrets, SECRET_MISSING, SecretSource};
 use banyan_rpc::Access;
 use banyan_store::StoreProvider;
@@ -237,12 +237,7 @@ impl System {
     /// # Errors
     /// `ENGINE_UNKNOWN`; `CAPABILITY_MISSING` if the log lacks what the configuration says the system needs; what the
     /// provider's `open` fails with.
-    pub async fn open_events(
-        &self,
-        client: &str,
-        config: &Config,
-        env: &Env,
-    ) -> Result<Option<Arc<dyn EventLog>>> {
+    pub async fn open_events(&self, client: &str, config: &Config, env: &Env) -> Result<Option<OpenLog>> {
         let Some(url) = config.events_url()? else { return Ok(None) };
         let options = log_options(self.name, client, config, env);
         self.engines.open_log(url.expose(), config, options).await.map(Some)

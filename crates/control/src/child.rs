@@ -6,6 +6,7 @@ use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::program;
 use crate::remote_log::RemoteLog;
 use crate::root;
+use banyan::event_log::OpenLog;
 use banyan::{Config, Process, ProcessParts, System};
 use banyan_core::{Context, Env, Identity, Result};
 use std::sync::Arc;
@@ -25,11 +26,16 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     let secret = bootstrap.peer_secret.as_str();
     let config = Config::from(bootstrap.config);
     let directory = root::directory(&env, &config, secret)?;
-    let client = root::client_at(&env, secret, &bootstrap.root_address)?;
-    let of_root = RemoteLog::new(client, &bootstrap.process, env.clone());
     // What is kept on a server is reached without the root.
-    let elsewhere = system.open_events(&bootstrap.process, &config, &env).await?;
-    let log = elsewhere.unwrap_or_else(|| Arc::new(of_root.clone()));
+    let events = match system.open_events(&bootstrap.process, &config, &env).await? {
+        Some(elsewhere) => elsewhere,
+        None => {
+            let client = root::client_at(&env, secret, &bootstrap.root_address)?;
+            let log = RemoteLog::new(client, &bootstrap.process, env.clone());
+            let closing = log.clone();
+            OpenLog::new(Arc::new(log), move |limit| Box::pin(async move { closing.close(limit).await }))
+        }
+    };
     let control = root::client_at(&env, secret, &bootstrap.root_address)?;
     let server = root::internal_server(&env, secret).await?;
     let process = Process::new(ProcessParts {
@@ -37,7 +43,7 @@ pub async fn run(system: System, env: Env) -> Result<()> {
         config: Arc::new(config),
         env: env.clone(),
         directory: directory.clone(),
-        log,
+        log: events.log(),
     });
     let agent = ProcessAgent::new(process.clone(), server.clone());
     server.add(api::process_service(Arc::new(ProcessApi(agent))));
@@ -46,7 +52,7 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     link.dismissed().await;
     let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
-    of_root.close(limit).await;
+    events.close(limit).await;
     if let Err(error) = server.drain(limit).await {
         tracing::warn!(?error, "calls from other processes were cut off");
     }

@@ -6,7 +6,7 @@ use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::run_file::{RunFile, RunFileGuard};
 use crate::supervisor::{Parts, Supervisor};
-use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog};
+use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog as _, OpenLog};
 use banyan::rpc::{Client, Directory, DirectoryOptions, Endpoint, PeerSecret, Server, ServerOptions, Target};
 use banyan::{Config, Process, ProcessParts, ROOT_PROCESS, System};
 use banyan_core::{Env, Error, Result, Tasks};
@@ -24,8 +24,8 @@ pub struct Root {
     process: Process,
     server: Server,
     supervisor: Arc<Supervisor>,
-    /// The log in the data folder, unless events are kept elsewhere.
-    embedded: Option<Arc<EmbeddedLog>>,
+    /// Taken when it is closed.
+    events: Option<OpenLog>,
     log_server: Arc<LogServer>,
     peer_secret: String,
     tasks: Tasks,
@@ -44,7 +44,8 @@ impl Root {
         config.supervision.check()?;
         let peer_secret = new_secret()?;
         make_private(&config.data)?;
-        let (log, embedded) = open_log(&system, &config, &env).await?;
+        let events = open_log(&system, &config, &env).await?;
+        let log = events.log();
         let directory = directory(&env, &config, &peer_secret)?;
         let server = internal_server(&env, &peer_secret).await?;
         let config = Arc::new(config);
@@ -72,8 +73,16 @@ impl Root {
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
         server.add(api::log_service(log_server.clone()));
         server.add(api::control_service(Arc::new(control)));
-        let root =
-            Self { process, server, supervisor, embedded, log_server, peer_secret, tasks, run_file: None };
+        let root = Self {
+            process,
+            server,
+            supervisor,
+            events: Some(events),
+            log_server,
+            peer_secret,
+            tasks,
+            run_file: None,
+        };
         if let Err(error) = root.supervisor.start().await {
             root.stop().await;
             return Err(error);
@@ -115,8 +124,8 @@ impl Root {
             tracing::warn!(?error, "calls between processes were cut off");
         }
         self.process.directory().close();
-        if let Some(log) = &self.embedded {
-            log.close().await;
+        if let Some(events) = self.events.take() {
+            events.close(limit).await;
         }
     }
 }
@@ -169,17 +178,15 @@ pub(crate) fn client_of<C: Client>(env: &Env, peer_secret: &str, target: Target)
 }
 
 /// Opens the system's event log: where the configuration says, or in the data folder.
-async fn open_log(
-    system: &System,
-    config: &Config,
-    env: &Env,
-) -> Result<(Arc<dyn EventLog>, Option<Arc<EmbeddedLog>>)> {
-    if let Some(log) = system.open_events(ROOT_PROCESS, config, env).await? {
-        return Ok((log, None));
+async fn open_log(system: &System, config: &Config, env: &Env) -> Result<OpenLog> {
+    if let Some(elsewhere) = system.open_events(ROOT_PROCESS, config, env).await? {
+        return Ok(elsewhere);
     }
     let log = Arc::new(EmbeddedLog::open(log_options(config, env)).await?);
     log.capabilities().require(&config.events.needed()?)?;
-    Ok((log.clone(), Some(log)))
+    let closing = log.clone();
+    // It has one batch to write, whatever time it may take.
+    Ok(OpenLog::new(log, move |_| Box::pin(async move { closing.close().await })))
 }
 
 fn log_options(config: &Config, env: &Env) -> EmbeddedOptions {

@@ -3,6 +3,7 @@
 use crate::{EventLog, Retention};
 use banyan_core::{BoxFuture, Env, Result};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Opens event logs on an engine that is a server.
 pub trait LogProvider: Send + Sync + 'static {
@@ -14,7 +15,33 @@ pub trait LogProvider: Send + Sync + 'static {
     /// # Errors
     /// [`banyan_core::Code::Unavailable`] if the server does not answer; [`banyan_core::Code::FailedPrecondition`] if it
     /// is none that can keep a log. No message and no source holds the URL's password.
-    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<Arc<dyn EventLog>>>;
+    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>>;
+}
+
+/// An open event log, with the way to close it.
+pub struct OpenLog {
+    log: Arc<dyn EventLog>,
+    close: Box<dyn FnOnce(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl OpenLog {
+    /// Wraps a log; `close` gets the time it may take.
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        close: impl FnOnce(Duration) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { log, close: Box::new(close) }
+    }
+
+    pub fn log(&self) -> Arc<dyn EventLog> {
+        self.log.clone()
+    }
+
+    /// Leaves every group and lets go of the log, within `limit`: a process that ends without it holds its partitions until
+    /// its sessions end.
+    pub async fn close(self, limit: Duration) {
+        (self.close)(limit).await;
+    }
 }
 
 /// What a system asks of its event log, whoever keeps it.

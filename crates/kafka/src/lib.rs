@@ -25,10 +25,12 @@ mod groups;
 mod log;
 mod member;
 mod options;
+mod provider;
 mod publish;
 mod read;
 mod topics;
 
 pub use log::KafkaLog;
 pub use options::KafkaOptions;
+pub use provider::KafkaLogs;
 pub use publish::partition_of;

@@ -3,7 +3,7 @@
 use crate::log::NatsLog;
 use crate::options::NatsOptions;
 use banyan_core::{BoxFuture, Error, Result};
-use banyan_event_log::{EventLog, LogOptions, LogProvider};
+use banyan_event_log::{LogOptions, LogProvider, OpenLog};
 use std::sync::Arc;
 
 /// Scheme of URLs whose servers are reached over TLS.
@@ -20,11 +20,12 @@ impl LogProvider for NatsLogs {
         &["nats", "nats+tls"]
     }
 
-    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<Arc<dyn EventLog>>> {
+    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
             let env = options.env.clone();
-            let log = NatsLog::connect(nats_options(url, options)?, env).await?;
-            Ok(Arc::new(log) as Arc<dyn EventLog>)
+            let log = Arc::new(NatsLog::connect(nats_options(url, options)?, env).await?);
+            let closing = log.clone();
+            Ok(OpenLog::new(log, move |limit| Box::pin(async move { closing.close(limit).await })))
         })
     }
 }

@@ -11,8 +11,8 @@ use crate::stream::From;
 use crate::topics::{Topics, base, is_mark};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Result, Tasks};
 use banyan_event_log::{
-    Capabilities, Capability, EventLog, GroupInfo, LogOptions, LogProvider, OFFSET_OUT_OF_RANGE, Page,
-    Position, ReadFrom, Record, SeekTo, Subscription, SubscriptionSpec, TopicConfig, TopicInfo,
+    Capabilities, Capability, EventLog, GroupInfo, LogOptions, LogProvider, OFFSET_OUT_OF_RANGE, OpenLog,
+    Page, Position, ReadFrom, Record, SeekTo, Subscription, SubscriptionSpec, TopicConfig, TopicInfo,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,14 +204,14 @@ impl EventLog for RabbitLog {
 
 /// Opens logs at `amqp://…`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RabbitProvider;
+pub struct RabbitLogs;
 
-impl LogProvider for RabbitProvider {
+impl LogProvider for RabbitLogs {
     fn schemes(&self) -> &'static [&'static str] {
         &["amqp"]
     }
 
-    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<Arc<dyn EventLog>>> {
+    fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
             let LogOptions { system, client, env, partitions_default, retention_default } = options;
             let retention_ms_default = retention_default.age_ms_max.unwrap_or(u64::MAX);
@@ -223,7 +223,9 @@ impl LogProvider for RabbitProvider {
                 partition_bytes_default: retention_default.partition_bytes_max,
                 ..RabbitOptions::new(url)
             };
-            Ok::<Arc<dyn EventLog>, _>(Arc::new(RabbitLog::connect(options, env).await?))
+            let log = Arc::new(RabbitLog::connect(options, env).await?);
+            let closing = log.clone();
+            Ok(OpenLog::new(log, move |limit| Box::pin(async move { closing.close(limit).await })))
         })
     }
 }

@@ -42,10 +42,14 @@ pub fn system() -> System {
 fn with_engines(system: System) -> System {
     #[cfg(feature = "postgres")]
     let system = system.stores(banyan_postgres::PostgresStores);
+    #[cfg(feature = "kafka")]
+    let system = system.events(banyan_kafka::KafkaLogs);
     #[cfg(feature = "mysql")]
     let system = system.stores(banyan_mysql::MySqlStores);
     #[cfg(feature = "nats")]
     let system = system.events(banyan_nats::NatsLogs);
+    #[cfg(feature = "rabbitmq")]
+    let system = system.events(banyan_rabbitmq::RabbitLogs);
     #[cfg(feature = "redis")]
     let system = system.caches(banyan_redis::RedisCaches);
     system

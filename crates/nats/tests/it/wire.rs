@@ -199,7 +199,7 @@ async fn a_system_opens_its_log_by_url() {
             .open(&url, LogOptions { system, client, env, partitions_default: 3, retention_default })
             .await
     };
-    let log = open(format!("{}?replicas=1", options.url)).await.unwrap();
+    let log = open(format!("{}?replicas=1", options.url)).await.unwrap().log();
     log.publish(vec![event("t", "1", "k")]).await.unwrap();
     let topic = &log.topics().await.unwrap()[0];
     assert_eq!((topic.partitions.len(), topic.retention.partition_bytes_max), (3, Some(1 << 20)));

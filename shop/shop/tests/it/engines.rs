@@ -34,16 +34,31 @@ impl Engines {
     }
 
     fn events(&self, kind: Kind) -> String {
-        format!("events.url={}", self.get(kind).url())
+        let url = self.get(kind).url();
+        match kind {
+            // Its clients know addresses only.
+            Kind::Kafka => format!("events.url=kafka://{url}"),
+            _ => format!("events.url={url}"),
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_survive_kills_of_services_and_of_postgresql_mariadb_and_nats() {
-    let engines = Engines::start(&[Kind::Postgres, Kind::MariaDb, Kind::Nats]).await;
+async fn orders_survive_kills_of_services_postgresql_mariadb_and_nats() {
+    crash_with(Kind::Nats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_survive_kills_of_services_postgresql_mariadb_and_kafka() {
+    crash_with(Kind::Kafka).await;
+}
+
+async fn crash_with(events: Kind) {
+    let engines = Engines::start(&[Kind::Postgres, Kind::MariaDb, events]).await;
     let setup = Setup::apart()
-        .set(&engines.events(Kind::Nats))
+        .set(&engines.events(events))
         .set(&engines.store("users", Kind::Postgres).await)
+        .set(&engines.store("orders", Kind::Postgres).await)
         .set(&engines.store("payments", Kind::MariaDb).await);
     crash(setup, &engines.engines).await;
 }
