@@ -161,6 +161,12 @@ impl System {
         self.check(config)
     }
 
+    /// Keeps the secrets that were read valid (leases are renewed) for as long as the future is polled. Never ends.
+    pub async fn keep_secrets(&self) {
+        futures::future::join_all(self.secrets.iter().map(|source| source.keep())).await;
+        std::future::pending().await
+    }
+
     /// Checks what is known before anything starts: the services that `config` names, and their settings as far as they
     /// refer to no secret that was not read (see [`ServiceDef::settings`]).
     ///

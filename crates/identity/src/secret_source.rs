@@ -21,6 +21,11 @@ pub trait SecretSource: Send + Sync + 'static {
     /// # Errors
     /// `SECRET_MISSING` if there is none; what reaching the source fails with. No error says any part of a secret.
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Secret<String>>>;
+
+    /// Keeps what was read valid, for as long as the future is polled: renews leases. By default there is nothing to do.
+    fn keep(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Reads `${env:NAME}`: environment variables of this process.

@@ -38,7 +38,7 @@ pub fn system() -> System {
     with_engines(system)
 }
 
-/// Links in what keeps stores and events on servers, as the program's features say.
+/// Links in what keeps stores, events and secrets on servers, as the program's features say.
 fn with_engines(system: System) -> System {
     #[cfg(feature = "postgres")]
     let system = system.stores(banyan_postgres::PostgresStores);
@@ -52,6 +52,8 @@ fn with_engines(system: System) -> System {
     let system = system.events(banyan_rabbitmq::RabbitLogs);
     #[cfg(feature = "redis")]
     let system = system.caches(banyan_redis::RedisCaches);
+    #[cfg(feature = "openbao")]
+    let system = system.secrets(banyan_openbao::OpenBao::from_environment(banyan::core::Env::default()));
     system
 }
 

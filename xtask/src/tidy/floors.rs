@@ -35,6 +35,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-saga", Floor::Platform(2)),
     ("banyan-kafka", Floor::Platform(2)),
     ("banyan-nats", Floor::Platform(2)),
+    ("banyan-openbao", Floor::Platform(2)),
     ("banyan-redis", Floor::Platform(2)),
     ("banyan-rabbitmq", Floor::Platform(2)),
     ("banyan-postgres", Floor::Platform(2)),

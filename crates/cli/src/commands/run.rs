@@ -82,9 +82,15 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         // The system is for its callers, not for whoever reads this line.
         tracing::warn!(%error, "the ready line could not be printed");
     }
+    let told = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = told => {}
+        () = system.keep_secrets() => {}
     }
     let drained = async {
         gateway.stop().await;
