@@ -72,3 +72,36 @@ fn code(error: &lapin::Error) -> Option<u16> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::{Code, Retry};
+    use lapin::protocol::AMQPError;
+
+    fn refusal(id: u16, text: &str) -> lapin::Error {
+        ErrorKind::ProtocolError(AMQPError::from_id(id, text.into()).unwrap()).into()
+    }
+
+    #[test]
+    fn a_refusal_tells_the_next_step() {
+        let error = not_declared("s", refusal(ACCESS_REFUSED, "access to queue 's' in vhost '/' refused"));
+        assert_eq!((error.code(), error.retry()), (Code::PermissionDenied, Retry::Never));
+        assert!(error.message().contains("rabbitmqctl set_permissions"), "{error}");
+        let error = not_declared("s", refusal(PRECONDITION_FAILED, "invalid arg 'x-queue-type'"));
+        assert!(
+            error.is(RABBITMQ_WITHOUT_STREAMS) && error.message().contains("enable_feature_flag"),
+            "{error}"
+        );
+        let error = not_connected("h", refusal(NOT_ALLOWED, "access to vhost 'v' refused"));
+        assert!(error.is(RABBITMQ_VHOST_REFUSED) && error.message().contains("add_vhost"), "{error}");
+    }
+
+    #[test]
+    fn a_queue_that_is_not_ready_is_not_absent() {
+        assert!(is_no_queue(&refusal(NOT_FOUND, "NOT_FOUND - no queue 'q' in vhost '/'")));
+        let starting = "NOT_FOUND - home node 'n' of durable queue 'q' in vhost '/' is down or inaccessible";
+        assert!(!is_no_queue(&refusal(NOT_FOUND, starting)));
+        assert_eq!(not_declared("s", refusal(NOT_FOUND, starting)).code(), Code::Unavailable);
+    }
+}

@@ -53,7 +53,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Begins to follow a journal on a connection of its own; the member is not yet in it.
+    /// Begins to follow a journal on a connection of its own, as one of `tasks` and until `leave` stops; the member is not
+    /// yet in it.
     pub(super) async fn start(
         connection: Connection,
         options: RabbitOptions,
@@ -61,6 +62,7 @@ impl Shared {
         group: &str,
         session_timeout: Duration,
         tasks: &Tasks,
+        leave: &Tasks,
     ) -> Result<Arc<Self>> {
         let (limit, token) = (options.request_timeout, env.new_id());
         let life = life(&connection, limit, &member_name(&options.prefix, &token)).await?;
@@ -84,7 +86,7 @@ impl Shared {
             snapshot_at: AtomicU64::new(0),
             env,
         });
-        tasks.spawn("a member of a consumer group", Arc::clone(&shared).follow(tail, life, tasks.clone()));
+        tasks.spawn("a member of a consumer group", Arc::clone(&shared).follow(tail, life, leave.clone()));
         Ok(shared)
     }
 
@@ -146,14 +148,14 @@ impl Shared {
         *self.heard.lock() = (!waits).then(|| self.env.clock.now());
     }
 
-    async fn follow(self: Arc<Self>, mut tail: Tail, mut life: Consumer, tasks: Tasks) {
+    async fn follow(self: Arc<Self>, mut tail: Tail, mut life: Consumer, leave: Tasks) {
         let mut looking = None;
         let mut check_at = self.env.clock.now() + LIFE_INTERVAL;
         let silence = self.session_timeout.min(LIFE_INTERVAL) / 4;
         let mut silence_at = self.env.clock.now() + silence;
-        while self.check().is_ok() && !tasks.is_stopping() {
+        while self.check().is_ok() && !leave.is_stopping() {
             tokio::select! {
-                () = tasks.stopping() => {}
+                () = leave.stopping() => {}
                 received = tail.next() => match received {
                     Ok(message) => self.take(&message).await,
                     Err(error) => {

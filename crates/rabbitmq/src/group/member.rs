@@ -16,8 +16,8 @@ use std::task::{Context, Poll};
 pub(crate) struct Member {
     inner: Arc<Inner>,
     shared: Arc<Shared>,
-    /// The background task's; stopping it leaves the group.
-    tasks: Tasks,
+    /// Stopping it leaves the group.
+    leave: Tasks,
     owned: BTreeMap<TopicPartition, Owned>,
     /// The epoch under which deliveries of a partition were made: what their commits say.
     epochs: BTreeMap<TopicPartition, u64>,
@@ -49,13 +49,14 @@ impl Member {
         let limit = options.request_timeout;
         let channel = ask(limit, "opening a channel", connection.create_channel()).await?;
         declare(&channel, limit, &journal_name(&options.prefix, &group), JOURNAL).await?;
-        let tasks = inner.tasks.child();
+        let leave = inner.tasks.child();
         let env = inner.env.clone();
-        let shared = Shared::start(connection, options, env, &group, session_timeout, &tasks).await?;
+        let shared =
+            Shared::start(connection, options, env, &group, session_timeout, &inner.tasks, &leave).await?;
         let joined = Self {
             inner,
             shared: Arc::clone(&shared),
-            tasks,
+            leave,
             owned: BTreeMap::new(),
             epochs: BTreeMap::new(),
             losing: BTreeMap::new(),
@@ -247,6 +248,6 @@ impl Subscription for Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.tasks.stop();
+        self.leave.stop();
     }
 }

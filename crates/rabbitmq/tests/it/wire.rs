@@ -7,7 +7,7 @@ use banyan_event_log::{
     EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
 };
 use banyan_rabbitmq::{
-    RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitOptions, RabbitLogs, stream_name,
+    RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitLogs, RabbitOptions, stream_name,
 };
 use futures::StreamExt;
 use lapin::options::{
@@ -275,4 +275,8 @@ async fn a_group_is_the_same_to_a_log_that_opens_later() {
     assert_eq!(seen, again);
     assert_eq!((again[0].lag(), again[0].members[0].partitions.len()), (1, 1));
     assert_eq!(later.topics().await.unwrap(), log.topics().await.unwrap());
+    // A log that is closed has left its groups.
+    log.close(Duration::from_secs(20)).await;
+    let left = later.groups().await.unwrap();
+    assert_eq!((left[0].members.len(), left[0].generation), (0, again[0].generation + 1));
 }
