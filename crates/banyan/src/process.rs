@@ -72,8 +72,11 @@ impl Process {
         self.0.parts.log.clone()
     }
 
-    /// Returns where the caches and rate limits of this process's services are kept.
-    pub(crate) fn caches(&self) -> Result<SharedStores> {
+    /// Returns where the caches and rate limits of this process are kept.
+    ///
+    /// # Errors
+    /// As [`System::open_caches`].
+    pub fn caches(&self) -> Result<SharedStores> {
         let mut caches = self.0.caches.lock();
         match &*caches {
             Some(opened) => Ok(opened.clone()),

@@ -3,8 +3,8 @@
 //! Contract: `shop/contracts/shop/catalog/v1/catalog.proto`. Owns the `catalog` store; nobody else reads it. Publishes
 //! `ProductChanged` when a product is new or differs from what it was. Calls nobody.
 //!
-//! A product that is asked for by its id comes out of a cache, from which each `ProductChanged` removes it; who changes a
-//! product reads the change at once.
+//! A product that is asked for by its id comes out of a cache, from which each `ProductChanged` removes it. Who changes a
+//! product reads the change at once from the same replica (from all, if they share the cache) and a moment later from others.
 //!
 //! Products are found by the words of their names. Each name is split into words ([`words`]) that are written to a
 //! table of their own in the transaction that writes the product, so that a search never sees one without the other.

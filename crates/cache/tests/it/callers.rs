@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 #[derive(Debug, PartialEq)]
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Payload for Text {
     fn to_bytes(&self) -> Bytes {
@@ -43,29 +43,29 @@ impl Payload for Raw {
     }
 }
 
-struct Site {
-    env: Env,
-    tasks: Tasks,
-    store: Arc<MemoryCache>,
+pub(super) struct Site {
+    pub(super) env: Env,
+    pub(super) tasks: Tasks,
+    pub(super) store: Arc<MemoryCache>,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let env = Env::simulated(7, 1_700_000_000_000);
         let store = Arc::new(MemoryCache::new(MemoryCacheOptions::default(), env.clone()));
         Self { env, tasks: Tasks::new(), store }
     }
 
-    fn cache<V: Payload>(&self, options: CacheOptions) -> Cache<str, V> {
+    pub(super) fn cache<V: Payload>(&self, options: CacheOptions) -> Cache<str, V> {
         Cache::new("test", self.store.clone(), options, &self.env, &self.tasks).unwrap()
     }
 
-    fn cx(&self) -> Context {
+    pub(super) fn cx(&self) -> Context {
         Context::new(&self.env, banyan_core::Identity::anonymous())
     }
 }
 
-fn text(value: &str) -> Option<Text> {
+pub(super) fn text(value: &str) -> Option<Text> {
     Some(Text(value.to_owned()))
 }
 
