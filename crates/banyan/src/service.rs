@@ -6,7 +6,7 @@ use crate::{Host, Mount};
 use banyan_cache::{CacheProvider, SharedStores};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
 use banyan_event_log::{LogProvider, OpenLog};
-use banyan_identity::{EnvironmentSecrets, FileSecrets, SECRET_MISSING, SecretSource};
+use banyan_identity::{EnvironmentSecrets, FileSecrets, SecretSource};
 use banyan_rpc::Access;
 use banyan_store::StoreProvider;
 use serde::de::DeserializeOwned;
@@ -69,7 +69,7 @@ impl ServiceDef {
     #[must_use]
     pub fn settings<T: DeserializeOwned>(mut self) -> Self {
         self.settings = Some(SettingsType {
-            check: |config, service| config.settings::<T>(service).map(drop),
+            check: |config, service| config.check_settings::<T>(service),
             secrets: |config, service| secret_keys::<T>(&config.settings_node(service)),
         });
         self
@@ -167,8 +167,8 @@ impl System {
         std::future::pending().await
     }
 
-    /// Checks what is known before anything starts: the services that `config` names, and their settings as far as they
-    /// refer to no secret that was not read (see [`ServiceDef::settings`]).
+    /// Checks what is known before anything starts: the services that `config` names, and their settings except for values
+    /// that refer to a secret that was not read (see [`ServiceDef::settings`]).
     ///
     /// # Errors
     /// `CONFIG_INVALID`, naming the key and where it was set.
@@ -176,8 +176,9 @@ impl System {
         let names: Vec<_> = self.services.iter().map(|service| service.name).collect();
         config.place(&names)?;
         for service in &self.services {
-            let checked = service.settings.map_or(Ok(()), |settings| (settings.check)(config, service.name));
-            checked.or_else(|error| if error.is(SECRET_MISSING) { Ok(()) } else { Err(error) })?;
+            if let Some(settings) = service.settings {
+                (settings.check)(config, service.name)?;
+            }
         }
         Ok(())
     }

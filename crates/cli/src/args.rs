@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn a_built_in_profile_lies_under_the_arguments() {
+        let toml = "limits = { drain_ms_max = 7, topic_partitions = 7 }".to_owned();
+        let built_in = Arc::new(vec![("fleet".to_owned(), toml)]);
+        let globals = Globals { profile: Some("fleet".to_owned()), built_in, ..globals() };
+        let args = RunArgs { set: vec!["limits.topic_partitions=8".into()], ..RunArgs::default() };
+        let config = args.config(&globals).unwrap();
+        assert_eq!((config.limits.drain_ms_max, config.limits.topic_partitions), (7, 8));
+        assert_eq!(config.sources.origin("limits.drain_ms_max").to_string(), "profile fleet:1");
+        let other = Globals { profile: Some("flet".to_owned()), ..globals };
+        let error = args.config(&other).unwrap_err().to_string();
+        assert!(error.contains("the nearest is \"fleet\""), "{error}");
+    }
+
+    #[test]
     fn a_service_is_placed_once() {
         let placing = |apart: &[&str], groups: &[&str]| {
             let apart = apart.iter().map(|service| (*service).to_owned()).collect();

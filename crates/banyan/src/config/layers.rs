@@ -69,11 +69,14 @@ impl Layers {
             return self.file(&file);
         }
         if text.is_none() {
-            let known = suggestion(name, built_in.iter().map(|(known, _)| known.as_str()));
-            let problem = format!(
-                "there is no profile {name:?}: no file {}, and of those built in {known}",
-                file.display()
-            );
+            let known = match built_in {
+                [] => "none is built in".to_owned(),
+                some => format!(
+                    "of those built in {}",
+                    suggestion(name, some.iter().map(|(name, _)| name.as_str()))
+                ),
+            };
+            let problem = format!("there is no profile {name:?}: no file {}, and {known}", file.display());
             return Err(invalid("profile", &problem, None));
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, and where.
 
 use super::origin::Origin;
+use super::redact;
 use super::tree::join;
 use banyan_core::{Code, Error, FieldViolation, Reason};
 use serde::de;
@@ -21,16 +22,26 @@ pub(crate) struct Mistake {
     /// Where the value, or the unknown key, was set.
     pub(crate) origin: Option<Origin>,
     problem: String,
+    /// The problem may quote the value.
+    quotes: bool,
 }
 
 impl Mistake {
+    /// Makes one whose text quotes no value.
     pub(crate) fn new(problem: impl Into<String>) -> Self {
-        Self { key: String::new(), origin: None, problem: problem.into() }
+        Self { key: String::new(), origin: None, problem: problem.into(), quotes: false }
+    }
+
+    fn quoting(problem: String) -> Self {
+        Self { quotes: true, ..Self::new(problem) }
     }
 
     /// Notes that it was found below `name`, at `origin` unless a closer one is known.
     pub(crate) fn below(mut self, name: Option<&str>, origin: &Origin) -> Self {
         if let Some(name) = name {
+            if self.quotes && self.key.is_empty() && redact::is_secret_name(name) {
+                self.problem = "this is no value that the setting takes".to_owned();
+            }
             self.key = if self.key.is_empty() { name.to_owned() } else { format!("{name}.{}", self.key) };
         }
         self.origin.get_or_insert_with(|| origin.clone());
@@ -100,11 +111,15 @@ impl std::error::Error for Mistake {}
 
 impl de::Error for Mistake {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        Self::quoting(message.to_string())
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("expected {expected}, found {found}"))
+        Self::quoting(match found {
+            // A URL where its section is expected, for example.
+            de::Unexpected::Str(text) => format!("expected {expected}, found string {:?}", redact::url(text)),
+            other => format!("expected {expected}, found {other}"),
+        })
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -117,7 +132,10 @@ impl de::Error for Mistake {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("{variant:?} is not a choice; {}", suggestion(variant, expected.iter().copied())))
+        Self::quoting(format!(
+            "{variant:?} is not a choice; {}",
+            suggestion(variant, expected.iter().copied())
+        ))
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -30,7 +30,7 @@ pub(crate) use typed::secret_keys;
 
 use banyan_core::{Error, Result};
 use banyan_event_log::Capability;
-use banyan_identity::Secret;
+use banyan_identity::{SECRET_MISSING, Secret};
 use banyan_resilience::FaultOptions;
 use mistake::invalid;
 use serde::{Deserialize, Serialize};
@@ -217,6 +217,21 @@ impl Config {
         let mut node = self.settings_node(service);
         self.sources.fill(&key, &mut node)?;
         typed::typed(&node).map_err(|mistake| mistake.into_error(&key))
+    }
+
+    /// Checks the settings of one service. Where a secret was not read, only the value that refers to it goes unchecked.
+    pub(crate) fn check_settings<T: serde::de::DeserializeOwned>(&self, service: &str) -> Result<()> {
+        match self.settings::<T>(service) {
+            Err(error) if error.is(SECRET_MISSING) => {}
+            read => return read.map(drop),
+        }
+        let node = self.settings_node(service);
+        let Err(mistake) = typed::typed::<T>(&node) else { return Ok(()) };
+        let mut refers = false;
+        node.leaves("", &mut |key, leaf| {
+            refers |= key == mistake.key && leaf.to_toml().to_string().contains("${")
+        });
+        if refers { Ok(()) } else { Err(mistake.into_error(&format!("services.{service}"))) }
     }
 
     /// Returns the settings of a service as they are written.

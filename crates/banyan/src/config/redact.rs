@@ -124,7 +124,7 @@ pub(crate) fn url(text: &str) -> String {
 }
 
 /// Tells by its name whether a setting is a secret.
-fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let word = |word| name == word || name.ends_with(&format!("_{word}"));
     ["password", "passwd", "secret", "credential"].iter().any(|part| name.contains(part))

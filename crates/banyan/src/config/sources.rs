@@ -162,9 +162,37 @@ mod tests {
     }
 
     #[test]
-    fn settings_without_references_are_checked_without_secrets() {
+    fn a_value_in_the_wrong_place_is_told_without_its_password() {
+        for text in [
+            "events = 'nats://u:hunter2@h'",
+            "limits.drain_ms_max = 'p://u:hunter2@h'",
+            "stores = 'p://u:hunter2@h'",
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(
+                error.message().contains("expected") && !format!("{error:?}").contains("hunter2"),
+                "{error:?}"
+            );
+        }
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only the mistake matters")]
+        struct Keyed {
+            api_key: u64,
+        }
+        let error =
+            Config::parse("services.a.api_key = 'hunter2'").unwrap().settings::<Keyed>("a").unwrap_err();
+        assert!(
+            error.violations()[0].field == "services.a.api_key" && !format!("{error:?}").contains("hunter2")
+        );
+    }
+
+    #[test]
+    fn settings_are_checked_without_secrets() {
         let check = |text: &str| system().check(&Config::parse(text).unwrap());
         check("services.orders = { limit = '${env:BANYAN_TEST_UNSET}' }").unwrap();
+        let error =
+            check("services.orders = { password = '${env:BANYAN_TEST_UNSET}', pasword = 1 }").unwrap_err();
+        assert!(error.message().contains("nearest is \"password\""), "{error}");
         let error = check("services.orders.limits = 1").unwrap_err();
         let expected =
             "services.orders.limits: there is no such key; the nearest is \"limit\" (configuration:1)";
