@@ -6,7 +6,7 @@ use crate::options::CacheOptions;
 use crate::outage::Outage;
 use crate::stats::{CacheStats, Counters, count};
 use crate::store::{CacheStore, check_key};
-use banyan_core::{BoxFuture, Context, Env, Error, Result, Tasks};
+use banyan_core::{BoxFuture, Context, Env, Error, Result, Retry, Tasks};
 use bytes::Bytes;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -248,9 +248,19 @@ impl ReadThrough {
         let give_up = self.env.clock.now() + self.options.wait_limit;
         let mut pause = POLL_FIRST;
         loop {
-            match self.ask(self.store.lease(key, &token, self.options.lease_ttl())).await {
-                None => return Turn::NotOurs,
-                Some(true) => {
+            if !self.outage.admits() {
+                return Turn::NotOurs;
+            }
+            let taken = self.store.lease(key, &token, self.options.lease_ttl()).await;
+            self.note(&taken);
+            match taken {
+                Err(error) => {
+                    // It may have been taken all the same: then nobody fills the key until it ends.
+                    let ended = error.retry() != Retry::IfIdempotent;
+                    drop(Lease { of: Arc::clone(self), key: key.to_owned(), token, ended });
+                    return Turn::NotOurs;
+                }
+                Ok(true) => {
                     let lease = Lease { of: Arc::clone(self), key: key.to_owned(), token, ended: false };
                     // Another process may have filled the key between our look and our lease.
                     return match self.look(key).await {
@@ -258,8 +268,8 @@ impl ReadThrough {
                         Found::Stale(_) | Found::Missing => Turn::Ours(lease),
                     };
                 }
-                Some(false) if !wanted => return Turn::NotOurs,
-                Some(false) => {}
+                Ok(false) if !wanted => return Turn::NotOurs,
+                Ok(false) => {}
             }
             if self.env.clock.now() >= give_up {
                 return Turn::NotOurs;
@@ -323,7 +333,8 @@ impl Drop for Lease {
         let (of, key, token) =
             (Arc::clone(&self.of), std::mem::take(&mut self.key), std::mem::take(&mut self.token));
         self.of.tasks.spawn("release the lease of a cached value", async move {
-            of.ask(of.store.release(&key, &token)).await;
+            // Asked also during an outage: that may be why the lease is left. If it fails, the lease ends with its time.
+            of.note(&of.store.release(&key, &token).await);
         });
     }
 }
