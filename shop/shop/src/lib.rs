@@ -69,6 +69,8 @@ Try first:
 /// Makes the shop's program.
 pub fn program() -> Program {
     Program::new(system())
+        .profile("fleet", include_str!("../profiles/fleet.toml"))
+        .profile("nats", include_str!("../profiles/nats.toml"))
         .about(ABOUT)
         .gateway(entry::options)
         .prepare(|config| Box::pin(beside::prepare(config)))

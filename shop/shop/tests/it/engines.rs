@@ -27,38 +27,38 @@ impl Engines {
         self.engines.iter().find(|engine| engine.kind() == kind).expect("it was started")
     }
 
-    /// Returns the setting that puts the store of `service` on an engine, into a database of its own.
+    /// Makes a database for the store of `service` and returns its URL.
     async fn store(&self, service: &str, kind: Kind) -> String {
-        let url = self.get(kind).create_database(service).await.expect("a database can be made");
-        format!("stores.{service}={url}")
+        self.get(kind).create_database(service).await.expect("a database can be made")
     }
 
     fn events(&self, kind: Kind) -> String {
         let url = self.get(kind).url();
         match kind {
             // Its clients know addresses only.
-            Kind::Kafka => format!("events.url=kafka://{url}"),
-            _ => format!("events.url={url}"),
+            Kind::Kafka => format!("kafka://{url}"),
+            _ => url.to_owned(),
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_survive_kills_of_services_postgresql_mariadb_and_nats() {
-    crash_with(Kind::Nats).await;
+async fn orders_survive_kills_of_services_and_engines_with_the_profile_fleet() {
+    crash_with("fleet", Kind::Kafka).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_survive_kills_of_services_postgresql_mariadb_and_kafka() {
-    crash_with(Kind::Kafka).await;
+async fn orders_survive_kills_of_services_and_engines_with_the_profile_nats() {
+    crash_with("nats", Kind::Nats).await;
 }
 
-async fn crash_with(events: Kind) {
-    let engines = Engines::start(&[Kind::Postgres, Kind::MariaDb, events]).await;
-    let setup = Setup::apart()
-        .set(&engines.events(events))
-        .set(&engines.store("users", Kind::Postgres).await)
-        .set(&engines.store("orders", Kind::Postgres).await)
-        .set(&engines.store("payments", Kind::MariaDb).await);
+async fn crash_with(profile: &str, events: Kind) {
+    let engines = Engines::start(&[Kind::Postgres, Kind::MariaDb, Kind::Redis, events]).await;
+    let setup = Setup::profile(profile)
+        .variable("SHOP_USERS_URL", &engines.store("users", Kind::Postgres).await)
+        .variable("SHOP_ORDERS_URL", &engines.store("orders", Kind::Postgres).await)
+        .variable("SHOP_PAYMENTS_URL", &engines.store("payments", Kind::MariaDb).await)
+        .variable("SHOP_EVENTS_URL", &engines.events(events))
+        .variable("SHOP_CACHE_URL", engines.get(Kind::Redis).url());
     crash(setup, &engines.engines).await;
 }

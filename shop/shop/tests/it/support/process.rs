@@ -175,6 +175,7 @@ async fn launch(folder: &Path, setup: &Setup, port: u16) -> (Root, String) {
     let mut child = program(folder)
         .args(["run", "--json", "--port", &port.to_string()])
         .args(&setup.args)
+        .envs(setup.variables.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::from(log))

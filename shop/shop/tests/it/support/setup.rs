@@ -10,6 +10,8 @@ pub(crate) const FAULT_SEED: u64 = 20_101_201;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) args: Vec<String>,
+    /// What is added to the environment of the shop.
+    pub(crate) variables: Vec<(String, String)>,
     /// Whether requests may fail although nothing is wrong with them.
     pub(crate) faulty: bool,
 }
@@ -22,21 +24,21 @@ impl Setup {
 
     /// Each service in a process of its own.
     pub(crate) fn apart() -> Self {
-        Self { args: vec!["--apart".to_owned(), "all".to_owned()], faulty: false }
+        Self { args: vec!["--apart".to_owned(), "all".to_owned()], ..Self::default() }
     }
 
     /// Some services share a process, one is alone, some run twice, the rest stays at home.
     pub(crate) fn grouped() -> Self {
         let args =
             "--group back=inventory,shipping --apart payments --replicas orders=2 --replicas catalog=2";
-        Self { args: args.split(' ').map(str::to_owned).collect(), faulty: false }
+        Self { args: args.split(' ').map(str::to_owned).collect(), ..Self::default() }
     }
 
     /// All services in one process, whose calls to each other are delayed, refused, lost and doubled.
     pub(crate) fn with_faults() -> Self {
         let seed = seed();
         println!("seed of the faults: {seed}");
-        let setup = Self { args: Vec::new(), faulty: true };
+        let setup = Self { faulty: true, ..Self::default() };
         setup
             .set("faults.error_probability=0.15")
             .set("faults.drop_probability=0.005")
@@ -44,6 +46,19 @@ impl Setup {
             .set("faults.delay_probability=0.1")
             .set("faults.delay_ms=20")
             .set(&format!("faults.seed={seed}"))
+    }
+
+    /// As a profile of the program says.
+    #[cfg(feature = "engines")]
+    pub(crate) fn profile(name: &str) -> Self {
+        Self { args: vec!["--profile".to_owned(), name.to_owned()], ..Self::default() }
+    }
+
+    /// Adds a variable to the shop's environment.
+    #[cfg(feature = "engines")]
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Orders are driven by events instead of a saga.
