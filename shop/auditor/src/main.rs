@@ -35,7 +35,12 @@ struct Cli {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    let options = Options { data: cli.data, stores: cli.store.into_iter().collect(), processor_url: cli.processor, processor_key: cli.key };
+    let options = Options {
+        data: cli.data,
+        stores: cli.store.into_iter().collect(),
+        processor_url: cli.processor,
+        processor_key: cli.key,
+    };
     let report = shop_auditor::audit_at_rest(&options, Duration::from_secs(cli.wait_s))?;
     if cli.json {
         println!("{}", serde_json::to_string_pretty(&report).context("write the report as JSON")?);
@@ -46,6 +51,7 @@ fn main() -> Result<ExitCode> {
 }
 
 fn store(text: &str) -> Result<(String, String), String> {
-    let (service, url) = text.split_once('=').ok_or("expected SERVICE=URL, for example orders=postgres://…")?;
+    let (service, url) =
+        text.split_once('=').ok_or("expected SERVICE=URL, for example orders=postgres://…")?;
     Ok((service.to_owned(), url.to_owned()))
 }

@@ -177,7 +177,8 @@ mod postgres {
         fn each(&mut self, sql: &str, row: EachRow<'_>) -> Result<(), Failure> {
             for message in self.runtime.block_on(self.client.simple_query(sql))? {
                 let SimpleQueryMessage::Row(found) = message else { continue };
-                let cell = |index| found.get(index).map_or(Cell::Null, |text: &str| Cell::Text(text.to_owned()));
+                let cell =
+                    |index| found.get(index).map_or(Cell::Null, |text: &str| Cell::Text(text.to_owned()));
                 let columns = found.columns().iter().enumerate();
                 row(&Row(columns.map(|(index, c)| (c.name().to_owned(), cell(index))).collect()))?;
             }

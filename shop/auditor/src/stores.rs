@@ -132,7 +132,10 @@ fn loyalty(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
 
 fn analytics(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
     for (group, sql) in [
-        (SalesGroup::Product, "SELECT product_id AS name, orders, units, revenue_minor FROM sales_by_product"),
+        (
+            SalesGroup::Product,
+            "SELECT product_id AS name, orders, units, revenue_minor FROM sales_by_product",
+        ),
         (SalesGroup::Country, "SELECT country AS name, orders, units, revenue_minor FROM sales_by_country"),
     ] {
         store.each(sql, &mut |row| {
