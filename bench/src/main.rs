@@ -96,7 +96,7 @@ impl Benchmark {
 fn main() -> ExitCode {
     // As in a system's program by default: spans are there, and off.
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new("warn"))
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_writer(std::io::stderr)
         .init();
     match run(Cli::parse()) {

@@ -165,6 +165,7 @@ impl Shop {
         self.system.assert_redelivery_changes_nothing().await;
         self.system.assert_no_dead_letters().await;
         let options = shop_auditor::Options {
+            stores: std::collections::BTreeMap::new(),
             data: self.system.folder().to_owned(),
             processor_url: self.processor.url(),
             processor_key: PROCESSOR_KEY.to_owned(),
