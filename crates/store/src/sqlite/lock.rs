@@ -12,7 +12,16 @@ pub const STORE_IN_USE: Reason = Reason::new("STORE_IN_USE");
 /// A lock on `<database>.lock`, released when dropped or when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Lets go by name: a process that is being started has a copy of the file until it runs its own program, and closing
+    /// ours alone would leave the lock with it.
+    fn drop(&mut self) {
+        // A file that cannot be unlocked is closed all the same.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -39,7 +48,7 @@ impl Lock {
             Ok(Some(file))
         };
         match attempt() {
-            Ok(Some(file)) => Ok(Self { _file: file }),
+            Ok(Some(file)) => Ok(Self { file }),
             Ok(None) => Err(in_use(path, &lock_path)),
             Err(e) => Err(Error::internal(e)),
         }
@@ -53,7 +62,7 @@ pub(crate) fn try_lead(path: &Path) -> Result<Option<Leader>> {
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(leader_path);
     let file = options.map_err(Error::internal)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Leader::new(file, None))),
+        Ok(()) => Ok(Some(Leader::new(Lock { file }, None))),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(e)) => Err(Error::internal(e)),
     }

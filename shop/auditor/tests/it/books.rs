@@ -98,7 +98,9 @@ fn books_that_cannot_be_read_are_an_error_and_not_a_pass() {
     shop.change("loyalty", "ALTER TABLE entries RENAME TO points");
     assert!(matches!(audit(&shop.options), Err(Error::Store { store, .. }) if store.ends_with("loyalty.db")));
     std::fs::remove_file(shop.folder().join("stores/inventory.db")).expect("it exists");
-    assert!(matches!(audit(&shop.options), Err(Error::Store { store, .. }) if store.ends_with("inventory.db")));
+    assert!(
+        matches!(audit(&shop.options), Err(Error::Store { store, .. }) if store.ends_with("inventory.db"))
+    );
 
     let shop = Shop::new();
     shop.change("orders", "UPDATE orders SET placed = x'0a' WHERE order_id = 'order-3'");
