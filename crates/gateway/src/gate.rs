@@ -101,7 +101,7 @@ impl Gate {
         };
         let verified = match verifier.verify(token) {
             Err(error) if error.is(TOKEN_KEY_UNKNOWN) => {
-                self.refresh(verifier, fetch, cx).await?;
+                self.refresh(verifier, fetch, token, cx).await?;
                 verifier.verify(token)
             }
             other => other,
@@ -109,12 +109,22 @@ impl Gate {
         Ok(cx.with_identity(verified?))
     }
 
-    /// Asks for the keys anew, once for all who wait. If they were asked for a moment ago, that is waited out: a key
-    /// that was made since would be refused otherwise.
-    async fn refresh(&self, verifier: &Verifier, fetch: &Arc<FetchKeys>, cx: &Context) -> Result<()> {
+    /// Asks for the keys anew, once for all who wait, unless `token`'s was among those that somebody else asked for
+    /// meanwhile. If they were asked for a moment ago, that is waited out: a key that was made since would be refused
+    /// otherwise.
+    async fn refresh(
+        &self,
+        verifier: &Verifier,
+        fetch: &Arc<FetchKeys>,
+        token: &str,
+        cx: &Context,
+    ) -> Result<()> {
         let clock = &cx.env().clock;
         let asked = clock.now();
         let mut refreshed = self.refreshed.lock().await;
+        if !verifier.verify(token).is_err_and(|error| error.is(TOKEN_KEY_UNKNOWN)) {
+            return Ok(());
+        }
         match *refreshed {
             Some(began) if began >= asked => return Ok(()),
             Some(began) => tokio::time::sleep_until(began + REFRESH_PAUSE).await,
@@ -149,5 +159,58 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     match scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
         true => Ok(Some(token.trim())),
         false => Err(malformed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::{Env, Identity};
+    use banyan_identity::{Claims, SigningKey};
+    use futures::future::poll_immediate;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_the_keys_are_read_does_not_wait_for_another_reading() {
+        let env = Env::default();
+        let key = SigningKey::generate().unwrap();
+        let now_s = env.clock.unix_ms() / 1_000;
+        let token = key.sign(&Claims {
+            sub: "u-1".to_owned(),
+            roles: Vec::new(),
+            iss: "shop".to_owned(),
+            aud: vec!["shop".to_owned()],
+            iat: now_s,
+            exp: now_s + 600,
+            nbf: None,
+            jti: String::new(),
+        });
+        let token = token.unwrap();
+        // A reading ends when there is a permit for it.
+        let readings = Arc::new(Semaphore::new(0));
+        let (jwk, may_end) = (key.jwk().clone(), readings.clone());
+        let tokens = Tokens::new("shop", "shop", move |_, _| {
+            let (jwk, may_end) = (jwk.clone(), may_end.clone());
+            async move {
+                may_end.acquire().await.expect("it is never closed").forget();
+                Ok(Jwks { keys: vec![jwk] })
+            }
+        });
+        let gate = Gate::new(Some(tokens), Directory::new(&env), env.clock.clone());
+        let cx = Context::new(&env, Identity::anonymous());
+        let began = env.clock.now();
+
+        let mut first = Box::pin(gate.identify(&token, &cx));
+        assert!(poll_immediate(&mut first).await.is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let mut second = Box::pin(gate.identify(&token, &cx));
+        assert!(poll_immediate(&mut second).await.is_none());
+        readings.add_permits(2);
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(
+            (first.unwrap().identity().subject(), second.unwrap().identity().subject()),
+            ("u-1", "u-1")
+        );
+        assert!(env.clock.now() - began < REFRESH_PAUSE, "nobody waited for a second reading");
     }
 }
