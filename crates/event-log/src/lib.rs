@@ -9,7 +9,10 @@
 //! its [`banyan_core::Context`].
 
 mod api;
+pub mod assignment;
 mod capabilities;
+#[cfg(feature = "cloud-events")]
+pub mod cloud_event;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod consumer;

@@ -6,6 +6,7 @@
 
 use async_nats::HeaderMap;
 use banyan_core::{Envelope, Error, Result};
+use banyan_event_log::cloud_event::{STRUCTURED, unix_ms};
 use base64::Engine;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -15,8 +16,6 @@ use time::format_description::well_known::Rfc3339;
 
 /// What a header may not hold as it is (CloudEvents HTTP binding 3.1.3.2); what is not ASCII never is.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
-/// A content type that begins so is structured mode.
-const STRUCTURED: &str = "application/cloudevents";
 
 /// Returns the headers of an event, without those of NATS itself.
 pub fn headers(event: &Envelope) -> HeaderMap {
@@ -123,11 +122,6 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
     // Times after the year 9999 have no such form.
     time.ok().and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_default()
-}
-
-/// Reads a time as milliseconds since the Unix epoch; what is none, or earlier, is 0.
-fn unix_ms(text: &str) -> u64 {
-    OffsetDateTime::parse(text, &Rfc3339).map_or(0, to_unix_ms)
 }
 
 /// Returns a time as milliseconds since the Unix epoch.

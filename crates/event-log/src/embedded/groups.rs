@@ -5,8 +5,9 @@
 //! live members never handle the same partition, and order by key survives a rebalance.
 
 use crate::api::{CONSUMER_FENCED, GroupInfo, GroupPartition, MemberInfo, StartAt, SubscriptionSpec};
+use crate::assignment::share;
 use banyan_core::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -332,7 +333,7 @@ impl Group {
     /// Shares the partitions of each topic evenly among the members that want it, moving as few as possible.
     fn rebalance(&mut self) {
         self.generation += 1;
-        let mut load: HashMap<u64, usize> = self.members.keys().map(|&t| (t, 0)).collect();
+        let mut load: BTreeMap<u64, usize> = self.members.keys().map(|&t| (t, 0)).collect();
         let mut topics: Vec<Arc<str>> = self.claims.keys().map(|(t, _)| Arc::clone(t)).collect();
         topics.dedup();
         for topic in topics {
@@ -340,10 +341,9 @@ impl Group {
             let eligible: Vec<u64> = self.members.iter().filter(|(_, m)| wants(m)).map(|(&t, _)| t).collect();
             let mut claims: Vec<&mut Claim> =
                 self.claims.iter_mut().filter(|((t, _), _)| *t == topic).map(|(_, c)| c).collect();
-            if eligible.is_empty() {
-                claims.iter_mut().for_each(|c| c.target = None);
-            } else {
-                share(&mut claims, &eligible, &mut load);
+            let owners: Vec<_> = claims.iter().map(|c| c.owner).collect();
+            for (claim, target) in claims.iter_mut().zip(share(&owners, &eligible, &mut load)) {
+                claim.target = target;
             }
         }
         self.changed();
@@ -383,34 +383,6 @@ impl Group {
                 .collect(),
             partitions: self.claims.iter().map(partition).collect(),
         }
-    }
-}
-
-/// Sets the targets of one topic's claims: each member gets the same number, give or take one; owners keep theirs
-/// where that is possible; what is left goes to whoever has least in all.
-fn share(claims: &mut [&mut Claim], eligible: &[u64], load: &mut HashMap<u64, usize>) {
-    let (floor, mut extras) = (claims.len() / eligible.len(), claims.len() % eligible.len());
-    let mut here: HashMap<u64, usize> = eligible.iter().map(|&t| (t, 0)).collect();
-    for claim in claims.iter_mut() {
-        claim.target = None;
-        let Some(count) = claim.owner.and_then(|o| here.get_mut(&o)) else { continue };
-        if *count < floor || (*count == floor && extras > 0) {
-            extras -= usize::from(*count == floor);
-            *count += 1;
-            claim.target = claim.owner;
-        }
-    }
-    for claim in claims.iter_mut().filter(|c| c.target.is_none()) {
-        let room = |t: &&u64| here[*t] < floor || (here[*t] == floor && extras > 0);
-        let least = eligible.iter().filter(room).min_by_key(|t| (here[*t] + load[*t], **t));
-        let Some(&token) = least else { continue };
-        let count = here.entry(token).or_default();
-        extras -= usize::from(*count == floor);
-        *count += 1;
-        claim.target = Some(token);
-    }
-    for (token, count) in here {
-        *load.entry(token).or_default() += count;
     }
 }
 

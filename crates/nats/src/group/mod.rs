@@ -10,7 +10,6 @@
 //! changes by compare-and-set only. Its epoch counts changes of hands and seeks; an owner that finds another epoch
 //! than its own is fenced.
 
-mod assignment;
 mod commits;
 mod join;
 mod member;

@@ -1,8 +1,8 @@
 //! A group as its keys show it to one member, as far as the member has followed them.
 
-use super::assignment::assign;
 use super::{Claim, Key, Membership, TopicPartition, from_json, parse_key};
 use crate::bucket::Entry;
+use banyan_event_log::assignment::assign;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]

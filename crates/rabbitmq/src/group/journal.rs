@@ -4,7 +4,7 @@
 //! the partition, or from before a seek, is in the journal and changes nothing. Whoever wrote it sees that, too.
 
 use super::TopicPartition;
-use super::assignment::assign;
+use banyan_event_log::assignment::assign;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

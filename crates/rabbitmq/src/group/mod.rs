@@ -4,7 +4,6 @@
 //! A member lives as long as its connection: it consumes from a queue of its own, and when the server no longer counts
 //! that consumer, the member's successor writes that it is out.
 
-mod assignment;
 mod follow;
 mod journal;
 mod member;

@@ -1,14 +1,17 @@
-//! Who should own which partition: a pure function of the members and the present owners.
+//! Who should own which partition: pure functions of the members and the present owners, for every provider that shares
+//! partitions itself.
 
-use super::TopicPartition;
 use std::collections::BTreeMap;
+
+/// A topic's name and one of its partitions.
+type TopicPartition = (String, u32);
 
 /// Returns the token of the member that should own each partition that some member wants.
 ///
 /// `members` are tokens with the topics they want, `owners` the present owner of every partition. Each topic is shared
 /// evenly among the members that want it, give or take one; owners keep theirs where that is possible; what is left
 /// goes to whoever has least in all. Everybody who knows the same gets the same.
-pub(super) fn assign(
+pub fn assign(
     members: &BTreeMap<&str, &[String]>,
     owners: &BTreeMap<&TopicPartition, Option<&str>>,
 ) -> BTreeMap<TopicPartition, String> {
@@ -21,48 +24,48 @@ pub(super) fn assign(
     for (topic, partitions) in by_topic {
         let wants = |(_, topics): &(&&str, &&[String])| topics.iter().any(|t| t == topic);
         let eligible: Vec<&str> = members.iter().filter(wants).map(|(&token, _)| token).collect();
-        if !eligible.is_empty() {
-            share(&partitions, &eligible, &mut load, &mut targets);
-        }
+        let (partitions, present): (Vec<_>, Vec<_>) = partitions.into_iter().unzip();
+        let shared = partitions.into_iter().zip(share(&present, &eligible, &mut load));
+        targets.extend(shared.filter_map(|(p, target)| Some((p.clone(), target?.to_owned()))));
     }
     targets
 }
 
-/// Shares the partitions of one topic.
-fn share<'a>(
-    partitions: &[(&TopicPartition, Option<&'a str>)],
-    eligible: &[&'a str],
-    load: &mut BTreeMap<&'a str, usize>,
-    targets: &mut BTreeMap<TopicPartition, String>,
-) {
-    let (floor, mut extras) = (partitions.len() / eligible.len(), partitions.len() % eligible.len());
-    let mut here: BTreeMap<&str, usize> = eligible.iter().map(|&token| (token, 0)).collect();
-    let mut free = Vec::new();
-    for &(partition, owner) in partitions {
-        let count =
-            owner.and_then(|o| here.get_mut(o)).filter(|c| **c < floor || (**c == floor && extras > 0));
-        match (count, owner) {
-            (Some(count), Some(owner)) => {
-                extras -= usize::from(*count == floor);
-                *count += 1;
-                targets.insert(partition.clone(), owner.to_owned());
-            }
-            _ => free.push(partition),
+/// Shares the partitions of one topic, whose present `owners` are in order, among the `eligible` members; nobody gets any
+/// if there are none. `load` is what each member has of all topics, and is brought up to date.
+pub(crate) fn share<T: Copy + Ord>(
+    owners: &[Option<T>],
+    eligible: &[T],
+    load: &mut BTreeMap<T, usize>,
+) -> Vec<Option<T>> {
+    let mut targets = vec![None; owners.len()];
+    if eligible.is_empty() {
+        return targets;
+    }
+    let (floor, mut extras) = (owners.len() / eligible.len(), owners.len() % eligible.len());
+    let mut here: BTreeMap<T, usize> = eligible.iter().map(|&token| (token, 0)).collect();
+    for (target, &owner) in targets.iter_mut().zip(owners) {
+        let Some(count) = owner.and_then(|o| here.get_mut(&o)) else { continue };
+        if *count < floor || (*count == floor && extras > 0) {
+            extras -= usize::from(*count == floor);
+            *count += 1;
+            *target = owner;
         }
     }
-    for partition in free {
-        let has_room = |token: &&&str| here[**token] < floor || (here[**token] == floor && extras > 0);
+    for target in targets.iter_mut().filter(|target| target.is_none()) {
+        let has_room = |token: &&T| here[*token] < floor || (here[*token] == floor && extras > 0);
         let least =
-            eligible.iter().filter(has_room).min_by_key(|token| (here[**token] + load[**token], **token));
+            eligible.iter().filter(has_room).min_by_key(|token| (here[*token] + load[*token], **token));
         let Some(&token) = least else { continue };
         let count = here.entry(token).or_default();
         extras -= usize::from(*count == floor);
         *count += 1;
-        targets.insert(partition.clone(), token.to_owned());
+        *target = Some(token);
     }
-    for (&token, total) in load {
-        *total += here.get(token).copied().unwrap_or(0);
+    for (token, count) in here {
+        *load.entry(token).or_default() += count;
     }
+    targets
 }
 
 #[cfg(test)]
