@@ -2,6 +2,7 @@
 
 use crate::BoxFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,8 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// The group that this one stops with, and that waits for its tasks too.
+    parent: Option<Arc<Tasks>>,
 }
 
 /// How many tasks had not ended when the wait was over.
@@ -23,9 +26,10 @@ impl Tasks {
         Self::default()
     }
 
-    /// Makes a group that stops with this one, or earlier by itself.
+    /// Makes a group that stops with this one, or earlier by itself. Who drains this group waits for the other's tasks too.
     pub fn child(&self) -> Self {
-        Self { tracker: TaskTracker::new(), stop: self.stop.child_token() }
+        let parent = Some(Arc::new(self.clone()));
+        Self { tracker: TaskTracker::new(), stop: self.stop.child_token(), parent }
     }
 
     /// Runs `work` in the background. It is expected to end soon after [`Tasks::stopping`]; a panic is logged.
@@ -35,7 +39,9 @@ impl Tasks {
 
     /// Not generic: what a task costs the compiler is paid once, and not for every kind of work in every crate.
     fn spawn_boxed(&self, name: &'static str, mut work: BoxFuture<'static, ()>) {
+        let above: Vec<_> = self.above().map(|group| group.tracker.token()).collect();
         self.tracker.spawn(async move {
+            let _above = above;
             let ended = std::future::poll_fn(|poller| {
                 match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(poller))) {
                     Ok(polled) => polled.map(Ok),
@@ -57,6 +63,11 @@ impl Tasks {
                 stop.run_until_cancelled(work).await;
             }),
         );
+    }
+
+    /// Returns the groups that this one belongs to.
+    fn above(&self) -> impl Iterator<Item = &Tasks> {
+        std::iter::successors(self.parent.as_deref(), |group| group.parent.as_deref())
     }
 
     /// Asks every task of the group to end.
@@ -98,5 +109,26 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn("hangs", std::future::pending());
         assert!(tasks.drain(Duration::from_secs(1)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_the_tasks_of_groups_below() {
+        let tasks = Tasks::new();
+        let below = tasks.child().child();
+        let ending = below.clone();
+        below.spawn("ends slowly", async move {
+            ending.stopping().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        });
+        assert_eq!(tasks.drain(Duration::from_millis(999)).await, Err(Unfinished(1)));
+        assert_eq!(tasks.drain(Duration::from_secs(1)).await, Ok(()));
+        assert!(below.is_stopping());
+
+        // The other way round, a group below ends by itself.
+        let tasks = Tasks::new();
+        let below = tasks.child();
+        tasks.spawn("goes on", std::future::pending());
+        assert_eq!(below.drain(Duration::from_secs(1)).await, Ok(()));
+        assert!(!tasks.is_stopping());
     }
 }
