@@ -1,7 +1,6 @@
 //! Rate limits of this process.
 
-use crate::rate_limit::{Decision, Quota, RateLimitStore, decide};
-use crate::store::check_key;
+use crate::rate_limit::{Decision, RateLimitStore, Take, check_takes, decide};
 use banyan_core::{BoxFuture, Env, Result};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -27,29 +26,41 @@ impl MemoryRateLimits {
         Self { started: env.clock.now(), env, full_until_us: Mutex::new(keys) }
     }
 
-    fn decide(&self, key: &str, quota: Quota, cost: u32) -> Result<Decision> {
-        check_key(key)?;
-        let cost_us = quota.cost_us(cost)?;
+    fn decide(&self, takes: &[Take<'_>]) -> Result<Vec<Decision>> {
+        let costs_us = check_takes(takes)?;
         let now_us = self.env.clock.now().duration_since(self.started).as_micros() as u64;
         let mut keys = self.full_until_us.lock();
-        let full_until_us = keys.get(key).copied().unwrap_or_default();
-        let (admitted, level) = decide(now_us, full_until_us, cost_us, quota.window_us());
-        if admitted && cost_us > 0 {
-            keys.put(key.into(), now_us + level);
-        }
-        Ok(quota.decision(admitted, level, cost_us))
+        let levels: Vec<_> = takes
+            .iter()
+            .zip(&costs_us)
+            .map(|(take, cost_us)| {
+                let full_until_us = keys.get(take.key).copied().unwrap_or_default();
+                decide(now_us, full_until_us, *cost_us, take.quota.window_us())
+            })
+            .collect();
+        let all = levels.iter().all(|(admitted, _)| *admitted);
+        let decisions = takes.iter().zip(costs_us).zip(levels).map(|((take, cost_us), (admitted, level))| {
+            if all && cost_us > 0 {
+                keys.put(take.key.into(), now_us + level);
+            }
+            // What this quota admits and another one refuses is not counted.
+            let level = if admitted && !all { level - cost_us } else { level };
+            take.quota.decision(admitted, level, cost_us)
+        });
+        Ok(decisions.collect())
     }
 }
 
 impl RateLimitStore for MemoryRateLimits {
-    fn take<'a>(&'a self, key: &'a str, quota: Quota, cost: u32) -> BoxFuture<'a, Result<Decision>> {
-        Box::pin(ready(self.decide(key, quota, cost)))
+    fn take_all<'a>(&'a self, takes: &'a [Take<'a>]) -> BoxFuture<'a, Result<Vec<Decision>>> {
+        Box::pin(ready(self.decide(takes)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Quota;
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]

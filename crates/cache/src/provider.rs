@@ -1,9 +1,10 @@
 //! How a system opens the cache and the rate limits that its processes share.
 
 use crate::{CacheStore, MemoryCache, MemoryCacheOptions, MemoryRateLimits, RateLimitStore};
-use banyan_core::{Env, Result};
+use banyan_core::{BoxFuture, Check, Env, Finding, Result};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Keys whose limits a process keeps in its own memory.
 const MEMORY_LIMITS_MAX: usize = 100_000;
@@ -18,6 +19,26 @@ pub trait CacheProvider: Send + Sync + 'static {
     /// # Errors
     /// [`banyan_core::Code::InvalidArgument`] for a URL that leads nowhere. No message and no source holds its password.
     fn open(&self, url: &str, options: SharedOptions) -> Result<SharedStores>;
+
+    /// Looks whether the server at `url` can be used as `asked`, and says what to do where it cannot. Changes nothing
+    /// that stays. No finding holds the URL's password.
+    fn examine<'a>(&'a self, url: &'a str, asked: CacheExamination) -> BoxFuture<'a, Vec<Finding>> {
+        let _ = (url, asked);
+        let found = "cannot tell: this provider does not examine its server";
+        Box::pin(std::future::ready(vec![Finding::unknown(Check::Reachable, "server", found)]))
+    }
+}
+
+/// What a cache is examined for.
+#[derive(Clone, Debug)]
+pub struct CacheExamination {
+    /// As the cache would be opened.
+    pub options: SharedOptions,
+    pub env: Env,
+    /// Connections that the system's processes make to it, all together.
+    pub connections: u32,
+    /// How long the whole may take; what is still asked then is dropped.
+    pub limit: Duration,
 }
 
 /// What a system asks of its cache, whoever keeps it.

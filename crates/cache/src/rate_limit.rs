@@ -1,11 +1,14 @@
 //! How many requests of one key are admitted: the generic cell rate algorithm (GCRA, ITU-T I.371), which is a token bucket
 //! that needs one number per key.
 
+use crate::store::check_key;
 use banyan_core::{BoxFuture, Error, Result};
 use std::time::Duration;
 
 /// The largest limit of a quota: its requests come at least a microsecond apart.
 const LIMIT_MAX: u32 = 1_000_000;
+/// Keys under which one request is counted, at most.
+pub const TAKES_MAX: usize = 16;
 const WINDOW: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(31 * 86_400);
 
 /// How many requests are admitted in a time: up to `limit` at once, and `limit` in each `window` in the long run.
@@ -36,6 +39,12 @@ impl Quota {
 
     pub fn window(&self) -> Duration {
         self.window
+    }
+
+    /// Returns how the HTTP field `RateLimit-Policy` announces this quota as `name`: `"name";q=LIMIT;w=SECONDS`
+    /// (draft-ietf-httpapi-ratelimit-headers-10).
+    pub fn field(&self, name: &str) -> String {
+        format!("{name:?};q={};w={}", self.limit, self.window.as_secs())
     }
 
     /// Returns the window in microseconds: the fullest that a key can be.
@@ -86,14 +95,10 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Returns the HTTP headers `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (whole seconds, rounded up;
-    /// draft-ietf-httpapi-ratelimit-headers-06).
-    pub fn headers(&self) -> [(&'static str, u64); 3] {
-        [
-            ("ratelimit-limit", u64::from(self.limit)),
-            ("ratelimit-remaining", u64::from(self.remaining)),
-            ("ratelimit-reset", self.reset.as_millis().div_ceil(1_000) as u64),
-        ]
+    /// Returns how the HTTP field `RateLimit` says what is left of the quota `name`: `"name";r=REMAINING;t=SECONDS`, the
+    /// seconds until all is there again, rounded up (draft-ietf-httpapi-ratelimit-headers-10).
+    pub fn field(&self, name: &str) -> String {
+        format!("{name:?};r={};t={}", self.remaining, self.reset.as_millis().div_ceil(1_000))
     }
 
     /// Passes an admitted request on and refuses another, saying when to try again.
@@ -111,18 +116,52 @@ impl Decision {
     }
 }
 
+/// A request of `cost` under one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Take<'a> {
+    pub key: &'a str,
+    pub quota: Quota,
+    pub cost: u32,
+}
+
 /// Counts requests by key.
 ///
 /// Every call answers or fails in bounded time. A call that fails may have counted. A store that forgets a key admits
 /// its whole limit anew.
 pub trait RateLimitStore: Send + Sync + 'static {
+    /// Counts a request under several keys, each of them once, if all their quotas admit it. One that is refused costs
+    /// nothing anywhere, and a cost of 0 only looks. Decides in the order of `takes`; the request is admitted if every
+    /// decision is.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`] for a key out of bounds, a cost above the limit and more than
+    /// [`TAKES_MAX`] keys, [`banyan_core::Code::Unavailable`] or [`banyan_core::Code::ResourceExhausted`] when the store
+    /// does not answer.
+    fn take_all<'a>(&'a self, takes: &'a [Take<'a>]) -> BoxFuture<'a, Result<Vec<Decision>>>;
+
     /// Counts a request of `cost` under `key` if `quota` admits it; one that is refused costs nothing, and a cost of 0 only
     /// looks.
     ///
     /// # Errors
-    /// [`banyan_core::Code::InvalidArgument`] for a key out of bounds and a cost above the limit,
-    /// [`banyan_core::Code::Unavailable`] or [`banyan_core::Code::ResourceExhausted`] when the store does not answer.
-    fn take<'a>(&'a self, key: &'a str, quota: Quota, cost: u32) -> BoxFuture<'a, Result<Decision>>;
+    /// As [`RateLimitStore::take_all`].
+    fn take<'a>(&'a self, key: &'a str, quota: Quota, cost: u32) -> BoxFuture<'a, Result<Decision>> {
+        Box::pin(async move {
+            let mut decisions = self.take_all(&[Take { key, quota, cost }]).await?;
+            decisions.pop().ok_or_else(|| Error::internal("the store of rate limits did not decide"))
+        })
+    }
+}
+
+/// Checks the keys and costs of a request, for providers, and returns the costs in microseconds.
+///
+/// # Errors
+/// As [`RateLimitStore::take_all`].
+pub fn check_takes(takes: &[Take<'_>]) -> Result<Vec<u64>> {
+    if takes.len() > TAKES_MAX {
+        return Err(Error::invalid("takes", format!("must be at most {TAKES_MAX}")));
+    }
+    let cost = |take: &Take<'_>| check_key(take.key).and_then(|()| take.quota.cost_us(take.cost));
+    takes.iter().map(cost).collect()
 }
 
 /// Decides about a request: whether it is admitted, and how full (in microseconds until empty) the key is then.
@@ -170,8 +209,8 @@ mod tests {
         assert_eq!((admitted, decision.remaining), (false, 2));
         assert_eq!(decision.retry_after, Some(Duration::from_secs(2)));
         assert_eq!(decision.check().unwrap_err().retry_after(), Some(Duration::from_secs(2)));
-        let names = [("ratelimit-limit", 10), ("ratelimit-remaining", 2), ("ratelimit-reset", 8)];
-        assert_eq!(decision.headers(), names);
+        assert_eq!(quota.field("burst"), r#""burst";q=10;w=10"#);
+        assert_eq!(decision.field("burst"), r#""burst";r=2;t=8"#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rate limits.
 
 use super::{soon, unique, until};
-use crate::{Decision, Quota, RateLimitStore};
+use crate::{Decision, Quota, RateLimitStore, TAKES_MAX, Take};
 use banyan_core::{Code, Tasks};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,28 @@ pub async fn what_is_refused_costs_nothing(limits: Arc<dyn RateLimitStore>) {
         assert!(refused.reset > DAY * 7 / 10 && refused.reset <= DAY * 8 / 10, "{refused:?}");
     }
     assert_eq!(take(&*limits, &key, quota, 2).await.remaining, 0);
+}
+
+/// A request under several keys is counted under all of them or under none.
+pub async fn several_keys_count_together(limits: Arc<dyn RateLimitStore>) {
+    let (narrow, wide) = (unique("narrow"), unique("wide"));
+    let ask = async |cost: u32| {
+        let takes = [
+            Take { key: &narrow, quota: quota(2, DAY), cost },
+            Take { key: &wide, quota: quota(10, DAY), cost },
+        ];
+        let decisions = limits.take_all(&takes).await.expect("the store answers");
+        decisions.iter().map(|decision| (decision.admitted, decision.remaining)).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(1).await, [(true, 1), (true, 9)]);
+    assert_eq!(ask(1).await, [(true, 0), (true, 8)]);
+    for _ in 0..3 {
+        assert_eq!(ask(1).await, [(false, 0), (true, 8)]);
+    }
+    assert_eq!(ask(0).await, [(true, 0), (true, 8)]);
+    assert_eq!(limits.take_all(&[]).await.expect("nothing is refused"), []);
+    let takes = [Take { key: &narrow, quota: quota(2, DAY), cost: 0 }; TAKES_MAX + 1];
+    assert_eq!(limits.take_all(&takes).await.expect_err("too many").code(), Code::InvalidArgument);
 }
 
 /// A cost is taken at once, and a cost of nothing only looks.

@@ -16,7 +16,7 @@ pub use faults::{
 };
 pub use limits::{
     a_cost_counts_that_often, a_limit_is_shared_by_all_that_ask_at_once, a_smaller_quota_holds_at_once,
-    a_wrong_cost_is_refused, room_comes_back, what_is_refused_costs_nothing,
+    a_wrong_cost_is_refused, room_comes_back, several_keys_count_together, what_is_refused_costs_nothing,
 };
 pub use read_through::{
     a_lease_whose_holder_died_ends, a_lost_lease_does_not_make_callers_wait_for_long,
@@ -83,6 +83,7 @@ macro_rules! rate_limit_conformance {
             a_wrong_cost_is_refused
             a_smaller_quota_holds_at_once
             room_comes_back
+            several_keys_count_together
         }
     };
 }
