@@ -71,14 +71,14 @@ impl OutboxState {
         self.added.subscribe()
     }
 
-    /// Returns what to give to [`OutboxState::counted`], before the rows are counted.
-    pub(crate) fn counting(&self) -> u64 {
+    /// Returns what to give to [`OutboxState::counted`], taken before the rows are counted.
+    pub fn counting(&self) -> u64 {
         *self.added.borrow()
     }
 
     /// Notes that the table has `rows` rows, whoever added or removed some; unless this process added some since it began
     /// `counting`, which the count may lack.
-    pub(crate) fn counted(&self, counting: u64, rows: u64) {
+    pub fn counted(&self, counting: u64, rows: u64) {
         let _together = self.marked.lock();
         if *self.added.borrow() == counting {
             self.rows.store(rows, Ordering::Relaxed);
@@ -126,7 +126,7 @@ impl OutboxState {
     }
 
     /// Notes that a commit deleted `count` rows, those in `ranges`.
-    pub(crate) fn deleted(&self, ranges: &[RangeInclusive<i64>], count: u64) {
+    pub fn deleted(&self, ranges: &[RangeInclusive<i64>], count: u64) {
         let mut marked = self.marked.lock();
         for id in ranges.iter().cloned().flatten() {
             marked.remove(&id);
