@@ -3,9 +3,10 @@
 use crate::install::install;
 use crate::launchers::{Launcher, Site};
 use crate::process::{Lifetime, Running, family};
-use crate::{Kind, ports};
+use crate::{Kind, SlowDisk, ports};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -26,6 +27,8 @@ const LOG_LINES: usize = 20;
 pub struct Options {
     folder: PathBuf,
     port: Option<u16>,
+    flushed: bool,
+    arguments: Vec<OsString>,
     pub(crate) lifetime: Lifetime,
 }
 
@@ -35,7 +38,13 @@ impl Options {
     /// A folder that an engine of the same kind has used before keeps its data.
     pub fn in_folder(folder: impl AsRef<Path>) -> Self {
         let lifetime = Lifetime::Guarded { remove_folder: false };
-        Self { folder: folder.as_ref().to_owned(), port: None, lifetime }
+        Self {
+            folder: folder.as_ref().to_owned(),
+            port: None,
+            flushed: false,
+            arguments: Vec::new(),
+            lifetime,
+        }
     }
 
     /// Uses this loopback port.
@@ -44,12 +53,28 @@ impl Options {
         self.port = Some(port);
         self
     }
+
+    /// Acknowledges nothing before it is flushed to the disk, also by engines that usually flush later: NATS, Redis and
+    /// Kafka. RabbitMQ's streams cannot.
+    #[must_use]
+    pub fn flushed(mut self) -> Self {
+        self.flushed = true;
+        self
+    }
+
+    /// Ends the server's command line with these arguments.
+    #[must_use]
+    pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
 }
 
 /// A server of one [`Kind`] on loopback. Dropping kills it.
 pub struct Engine {
     kind: Kind,
     site: Site,
+    arguments: Vec<OsString>,
     lifetime: Lifetime,
     url: String,
     running: Mutex<Option<Running>>,
@@ -66,9 +91,10 @@ impl Engine {
         std::fs::create_dir_all(options.folder.join("data"))
             .with_context(|| format!("create {}", options.folder.display()))?;
         let folder = options.folder.canonicalize()?;
-        let site = Site { program, folder, port, inner_ports: [inner, other] };
+        let site = Site { program, folder, port, inner_ports: [inner, other], flushed: options.flushed };
         let url = kind.launcher().url(port);
-        let engine = Self { kind, site, lifetime: options.lifetime, url, running: Mutex::new(None) };
+        let Options { arguments, lifetime, .. } = options;
+        let engine = Self { kind, site, arguments, lifetime, url, running: Mutex::new(None) };
         engine.launch().await?;
         Ok(engine)
     }
@@ -161,6 +187,14 @@ impl Engine {
         self.signal_all(Signal::CONT).await
     }
 
+    /// Makes every flush of the server to its disk last `delay` longer, until the returned value is dropped.
+    ///
+    /// It needs `strace`, which is installed if it is missing, and the right to follow processes (ptrace).
+    pub async fn slow_disk(&self, delay: Duration) -> Result<SlowDisk> {
+        let pid = self.pid().await.context("the engine is not running")?;
+        SlowDisk::of(pid, delay).await.with_context(|| format!("make the disk of {} slow", self.kind))
+    }
+
     async fn signal_all(&self, signal: Signal) -> Result<()> {
         let slot = self.running.lock().await;
         slot.as_ref().context("the engine is not running")?.signal_all(signal)
@@ -177,8 +211,8 @@ impl Engine {
         );
         let prepared = launcher.prepare(&self.site).await;
         prepared.with_context(|| format!("prepare {} in {}", self.kind, self.site.folder.display()))?;
-        let mut running =
-            Running::start(launcher.launch(&self.site)?, launcher.facts(), &self.site, &self.lifetime)?;
+        let launch = launcher.launch(&self.site)?.args(self.arguments.iter().cloned());
+        let mut running = Running::start(launch, launcher.facts(), &self.site, &self.lifetime)?;
         if let Err(error) = ready(launcher, &self.site, &mut running).await {
             let log = log_end(&self.site.log());
             return Err(error.context(format!("{} does not start; its log ends with:\n{log}", self.kind)));

@@ -69,6 +69,29 @@ pub async fn install(kind: Kind) -> Result<PathBuf> {
     find(facts).with_context(|| format!("{kind} was installed, but none of {:?} is there", facts.programs))
 }
 
+/// Returns a program of the Debian package of the same name, such as `strace`, after installing it if it is missing.
+///
+/// Errors say what to do by hand.
+pub async fn install_tool(name: &'static str) -> Result<PathBuf> {
+    if let Some(program) = in_path(name) {
+        return Ok(program);
+    }
+    let folder = engines_folder();
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let install = async {
+        let _alone = lock(&folder.join("install.lock"), File::try_lock).await?;
+        if in_path(name).is_none() {
+            eprintln!("installing {name} with apt-get");
+            apt_install(&[name]).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(INSTALL_LIMIT, install)
+        .await
+        .with_context(|| format!("the installation of {name} takes longer than {INSTALL_LIMIT:?}"))??;
+    in_path(name).with_context(|| format!("{name} was installed, but is not in PATH"))
+}
+
 /// Returns the folder of everything that engines keep between commands: `target/engines`.
 pub(crate) fn engines_folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);

@@ -2,7 +2,7 @@
 //!
 //! An [`Engine`] is one server process that this crate installed (if need be), configured, started on a free port with a
 //! data folder of its own, and waited for. Tests kill it, pause it, restart it on the same port with the same data, and
-//! put a [`FaultProxy`] in front of it. No engine outlives the test that started it, also if that test is killed.
+//! put a [`FaultProxy`] in front of it, make its disk slow ([`SlowDisk`]). No engine outlives the test that started it, also if that test is killed.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {
@@ -17,22 +17,33 @@
 //! # }
 //! ```
 //!
+//! What the conformance suites share is here too: [`Faults`], an engine to hurt ([`Mortal`]), a test in two processes
+//! ([`Peer`]) and the [`Outcome`] of a function for the published matrix.
+//!
 //! This crate is for tests and xtask only: errors are for people (`anyhow`), and nothing that ships may depend on it.
 //! It needs Linux: engines are followed through `/proc` and guarded by `setsid`, both part of every distribution.
 
 mod engine;
+mod faults;
 mod install;
 mod kind;
 mod launchers;
+mod outcome;
+mod peer;
 mod ports;
 mod process;
 mod proxy;
 mod shared;
+mod slow_disk;
 pub mod standing;
 
 pub use engine::{Engine, Options};
-pub use install::install;
+pub use faults::{Faults, Mortal};
+pub use install::{install, install_tool};
 pub use kind::Kind;
 pub use launchers::openbao::OPENBAO_TOKEN;
+pub use outcome::Outcome;
+pub use peer::{Parent, Peer};
 pub use proxy::{Counts, Direction, FaultProxy, RandomFaults};
 pub use shared::Shared;
+pub use slow_disk::SlowDisk;

@@ -88,7 +88,8 @@ impl Launcher for Kafka {
                  log.dirs={}\n",
                 site.data().display()
             );
-            let settings = site.write("server.properties", &format!("{SETTINGS}{listeners}"))?;
+            let flush = if site.flushed { "log.flush.interval.messages=1\n" } else { "" };
+            let settings = site.write("server.properties", &format!("{SETTINGS}{flush}{listeners}"))?;
             site.write("log4j2.properties", LOGGING)?;
             if site.data().join("meta.properties").exists() {
                 return Ok(());

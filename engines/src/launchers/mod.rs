@@ -57,6 +57,8 @@ pub(crate) struct Site {
     pub(crate) port: u16,
     /// More ports of this instance alone, for engines whose parts talk to each other.
     pub(crate) inner_ports: [u16; 2],
+    /// Whether it acknowledges nothing before it is flushed to the disk, if it can be told.
+    pub(crate) flushed: bool,
 }
 
 impl Site {

@@ -25,7 +25,13 @@ impl Launcher for Nats {
 
     fn launch(&self, site: &Site) -> Result<Launch> {
         let port = site.port.to_string();
-        Ok(Launch::new(&site.program).args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"]).arg(site.data()))
+        let launch = Launch::new(&site.program).args(["-a", "127.0.0.1", "-p", &port]);
+        if !site.flushed {
+            return Ok(launch.args(["-js", "-sd"]).arg(site.data()));
+        }
+        let (folder, interval) = (site.data(), "always");
+        let jetstream = format!("jetstream {{ store_dir: {folder:?}, sync_interval: {interval} }}\n");
+        Ok(launch.arg("-c").arg(site.write("nats.conf", &jetstream)?))
     }
 
     fn probe<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {

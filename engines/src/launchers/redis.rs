@@ -25,6 +25,7 @@ impl Launcher for Redis {
     fn launch(&self, site: &Site) -> Result<Launch> {
         let launch =
             Launch::new(&site.program).args(["--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""]);
+        let launch = launch.args(["--appendfsync", if site.flushed { "always" } else { "everysec" }]);
         Ok(launch.args(["--port", &site.port.to_string(), "--dir"]).arg(site.data()))
     }
 

@@ -1,7 +1,11 @@
 //! The life of each engine.
 
 use anyhow::Result;
-use banyan_engines::{Engine, Kind, Options};
+use banyan_engines::{Engine, Faults as _, Kind, Mortal, Options, Parent, Peer};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Starts an engine, kills it, restarts it, pauses it, stops it; port and data folder stay.
 async fn lives(kind: Kind) -> Result<()> {
@@ -20,6 +24,56 @@ async fn lives(kind: Kind) -> Result<()> {
     engine.resume().await?;
     engine.stop().await?;
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens after a stop");
+    Ok(())
+}
+
+/// Redis that acknowledges after a flush answers late while its disk is slow, and at once when it is fast again; what was
+/// not flushed is not acknowledged when it is killed.
+#[tokio::test]
+async fn a_slow_disk_delays_what_waits_for_it() -> Result<()> {
+    let redis = Mortal::start(Kind::Redis).await?;
+    let port = redis.engine().port();
+    let set = || async move {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"SET key value\r\n").await?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await?;
+        anyhow::ensure!(answer == *b"+OK\r\n", "{answer:?}");
+        anyhow::Ok(())
+    };
+    set().await?;
+    redis.slow_disk(Duration::from_secs(3_600)).await;
+    let mut held = Box::pin(set());
+    assert!(timeout(Duration::from_millis(300), &mut held).await.is_err(), "nothing is acknowledged");
+    redis.slow_disk(Duration::ZERO).await;
+    timeout(Duration::from_secs(10), held).await??;
+    redis.slow_disk(Duration::from_secs(3_600)).await;
+    redis.kill().await;
+    redis.restart().await;
+    timeout(Duration::from_secs(10), set()).await?
+}
+
+/// A peer says and hears lines, can be paused, and is gone when it is killed.
+#[tokio::test]
+async fn a_peer_is_a_process_of_its_own() -> Result<()> {
+    if let Some(mut parent) = Parent::of_this_process() {
+        parent.say(parent.argument())?;
+        loop {
+            let line = parent.hear().await;
+            parent.say(&format!("heard {line}"))?;
+        }
+    }
+    let mut peer = Peer::start(concat!(module_path!(), "::a_peer_is_a_process_of_its_own"), "a word").await?;
+    assert_eq!(peer.hear().await?, "a word");
+    peer.tell("one").await?;
+    assert_eq!(peer.hear().await?, "heard one");
+    peer.pause()?;
+    peer.tell("two").await?;
+    assert!(timeout(Duration::from_millis(200), peer.hear()).await.is_err(), "it is paused");
+    peer.resume()?;
+    assert_eq!(peer.hear().await?, "heard two");
+    peer.kill().await?;
+    assert!(peer.hear().await.is_err() && peer.pid().is_none());
     Ok(())
 }
 
