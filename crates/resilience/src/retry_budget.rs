@@ -28,13 +28,13 @@ impl Default for RetryBudgetOptions {
 /// (<https://sre.google/sre-book/handling-overload/>).
 #[derive(Debug)]
 pub struct RetryBudget {
-    options: RetryBudgetOptions,
     clock: Clock,
     bucket: Mutex<Bucket>,
 }
 
 #[derive(Debug)]
 struct Bucket {
+    options: RetryBudgetOptions,
     tokens: f64,
     refilled_at: Instant,
 }
@@ -43,14 +43,21 @@ impl RetryBudget {
     /// Makes a budget that holds one second's minimum.
     pub fn new(options: RetryBudgetOptions, clock: Clock) -> Self {
         let tokens = f64::from(options.min_per_second.min(options.capacity));
-        let bucket = Mutex::new(Bucket { tokens, refilled_at: clock.now() });
-        Self { options, clock, bucket }
+        let bucket = Mutex::new(Bucket { options, tokens, refilled_at: clock.now() });
+        Self { clock, bucket }
+    }
+
+    /// Has other limits hold from now on. What was saved up is kept, up to the new capacity.
+    pub fn set(&self, options: RetryBudgetOptions) {
+        let mut bucket = self.bucket.lock();
+        bucket.tokens = bucket.tokens.min(f64::from(options.capacity));
+        bucket.options = options;
     }
 
     /// Notes a first attempt (not a retry), which earns [`RetryBudgetOptions::ratio`] of a retry.
     pub fn record_call(&self) {
         let mut bucket = self.bucket.lock();
-        bucket.tokens = (bucket.tokens + self.options.ratio).min(f64::from(self.options.capacity));
+        bucket.tokens = (bucket.tokens + bucket.options.ratio).min(f64::from(bucket.options.capacity));
     }
 
     /// Takes one retry out of the budget; `false` means that the call must end with the error it has.
@@ -58,8 +65,8 @@ impl RetryBudget {
         let now = self.clock.now();
         let mut bucket = self.bucket.lock();
         let elapsed_s = now.saturating_duration_since(bucket.refilled_at).as_secs_f64();
-        let earned = elapsed_s * f64::from(self.options.min_per_second);
-        bucket.tokens = (bucket.tokens + earned).min(f64::from(self.options.capacity));
+        let earned = elapsed_s * f64::from(bucket.options.min_per_second);
+        bucket.tokens = (bucket.tokens + earned).min(f64::from(bucket.options.capacity));
         bucket.refilled_at = now.max(bucket.refilled_at);
         // A sum of tenths may fall a hair short of the whole retry that it stands for.
         if bucket.tokens < 1.0 - 1e-9 {
@@ -98,5 +105,16 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3600)).await;
         (0..1000).for_each(|_| budget.record_call());
         assert_eq!(spend_all(&budget), 15);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_hold_from_the_next_retry_on() {
+        let options = RetryBudgetOptions { ratio: 0.0, min_per_second: 10, capacity: 10 };
+        let budget = RetryBudget::new(options.clone(), Clock::default());
+        budget.set(RetryBudgetOptions { capacity: 3, ..options.clone() });
+        assert_eq!(spend_all(&budget), 3);
+        budget.set(RetryBudgetOptions { ratio: 1.0, ..options });
+        (0..7).for_each(|_| budget.record_call());
+        assert_eq!(spend_all(&budget), 7);
     }
 }

@@ -166,7 +166,7 @@ impl Call<'_> {
         };
         match request {
             Messages::One(message) => {
-                let last = self.directory.0.options.attempts.exhausted(attempt);
+                let last = self.directory.0.limits.load().attempts.exhausted(attempt);
                 let copy = (self.may_repeat() && !last).then(|| Messages::One(message.duplicate()));
                 let outcome = service.execute(pass, self.cx, self.method.name, Messages::One(message)).await;
                 outcome.map_err(|error| Failure { error, request: copy })
@@ -207,7 +207,7 @@ impl Call<'_> {
             Retry::IfIdempotent => self.may_repeat(),
             Retry::Never => false,
         };
-        let attempts = &self.directory.0.options.attempts;
+        let attempts = self.directory.0.limits.load().attempts;
         // A call whose deadline has passed has no time for another attempt either.
         if !allowed || error.code() == Code::DeadlineExceeded || attempts.exhausted(attempt) {
             return Err(error);
@@ -222,7 +222,7 @@ impl Call<'_> {
 
     /// Waits until the service may have a place again; costs no attempt and no budget, because nothing was executed.
     async fn wait_for_place(&self, place: &Arc<Place>, error: Error) -> Result<()> {
-        let _waiting = self.slot.queue()?;
+        let _waiting = self.slot.queue(self.directory.0.limits.load().waiting_calls_max)?;
         let changed = self.slot.changed.notified();
         tokio::pin!(changed);
         // Registered before the place is read again, so that no change is missed.
@@ -252,7 +252,7 @@ impl Call<'_> {
         // A stream may have no deadline, but nothing waits for ever.
         let bounded = match self.cx.deadline() {
             Some(_) => self.cx.clone(),
-            None => self.cx.with_timeout(self.directory.0.options.timeout_default),
+            None => self.cx.with_timeout(self.directory.0.limits.load().timeout_default),
         };
         match bounded.within(waited).await {
             Ok(true) => Ok(()),

@@ -12,7 +12,7 @@ use tracing::Instrument;
 /// Calls the methods of one contract service. Cheap to clone.
 ///
 /// A call ends at the deadline of its context; a unary call whose context has none gets
-/// [`crate::DirectoryOptions::timeout_default`]. Dropping the future of a call, or its response stream, drops the
+/// [`crate::CallLimits::timeout_default`]. Dropping the future of a call, or its response stream, drops the
 /// callee's work. A failed call is attempted again if its error allows that for this method, within the retry budget
 /// of the service; a call to a service that is moving waits for it.
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl Channel {
         }
         let cx = match cx.deadline() {
             None if method.kind == Kind::Unary => {
-                cx.with_deadline(started_at + inner.options.timeout_default)
+                cx.with_deadline(started_at + inner.limits.load().timeout_default)
             }
             _ => cx.clone(),
         };

@@ -3,7 +3,7 @@
 use crate::connection::Peer;
 use crate::metrics::CallMetrics;
 use crate::remote::Remote;
-use crate::{Channel, DirectoryOptions, Endpoint, Service};
+use crate::{CallLimits, Channel, DirectoryOptions, Endpoint, Service};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_resilience::{FaultInjector, RetryBudget};
@@ -42,6 +42,8 @@ pub struct Directory(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) env: Env,
     pub(crate) options: Arc<DirectoryOptions>,
+    /// What holds instead of the options' limits, at this moment.
+    pub(crate) limits: ArcSwap<CallLimits>,
     pub(crate) metrics: CallMetrics,
     pub(crate) faults: ArcSwapOption<FaultInjector>,
     /// Counts the messages that faults dropped: every other one is executed and only its answer lost.
@@ -59,7 +61,6 @@ pub(crate) struct Slot {
     pub(crate) changed: Notify,
     pub(crate) budget: RetryBudget,
     waiting: AtomicUsize,
-    waiting_max: usize,
 }
 
 /// A [`Target`] with what it takes to call it.
@@ -82,6 +83,7 @@ impl Directory {
     pub fn with_options(env: &Env, options: DirectoryOptions) -> Self {
         Self(Arc::new(Inner {
             env: env.clone(),
+            limits: ArcSwap::from_pointee(options.limits.clone()),
             options: Arc::new(options),
             metrics: CallMetrics::default(),
             faults: ArcSwapOption::empty(),
@@ -123,6 +125,16 @@ impl Directory {
         self.0.faults.store(faults.map(Arc::new));
     }
 
+    /// Has other bounds hold: for calls that begin from now on, and for the next attempt of those that are under way.
+    pub fn set_limits(&self, limits: CallLimits) {
+        // Held, so that a slot that is made meanwhile gets the new budget too.
+        let slots = self.0.slots.lock();
+        for slot in slots.values() {
+            slot.budget.set(limits.retry_budget.clone());
+        }
+        self.0.limits.store(Arc::new(limits));
+    }
+
     /// Lets no call wait for a service to get a place any more, those included that wait now: they fail as
     /// `SERVICE_MOVING` or `SERVICE_UNPLACED`. For a process that ends, where nothing gets a place again.
     pub fn stop_waiting(&self) {
@@ -136,13 +148,12 @@ impl Directory {
 
     fn slot(&self, name: &str) -> Arc<Slot> {
         let mut slots = self.0.slots.lock();
-        let options = &self.0.options;
+        let limits = self.0.limits.load();
         let unplaced = || Slot {
             place: ArcSwap::from_pointee(Place::Unplaced),
             changed: Notify::new(),
-            budget: RetryBudget::new(options.retry_budget.clone(), self.0.env.clock.clone()),
+            budget: RetryBudget::new(limits.retry_budget.clone(), self.0.env.clock.clone()),
             waiting: AtomicUsize::new(0),
-            waiting_max: options.waiting_calls_max,
         };
         slots.entry(name.to_owned()).or_insert_with(|| Arc::new(unplaced())).clone()
     }
@@ -174,12 +185,12 @@ impl std::fmt::Debug for Directory {
 }
 
 impl Slot {
-    /// Notes a call that waits for a place.
+    /// Notes a call that waits for a place, if fewer than `waiting_max` do.
     ///
     /// # Errors
     /// `OVERLOADED` when too many wait already.
-    pub(crate) fn queue(&self) -> Result<Waiting<'_>> {
-        let admit = |n| (n < self.waiting_max).then_some(n + 1);
+    pub(crate) fn queue(&self, waiting_max: usize) -> Result<Waiting<'_>> {
+        let admit = |n| (n < waiting_max).then_some(n + 1);
         match self.waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, admit) {
             Ok(_) => Ok(Waiting(&self.waiting)),
             Err(n) => {

@@ -32,10 +32,10 @@ pub use channel::{Channel, Client};
 pub use directory::{Directory, Target};
 pub use http_service::{BODY_BYTES_MAX, HttpChannel, http_contract, is_event_stream};
 pub use method::{Idempotency, Kind, MethodInfo};
-pub use options::{DirectoryOptions, Endpoint, PeerSecret};
+pub use options::{CallLimits, DirectoryOptions, Endpoint, PeerSecret};
 pub use server::{
-    Edge, METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, Server, ServerBuilder, ServerOptions, UNSUPPORTED_MEDIA_TYPE,
-    problem,
+    Arrival, Edge, METHOD_NOT_ALLOWED, Peer, ROUTE_NOT_FOUND, Server, ServerBuilder, ServerOptions,
+    UNSUPPORTED_MEDIA_TYPE, problem,
 };
 pub use service::{MALFORMED_MESSAGE, Service, ServiceBuilder};
 pub use status::MESSAGE_TOO_LARGE;

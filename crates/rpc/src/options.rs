@@ -13,14 +13,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How the channels of a [`crate::Directory`] call.
 #[derive(Clone, Debug)]
 pub struct DirectoryOptions {
-    /// Deadline of a unary call whose context has none.
-    pub timeout_default: Duration,
-    /// Attempts of one call and the waits between them.
-    pub attempts: Backoff,
-    /// Bounds the retries of each service's callers together.
-    pub retry_budget: RetryBudgetOptions,
-    /// Calls that may wait for one service to get a place; more are refused with `OVERLOADED`.
-    pub waiting_calls_max: usize,
+    /// The bounds of calls at first; see [`crate::Directory::set_limits`].
+    pub limits: CallLimits,
     /// Largest message in bytes, sent or received, when the service is remote.
     pub message_bytes_max: usize,
     /// HTTP/2 connections to each endpoint.
@@ -34,7 +28,20 @@ pub struct DirectoryOptions {
     pub peer_secret: Option<PeerSecret>,
 }
 
-impl Default for DirectoryOptions {
+/// Those bounds of calls that may change while the system works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallLimits {
+    /// Deadline of a unary call whose context has none.
+    pub timeout_default: Duration,
+    /// Attempts of one call and the waits between them.
+    pub attempts: Backoff,
+    /// Bounds the retries of each service's callers together.
+    pub retry_budget: RetryBudgetOptions,
+    /// Calls that may wait for one service to get a place; more are refused with `OVERLOADED`.
+    pub waiting_calls_max: usize,
+}
+
+impl Default for CallLimits {
     fn default() -> Self {
         let initial = Duration::from_millis(20);
         Self {
@@ -42,6 +49,14 @@ impl Default for DirectoryOptions {
             attempts: Backoff { initial, max: Duration::from_secs(1), multiplier: 2.0, attempts_max: 5 },
             retry_budget: RetryBudgetOptions::default(),
             waiting_calls_max: 10_000,
+        }
+    }
+}
+
+impl Default for DirectoryOptions {
+    fn default() -> Self {
+        Self {
+            limits: CallLimits::default(),
             message_bytes_max: MESSAGE_BYTES_MAX,
             connections_per_endpoint: 2,
             connect_timeout: Duration::from_secs(1),

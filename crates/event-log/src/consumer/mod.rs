@@ -10,6 +10,7 @@ use banyan_core::{Backoff, BoxFuture, Context, Env, Result, Tasks};
 use session::{Ended, Session};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What a service does with an event. It may see the same event again; `cx` carries the envelope's id as its
 /// idempotency key.
@@ -93,6 +94,17 @@ impl ConsumerOptions {
     }
 }
 
+/// Those bounds of a [`Consumer`] that may change while it works.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConsumerLimits {
+    /// As [`ConsumerOptions::in_flight_max`]; fewer hold when handlers have ended.
+    pub in_flight_max: usize,
+    /// Attempts in all before an event becomes a dead letter, of those in [`ConsumerOptions::backoff`].
+    pub attempts_max: u32,
+    /// As [`ConsumerOptions::stop_timeout`].
+    pub stop_timeout: Duration,
+}
+
 /// A member of a consumer group that hands events to a [`Handler`].
 ///
 /// An attempt that fails is repeated with backoff and holds up only its own key. When attempts are exhausted, or at
@@ -102,12 +114,25 @@ impl ConsumerOptions {
 pub struct Consumer {
     log: Arc<dyn EventLog>,
     options: ConsumerOptions,
+    limits: watch::Receiver<ConsumerLimits>,
     env: Env,
 }
 
 impl Consumer {
     pub fn new(log: Arc<dyn EventLog>, options: ConsumerOptions, env: Env) -> Self {
-        Self { log, options, env }
+        let limits = ConsumerLimits {
+            in_flight_max: options.in_flight_max,
+            attempts_max: options.backoff.attempts_max,
+            stop_timeout: options.stop_timeout,
+        };
+        // A receiver without a sender keeps what it was made with.
+        Self { log, options, limits: watch::Sender::new(limits).subscribe(), env }
+    }
+
+    /// Has the newest of `limits` hold instead of what the options say.
+    #[must_use]
+    pub fn limited_by(self, limits: watch::Receiver<ConsumerLimits>) -> Self {
+        Self { limits, ..self }
     }
 
     /// Works in the background until `tasks` stops: then handlers that run may finish (at most
@@ -129,8 +154,8 @@ impl Consumer {
             let ended = match joined {
                 Ok(subscription) => {
                     let (log, env) = (Arc::clone(&self.log), self.env.clone());
-                    let mut session =
-                        Session::new(log, env, Arc::clone(&options), Arc::clone(&handler), subscription);
+                    let bounds = (Arc::clone(&options), self.limits.clone());
+                    let mut session = Session::new(log, env, bounds, Arc::clone(&handler), subscription);
                     session.run(&tasks, &mut failures).await
                 }
                 Err(error) => Ended::Failed(error),

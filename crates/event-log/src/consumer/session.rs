@@ -2,7 +2,7 @@
 
 use super::lanes::{Held, Lanes};
 use super::offsets::Offsets;
-use super::{ConsumerOptions, Handler};
+use super::{ConsumerLimits, ConsumerOptions, Handler};
 use crate::api::{CONSUMER_FENCED, Delivery, EventLog, RECORD_CORRUPT, Retention, Subscription, TopicConfig};
 use crate::dead_letters::{DeadLetter, dead_letter_topic, redrive_topic};
 use banyan_core::{Code, Context, Env, Envelope, Error, Identity, Result, Tasks};
@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,6 +24,8 @@ pub(super) struct Session {
     log: Arc<dyn EventLog>,
     env: Env,
     options: Arc<ConsumerOptions>,
+    /// What holds instead of the options, at this moment.
+    limits: watch::Receiver<ConsumerLimits>,
     handler: Arc<dyn Handler>,
     subscription: Box<dyn Subscription>,
     lanes: Lanes,
@@ -55,7 +58,7 @@ impl Session {
     pub(super) fn new(
         log: Arc<dyn EventLog>,
         env: Env,
-        options: Arc<ConsumerOptions>,
+        (options, limits): (Arc<ConsumerOptions>, watch::Receiver<ConsumerLimits>),
         handler: Arc<dyn Handler>,
         subscription: Box<dyn Subscription>,
     ) -> Self {
@@ -65,6 +68,7 @@ impl Session {
             log,
             env,
             options,
+            limits,
             handler,
             subscription,
             offsets: HashMap::new(),
@@ -117,7 +121,8 @@ impl Session {
     }
 
     fn start_ready(&mut self) {
-        while self.running.len() < self.options.in_flight_max {
+        let in_flight_max = self.limits.borrow().in_flight_max;
+        while self.running.len() < in_flight_max {
             let Some((lane, held)) = self.lanes.start(self.env.clock.now()) else { return };
             let cx = self.context(&held.delivery.envelope);
             let handler = Arc::clone(&self.handler);
@@ -221,7 +226,7 @@ impl Session {
         let outage = matches!(error.code(), Code::Unavailable | Code::ResourceExhausted);
         let lasts = now.saturating_duration_since(held.since.unwrap_or(now));
         error.code() == Code::DataLoss
-            || self.options.backoff.exhausted(held.delivery.attempt)
+            || held.delivery.attempt >= self.limits.borrow().attempts_max
                 && !(outage && lasts < self.options.outage_max)
     }
 
@@ -275,7 +280,7 @@ impl Session {
 
     /// Waits for what runs, within the bound; the rest is dropped and will be delivered again.
     async fn finish_running(&mut self) {
-        let until = self.env.clock.now() + self.options.stop_timeout;
+        let until = self.env.clock.now() + self.limits.borrow().stop_timeout;
         loop {
             let heartbeat = self.env.clock.now() + self.options.session_timeout / 3;
             tokio::select! {

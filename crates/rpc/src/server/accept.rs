@@ -6,6 +6,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,15 +30,15 @@ pub(crate) async fn run(listener: TcpListener, inner: Arc<Inner>, tasks: Tasks, 
     loop {
         let accepted = async {
             let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            listener.accept().await.map(|(stream, _)| (stream, place))
+            listener.accept().await.map(|(stream, peer)| (stream, peer.ip(), place))
         };
         let accepted = tokio::select! {
             () = tasks.stopping() => return,
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
-                let serving = serve(stream, builder.clone(), inner.clone(), tasks.clone());
+            Ok((stream, peer, place)) => {
+                let serving = serve((stream, peer), builder.clone(), inner.clone(), tasks.clone());
                 let abort = abort.clone();
                 tasks.spawn("rpc server connection", async move {
                     tokio::select! {
@@ -72,14 +73,19 @@ fn builder(inner: &Inner) -> Builder<TokioExecutor> {
     builder
 }
 
-async fn serve(stream: TcpStream, builder: Arc<Builder<TokioExecutor>>, inner: Arc<Inner>, tasks: Tasks) {
+async fn serve(
+    (stream, peer): (TcpStream, IpAddr),
+    builder: Arc<Builder<TokioExecutor>>,
+    inner: Arc<Inner>,
+    tasks: Tasks,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection broke before its first request");
         return;
     }
     let service = service_fn(move |request| {
         let inner = inner.clone();
-        async move { Ok::<_, Infallible>(inner.handle(request).await) }
+        async move { Ok::<_, Infallible>(inner.handle(peer, request).await) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);

@@ -3,6 +3,7 @@
 use crate::codec::BytesCodec;
 use crate::message::{Message, Messages};
 use crate::server::Inner;
+use crate::server::edge::Call;
 use crate::server::table::{Backend, Table};
 use crate::{Kind, MethodInfo, Streaming, status};
 use banyan_core::{Context, Error, Result};
@@ -11,6 +12,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
+use std::net::IpAddr;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -18,7 +20,11 @@ type Responses = BoxStream<'static, Result<Bytes, Status>>;
 
 impl Inner {
     /// Answers a gRPC request; gives it back if nothing here has ever had such a path.
-    pub(crate) async fn grpc(&self, request: Request<Incoming>) -> Result<Response<Body>, Request<Incoming>> {
+    pub(crate) async fn grpc(
+        &self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Request<Incoming>> {
         let table = self.tables.current();
         let path = request.uri().path();
         let found = match self.builtin(path) {
@@ -28,10 +34,14 @@ impl Inner {
                 None => return Err(request),
             },
         };
-        Ok(match self.admit(&table, found, request.headers()).await {
+        let mut told = HeaderMap::new();
+        let admitted = self.admit(&table, found, request.headers(), (peer, &mut told)).await;
+        let mut response = match admitted {
             Ok((backend, method, cx)) => self.answer(backend, method, cx, request).await,
             Err(error) => refuse(&error),
-        })
+        };
+        response.headers_mut().extend(told);
+        Ok(response)
     }
 
     fn builtin(&self, path: &str) -> Option<(crate::Service, &'static MethodInfo)> {
@@ -45,11 +55,15 @@ impl Inner {
         table: &Table,
         found: Result<(Backend, &'static MethodInfo)>,
         headers: &HeaderMap,
+        (peer, told): (IpAddr, &mut HeaderMap),
     ) -> Result<(Backend, &'static MethodInfo, Context)> {
         let (backend, method) = found?;
         let mut cx = self.context(headers, method.service != super::health::NAME)?;
         if !self.builtin.contains_key(method.service) {
-            cx = self.authorize(table, method, headers, cx).await?;
+            let mut call = Call::new(cx, peer);
+            let authorized = self.authorize(table, method, headers, &mut call).await;
+            *told = call.told;
+            cx = authorized?;
         }
         Ok((backend, method, if method.kind == Kind::Unary { self.bound(cx) } else { cx }))
     }

@@ -1,5 +1,6 @@
 //! Everything a server answers: gRPC, JSON by contract, the OpenAPI document, foreign routes.
 
+use crate::server::edge::{Arrival, Call, Peer};
 use crate::server::table::Table;
 use crate::server::{Inner, grpc, json, problem};
 use crate::{MethodInfo, metadata};
@@ -10,6 +11,7 @@ use futures::FutureExt;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use tower::ServiceExt;
 
@@ -23,9 +25,9 @@ const OPENAPI: &str = "/openapi.json";
 
 impl Inner {
     /// Answers one request.
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn handle(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
         if is_grpc(request.headers()) {
-            let request = match Box::pin(self.grpc(request)).await {
+            let request = match Box::pin(self.grpc(peer, request)).await {
                 Ok(response) => return response.map(Body::new),
                 Err(request) => request,
             };
@@ -33,20 +35,22 @@ impl Inner {
             let cx = self.context(request.headers(), true);
             return match cx {
                 Ok(cx) => {
-                    self.foreign(cx, request).await.unwrap_or_else(|| grpc::unknown(&path).map(Body::new))
+                    let call = Call::new(cx, peer);
+                    self.foreign(&call, request).await.unwrap_or_else(|| grpc::unknown(&path).map(Body::new))
                 }
                 Err(error) => grpc::refuse(&error).map(Body::new),
             };
         }
         match self.context(request.headers(), true) {
             Ok(cx) => {
-                let cx = self.bound(cx);
-                let response = Box::pin(self.http(&cx, request)).await;
-                finish(response.unwrap_or_else(|error| problem(&error, cx.correlation_id())), &cx)
+                let mut call = Call::new(self.bound(cx), peer);
+                let response = Box::pin(self.http(&mut call, request)).await;
+                let response = response.unwrap_or_else(|error| problem(&error, call.cx.correlation_id()));
+                finish(response, call)
             }
             Err(error) => {
                 let cx = Context::new(&self.env, Identity::anonymous());
-                finish(problem(&error, cx.correlation_id()), &cx)
+                finish(problem(&error, cx.correlation_id()), Call::new(cx, peer))
             }
         }
     }
@@ -71,26 +75,29 @@ impl Inner {
         table: &Table,
         method: &MethodInfo,
         headers: &HeaderMap,
-        cx: Context,
+        call: &mut Call,
     ) -> Result<Context> {
+        let cx = call.cx.clone();
         let Some(edge) = &self.edge else {
             return Ok(cx);
         };
         let json = table.json()?;
         match json.methods.get(method.path) {
-            Some(described) => edge.authorize(described, headers, cx).await,
+            Some(method) => {
+                edge.authorize(Arrival { method, headers, peer: call.peer }, cx, &mut call.told).await
+            }
             None => Err(Error::permission_denied("the method is not described, so nothing permits it")),
         }
     }
 
-    async fn http(&self, cx: &Context, request: Request<Incoming>) -> Result<Response<Body>> {
+    async fn http(&self, call: &mut Call, request: Request<Incoming>) -> Result<Response<Body>> {
         let table = self.tables.current();
         let contracts = table.json()?;
         // HTTP itself leaves the body out of the answer to HEAD.
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
         let allowed = match contracts.transcoder.route(method.as_str(), request.uri().path()) {
             RouteMatch::Found(matched) => {
-                return self.transcode(cx, &table, &contracts, &matched, request).await;
+                return self.transcode(call, &table, &contracts, &matched, request).await;
             }
             RouteMatch::MethodNotAllowed { allowed } => Some(allowed),
             RouteMatch::NotFound if method == Method::GET && request.uri().path() == OPENAPI => {
@@ -99,11 +106,11 @@ impl Inner {
             RouteMatch::NotFound => None,
         };
         let path = request.uri().path().to_owned();
-        if let Some(response) = self.foreign(cx.clone(), request).await {
+        if let Some(response) = self.foreign(call, request).await {
             return Ok(response);
         }
         match allowed {
-            Some(allowed) => Ok(not_allowed(cx, &method, &path, &allowed.join(", "))),
+            Some(allowed) => Ok(not_allowed(&call.cx, &method, &path, &allowed.join(", "))),
             None => {
                 Err(Error::new(Code::NotFound, ROUTE_NOT_FOUND, format!("nothing serves {method} {path}")))
             }
@@ -111,10 +118,11 @@ impl Inner {
     }
 
     /// Asks the merged routers; `None` if they have no such route.
-    async fn foreign(&self, cx: Context, mut request: Request<Incoming>) -> Option<Response<Body>> {
+    async fn foreign(&self, call: &Call, mut request: Request<Incoming>) -> Option<Response<Body>> {
         let router = self.router.clone()?;
-        let correlation_id = cx.correlation_id().to_owned();
-        request.extensions_mut().insert(cx);
+        let correlation_id = call.cx.correlation_id();
+        request.extensions_mut().insert(call.cx.clone());
+        request.extensions_mut().insert(Peer(call.peer));
         let answering = AssertUnwindSafe(router.oneshot(request.map(Body::new))).catch_unwind();
         let response = match answering.await {
             Ok(Ok(response)) => response,
@@ -123,7 +131,7 @@ impl Inner {
                 tracing::error!(correlation_id, "a handler of a merged router panicked");
                 return Some(problem(
                     &Error::internal("a handler of a merged router panicked"),
-                    &correlation_id,
+                    correlation_id,
                 ));
             }
         };
@@ -144,9 +152,10 @@ fn not_allowed(cx: &Context, method: &Method, path: &str, allowed: &str) -> Resp
     response
 }
 
-/// Tells the client by which id its request is found in logs and traces.
-fn finish(mut response: Response<Body>, cx: &Context) -> Response<Body> {
-    if let Ok(id) = HeaderValue::from_str(cx.correlation_id()) {
+/// Tells the client what the edge has to tell, and by which id its request is found in logs and traces.
+fn finish(mut response: Response<Body>, call: Call) -> Response<Body> {
+    response.headers_mut().extend(call.told);
+    if let Ok(id) = HeaderValue::from_str(call.cx.correlation_id()) {
         response.headers_mut().insert(metadata::CORRELATION_ID, id);
     }
     response

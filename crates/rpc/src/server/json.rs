@@ -2,11 +2,12 @@
 
 use crate::message::{Message, Messages};
 use crate::server::Inner;
+use crate::server::edge::Call;
 use crate::server::table::{Json, Table};
 use crate::status;
 use axum::BoxError;
 use axum::body::Body;
-use banyan_core::{Code, Context, Error, Reason, Result};
+use banyan_core::{Code, Error, Reason, Result};
 use banyan_transcoding::Match;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -26,7 +27,7 @@ impl Inner {
     /// Answers a request that fits an HTTP rule of a contract.
     pub(crate) async fn transcode(
         &self,
-        cx: &Context,
+        call: &mut Call,
         table: &Table,
         json: &Json,
         matched: &Match,
@@ -40,7 +41,7 @@ impl Inner {
             return Err(Error::unimplemented(format!("{} streams: call it over gRPC", called.full_name())));
         }
         let permitted = async {
-            let cx = self.authorize(table, info, &head.headers, cx.clone()).await?;
+            let cx = self.authorize(table, info, &head.headers, call).await?;
             check_headers(&head.headers, self.options.body_bytes_max)?;
             let body = cx.within(read(&mut body, self.options.body_bytes_max)).await?;
             Ok((cx, body))

@@ -15,7 +15,7 @@ mod problem;
 mod reflection;
 mod table;
 
-pub use edge::Edge;
+pub use edge::{Arrival, Edge, Peer};
 pub use http::{METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND};
 pub use json::UNSUPPORTED_MEDIA_TYPE;
 pub use options::ServerOptions;

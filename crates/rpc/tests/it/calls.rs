@@ -204,7 +204,7 @@ async fn a_full_service_refuses(placement: Placement) {
     };
     let service = builder().calls_max(1).unary(&DO, handler).build();
     let mut options = options();
-    options.attempts.attempts_max = 1;
+    options.limits.attempts.attempts_max = 1;
     let bed = Bed::with_options(placement, service, options).await;
 
     let held = bed.call(&bed.cx, &DO, probe("first", 1));

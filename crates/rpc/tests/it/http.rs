@@ -4,7 +4,7 @@ use crate::bed::{COUNT, DESCRIPTORS, DO, GET, NAME, Probe, options, probe, secre
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Method, Request, StatusCode};
 use banyan_core::{BoxFuture, Code, Context, Env, Error, Identity, Reason, Result, TraceContext};
-use banyan_rpc::{Access, Directory, Document, Edge, Server, ServerOptions, Service, Target};
+use banyan_rpc::{Access, Arrival, Directory, Document, Edge, Server, ServerOptions, Service, Target};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -178,13 +178,14 @@ struct Naming;
 impl Edge for Naming {
     fn authorize<'a>(
         &'a self,
-        method: &'a banyan_transcoding::Method,
-        headers: &'a HeaderMap,
+        arrival: Arrival<'a>,
         cx: Context,
+        told: &'a mut HeaderMap,
     ) -> BoxFuture<'a, Result<Context>> {
         Box::pin(async move {
-            let name = headers.get("x-name").and_then(|name| name.to_str().ok());
-            match (method.access, name) {
+            told.insert("x-peer", arrival.peer.to_string().parse().unwrap());
+            let name = arrival.headers.get("x-name").and_then(|name| name.to_str().ok());
+            match (arrival.method.access, name) {
                 (Access::Internal, _) => Err(Error::permission_denied("internal")),
                 (Access::Public, None) => Ok(cx),
                 (_, None) => Err(Error::unauthenticated("who are you?")),
@@ -207,6 +208,7 @@ async fn an_edge_decides_before_a_channel_is_called() {
     let refused = post(&edge, "/v1/probes:do", "{}").await;
     assert_eq!(refused.problem(), (401, "UNAUTHENTICATED".into()));
     assert_eq!(refused.headers["www-authenticate"], "Bearer");
+    assert_eq!(refused.headers["x-peer"], "127.0.0.1");
     let named = Request::builder().method(Method::POST).header("x-name", "u-7");
     assert_eq!(send(&edge, named, "/v1/probes:do", "{}").await.json()["text"], "u-7");
 

@@ -5,7 +5,7 @@ use crate::bed::{
     target, unary,
 };
 use banyan_core::{Code, Context, Env, Reason};
-use banyan_rpc::{Directory, DirectoryOptions, Service, Streaming, Target};
+use banyan_rpc::{CallLimits, Directory, DirectoryOptions, Service, Streaming, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -87,13 +87,18 @@ async fn a_removed_service_is_found_at_its_next_place(placement: Placement) {
 #[tokio::test]
 async fn too_many_waiting_calls_are_refused() {
     let env = Env::default();
-    let directory = Directory::with_options(&env, DirectoryOptions { waiting_calls_max: 1, ..options() });
+    let limits = CallLimits { waiting_calls_max: 1, ..CallLimits::default() };
+    let directory = Directory::with_options(&env, DirectoryOptions { limits: limits.clone(), ..options() });
     let channel = directory.channel(NAME);
     let cx = Context::background();
     let mut waiting = Box::pin(channel.unary::<_, Probe>(&cx, &DO, probe("first", 1)));
     assert!(futures::poll!(&mut waiting).is_pending());
     let refused = channel.unary::<_, Probe>(&cx, &DO, probe("second", 2)).await.unwrap_err();
     assert!(refused.is(Reason::OVERLOADED), "{refused}");
+    // A longer queue holds at once, and those who wait stay in it.
+    directory.set_limits(CallLimits { waiting_calls_max: 2, ..limits });
+    let mut second = Box::pin(channel.unary::<_, Probe>(&cx, &DO, probe("second", 2)));
+    assert!(futures::poll!(&mut second).is_pending());
     directory.set(NAME, Target::Local(echo()));
     assert_eq!(waiting.await.unwrap().number, 1);
 }

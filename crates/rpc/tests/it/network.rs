@@ -52,7 +52,7 @@ async fn a_message_above_the_limit_is_refused_on_either_side() {
 #[tokio::test]
 async fn a_refused_connection_is_safe_to_retry() {
     let mut options = options();
-    options.attempts.attempts_max = 2;
+    options.limits.attempts.attempts_max = 2;
     let error = call(&to(vec![nobody().await], options), Probe::default()).await.unwrap_err();
     assert_eq!((error.code(), error.retry()), (Code::Unavailable, Retry::Safe));
 }
@@ -62,7 +62,7 @@ async fn a_failed_endpoint_is_passed_over() {
     let (first, second) = (server(&echo()).await, server(&echo()).await);
     let endpoints = vec![first.address().into(), nobody().await, second.address().into()];
     let mut options = options();
-    options.attempts.attempts_max = 1;
+    options.limits.attempts.attempts_max = 1;
     let directory = to(endpoints, options);
     for number in 0..20 {
         assert_eq!(call(&directory, probe("", number)).await.unwrap().number, number);
@@ -120,7 +120,7 @@ async fn a_drain_finishes_what_is_in_flight_and_refuses_the_rest() {
         }
     });
     let mut quick = options();
-    quick.attempts.attempts_max = 1;
+    quick.limits.attempts.attempts_max = 1;
     let bed = Bed::with_options(Placement::Remote, service, quick).await;
     let server = bed.server.clone().unwrap();
     let calling = bed.call(&bed.cx, &DO, probe("last", 1));

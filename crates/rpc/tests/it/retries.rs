@@ -3,7 +3,7 @@
 use crate::bed::{Bed, DO, GET, Placement, Probe, in_both_placements, options, probe, unary};
 use banyan_core::{Backoff, Code, Error, Retry};
 use banyan_resilience::{FaultInjector, FaultOptions, RetryBudgetOptions};
-use banyan_rpc::{DirectoryOptions, MethodInfo};
+use banyan_rpc::{CallLimits, DirectoryOptions, MethodInfo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -36,7 +36,8 @@ fn failing(failures: u32, error: Error) -> (banyan_rpc::Service, Arc<AtomicU32>)
 
 fn quick() -> DirectoryOptions {
     let (initial, max) = (Duration::from_millis(1), Duration::from_millis(2));
-    DirectoryOptions { attempts: Backoff { initial, max, multiplier: 1.0, attempts_max: 4 }, ..options() }
+    let attempts = Backoff { initial, max, multiplier: 1.0, attempts_max: 4 };
+    DirectoryOptions { limits: CallLimits { attempts, ..CallLimits::default() }, ..options() }
 }
 
 /// Calls once and returns the outcome and how often the handler ran.
@@ -84,7 +85,8 @@ async fn attempts_are_bounded(placement: Placement) {
 async fn retries_are_bounded_by_the_budget(placement: Placement) {
     let (service, executions) = failing(1000, Error::unavailable("never"));
     let retry_budget = RetryBudgetOptions { ratio: 0.1, min_per_second: 0, capacity: 100 };
-    let bed = Bed::with_options(placement, service, DirectoryOptions { retry_budget, ..quick() }).await;
+    let limits = CallLimits { retry_budget, ..quick().limits };
+    let bed = Bed::with_options(placement, service, DirectoryOptions { limits, ..quick() }).await;
     for _ in 0..50 {
         bed.call(&bed.cx, &GET, Probe::default()).await.unwrap_err();
     }
