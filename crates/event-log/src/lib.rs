@@ -31,4 +31,4 @@ pub use capabilities::{CAPABILITY_MISSING, Capabilities, Capability};
 pub use consumer::{Consumer, ConsumerLimits, ConsumerOptions, Handler, Mode, handler_fn};
 pub use dead_letters::DeadLetter;
 pub use embedded::{Damage, EmbeddedLog, EmbeddedOptions, LOG_IN_USE, LOG_WRITE_FAILED, Recovery};
-pub use provider::{LogOptions, LogProvider, OpenLog};
+pub use provider::{LogExamination, LogOptions, LogProvider, OpenLog};

@@ -26,7 +26,9 @@ pub use config_source::{
 pub use jwk::{Jwk, Jwks};
 pub use passwords::{PasswordOptions, Passwords};
 pub use secret::{SECRET_TYPE, Secret};
-pub use secret_source::{EnvironmentSecrets, FileSecrets, SECRET_BYTES_MAX, SECRET_MISSING, SecretSource};
+pub use secret_source::{
+    EnvironmentSecrets, FileSecrets, SECRET_BYTES_MAX, SECRET_MISSING, SecretExamination, SecretSource,
+};
 pub use signing::{KeyRecord, KeyRing, KeyRole, SigningKey};
 pub use verifier::{
     TOKEN_EXPIRED, TOKEN_KEY_UNKNOWN, TOKEN_MALFORMED, TOKEN_NOT_FOR_US, TOKEN_NOT_YET_VALID,

@@ -1,8 +1,9 @@
 //! Where secrets are read from when a system starts.
 
 use crate::Secret;
-use banyan_core::{BoxFuture, Code, Error, Reason, Result};
+use banyan_core::{BoxFuture, Check, Code, Env, Error, Finding, Reason, Result};
 use std::io::Read;
+use std::time::Duration;
 use zeroize::Zeroize;
 
 /// A secret that the configuration refers to is not there.
@@ -26,6 +27,31 @@ pub trait SecretSource: Send + Sync + 'static {
     fn keep(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    /// Looks whether the secrets that are `asked` for can be read, and says what to do where they cannot. No finding says
+    /// any part of a secret. By default each of them is read.
+    fn examine(&self, asked: SecretExamination) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(async move {
+            let mut findings = Vec::with_capacity(asked.paths.len());
+            for path in &asked.paths {
+                findings.push(match self.read(path).await {
+                    Ok(_) => Finding::ok(Check::Reachable, path, "can be read"),
+                    Err(error) => Finding::of_error(Check::Reachable, path, &error, "make the secret there"),
+                });
+            }
+            findings
+        })
+    }
+}
+
+/// What a source of secrets is examined for.
+#[derive(Clone, Debug)]
+pub struct SecretExamination {
+    /// The secrets that the configuration refers to: each a path, as [`SecretSource::read`] takes it.
+    pub paths: Vec<String>,
+    pub env: Env,
+    /// How long the whole may take; what is still asked then is dropped.
+    pub limit: Duration,
 }
 
 /// Reads `${env:NAME}`: environment variables of this process.
@@ -39,6 +65,14 @@ impl SecretSource for EnvironmentSecrets {
 
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Secret<String>>> {
         Box::pin(std::future::ready(environment(path)))
+    }
+
+    fn examine(&self, asked: SecretExamination) -> BoxFuture<'_, Vec<Finding>> {
+        let look = |name: &String| match environment(name) {
+            Ok(_) => Finding::ok(Check::Configuration, name, "is set"),
+            Err(error) => Finding::of_error(Check::Configuration, name, &error, format!("export {name}='…'")),
+        };
+        Box::pin(std::future::ready(asked.paths.iter().map(look).collect()))
     }
 }
 
@@ -65,6 +99,21 @@ impl SecretSource for FileSecrets {
         Box::pin(
             async move { tokio::task::spawn_blocking(move || file(&path)).await.map_err(Error::internal)? },
         )
+    }
+
+    fn examine(&self, asked: SecretExamination) -> BoxFuture<'_, Vec<Finding>> {
+        let look = |path: String| match file(&path) {
+            Ok(_) => Finding::ok(Check::Configuration, path, "can be read"),
+            Err(error) => {
+                let next =
+                    format!("write the secret there, readable for this user: install -m 600 FILE {path}");
+                Finding::of_error(Check::Configuration, path, &error, next)
+            }
+        };
+        Box::pin(async move {
+            let looked = move || asked.paths.into_iter().map(look).collect::<Vec<_>>();
+            tokio::task::spawn_blocking(looked).await.unwrap_or_default()
+        })
     }
 }
 

@@ -45,6 +45,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod engine;
+mod examination;
 mod inbox;
 mod job;
 mod migrations;
@@ -61,12 +62,15 @@ pub use engine::{
     CONSTRAINT_VIOLATED, Leader, STORE_COMMIT_FAILED, STORE_CONFLICT, STORE_UNREACHABLE,
     TRANSACTION_TIME_LIMIT,
 };
+pub use examination::{AppliedMigration, MigrationSet, StoreExamination};
 pub use inbox::IDEMPOTENCY_KEY_REUSED;
 pub use job::Job;
 pub use migrations::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STATEMENT_REFUSED};
 pub use options::StoreOptions;
 pub use outbox::{Claim, LANES, Outbox, OutboxState};
-pub use sqlite::{GROUP_ROLLED_BACK, STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_IN_USE, STORE_NOT_OPENED};
+pub use sqlite::{
+    GROUP_ROLLED_BACK, STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_IN_USE, STORE_NOT_OPENED, examine_file,
+};
 pub use statement::{Dialect, Statement};
 pub use store::{Store, StoreProvider};
 pub use transaction::{Query, Read, Tx};

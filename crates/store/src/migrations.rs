@@ -1,5 +1,6 @@
 //! Changes to a store's schema: ordered, applied once, and recognised when they changed afterwards.
 
+use crate::examination::AppliedMigration;
 use crate::statement::{Dialect, Statement};
 use crate::transaction::{Query, Tx};
 use crate::{Store, params};
@@ -30,9 +31,6 @@ impl Migration {
         Self { version, name, sql }
     }
 }
-
-/// What was applied: version, name, checksum.
-type Applied = Vec<(u32, String, Vec<u8>)>;
 
 impl Store {
     /// Applies those of `migrations` that were not applied yet, in order, all in one transaction.
@@ -76,9 +74,17 @@ fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migrati
     let applied = tx.query(
         "SELECT version, name, checksum FROM banyan_migrations WHERE namespace = $1 ORDER BY version",
         params![namespace],
-        |row| Ok((row.get("version")?, row.get("name")?, row.get("checksum")?)),
+        |row| {
+            Ok(AppliedMigration {
+                namespace: namespace.to_owned(),
+                version: row.get("version")?,
+                name: row.get("name")?,
+                checksum: row.get("checksum")?,
+            })
+        },
     )?;
-    check(namespace, migrations, &applied, dialect)?;
+    check_order(namespace, migrations)?;
+    standing(namespace, migrations, &applied.iter().collect::<Vec<_>>(), dialect)?;
     for migration in &migrations[applied.len()..] {
         let failed = |reason: &str| {
             let Migration { version, name, .. } = migration;
@@ -101,16 +107,30 @@ fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migrati
     Ok(())
 }
 
-/// Checks that `applied` is where `migrations` begin.
-fn check(namespace: &str, migrations: &[Migration], applied: &Applied, dialect: Dialect) -> Result<()> {
-    let drift = |message: String| Err(Error::failed_precondition(MIGRATION_DRIFT, message));
+fn drift(message: String) -> Result<()> {
+    Err(Error::failed_precondition(MIGRATION_DRIFT, message))
+}
+
+/// Checks that the versions ascend.
+fn check_order(namespace: &str, migrations: &[Migration]) -> Result<()> {
     if let Some(pair) = migrations.windows(2).find(|pair| pair[0].version >= pair[1].version) {
         return drift(format!(
             "migration {namespace}/{} does not come after the one before",
             pair[1].version
         ));
     }
-    for (index, (version, name, applied_checksum)) in applied.iter().enumerate() {
+    Ok(())
+}
+
+/// Checks that `applied` is where `migrations` begin.
+pub(crate) fn standing(
+    namespace: &str,
+    migrations: &[Migration],
+    applied: &[&AppliedMigration],
+    dialect: Dialect,
+) -> Result<()> {
+    for (index, applied) in applied.iter().enumerate() {
+        let AppliedMigration { version, name, checksum: applied_checksum, .. } = applied;
         match migrations.get(index) {
             Some(next) if next.version == *version && checksum(next, dialect) == *applied_checksum => {}
             Some(next) if next.version == *version => {
@@ -138,6 +158,18 @@ fn checksum(migration: &Migration, dialect: Dialect) -> Vec<u8> {
     Sha256::digest(migration.sql.text(dialect)).to_vec()
 }
 
+/// Returns what is noted of a migration that was applied.
+#[cfg(test)]
+pub(crate) fn applied_as(namespace: &str, migration: &Migration, dialect: Dialect) -> AppliedMigration {
+    let (version, name) = (migration.version, migration.name.to_owned());
+    AppliedMigration {
+        namespace: namespace.to_owned(),
+        version,
+        name,
+        checksum: checksum(migration, dialect),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,9 +179,9 @@ mod tests {
     const THREE: Migration = Migration::new(3, "three", Statement::new("CREATE TABLE three (id TEXT)"));
 
     fn outcome(migrations: &[Migration], applied: &[Migration]) -> Result<()> {
-        let applied =
-            applied.iter().map(|m| (m.version, m.name.to_owned(), checksum(m, Dialect::Sqlite))).collect();
-        check("test", migrations, &applied, Dialect::Sqlite)
+        let applied: Vec<_> = applied.iter().map(|m| applied_as("test", m, Dialect::Sqlite)).collect();
+        check_order("test", migrations)?;
+        standing("test", migrations, &applied.iter().collect::<Vec<_>>(), Dialect::Sqlite)
     }
 
     #[test]

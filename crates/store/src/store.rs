@@ -1,12 +1,12 @@
 //! The handle of a store.
 
-use crate::StoreOptions;
 use crate::engine::{Engine, Leader, Refused};
 use crate::job::Work;
 use crate::outbox::Outbox;
 use crate::sqlite::Sqlite;
 use crate::transaction::{Read, Tx};
-use banyan_core::{BoxFuture, Context, Error, Result};
+use crate::{StoreExamination, StoreOptions};
+use banyan_core::{BoxFuture, Check, Context, Error, Finding, Result};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +33,14 @@ pub trait StoreProvider: Send + Sync + 'static {
     /// [`crate::STORE_UNREACHABLE`] if the server does not answer; [`crate::STORE_NOT_OPENED`] if it refuses. No message
     /// and no source holds the URL's password.
     fn open<'a>(&'a self, url: &'a str, options: StoreOptions) -> BoxFuture<'a, Result<Store>>;
+
+    /// Looks whether the database at `url` can be used as `asked`, and says what to do where it cannot. Changes nothing
+    /// that stays. No finding holds the URL's password.
+    fn examine<'a>(&'a self, url: &'a str, asked: StoreExamination) -> BoxFuture<'a, Vec<Finding>> {
+        let _ = (url, asked);
+        let found = "cannot tell: this provider does not examine its server";
+        Box::pin(std::future::ready(vec![Finding::unknown(Check::Reachable, "server", found)]))
+    }
 }
 
 impl Store {

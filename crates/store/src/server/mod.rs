@@ -6,6 +6,7 @@
 //! locks a few lanes of the outbox for the time of one batch, so that relays share the work, keep the order of each
 //! key, and nothing has to be given back when one of them dies.
 
+mod examine;
 mod lead;
 mod news;
 mod relay;
@@ -19,6 +20,8 @@ use crate::statement::{Dialect, Statement};
 use crate::value::{Row, Value};
 use crate::{STORE_NOT_OPENED, StoreOptions};
 use banyan_core::{BoxFuture, Code, Error, Reason, Result};
+pub(crate) use examine::connections_of;
+pub use examine::{examine, unexpected};
 pub use news::{News, Told};
 use parking_lot::RwLock;
 use relay::Claimer;

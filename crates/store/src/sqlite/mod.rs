@@ -1,5 +1,6 @@
 //! The SQLite engine: one file, one writer thread with group commit, a few readers.
 
+mod examine;
 mod failure;
 mod lock;
 mod readers;
@@ -7,6 +8,7 @@ mod session;
 mod statement;
 mod writer;
 
+pub use examine::examine_file;
 pub use failure::{STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_NOT_OPENED};
 pub use lock::STORE_IN_USE;
 pub use writer::GROUP_ROLLED_BACK;
