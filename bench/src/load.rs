@@ -54,3 +54,37 @@ pub(crate) async fn closed_loop<C: Caller>(
     }
     Ok(Done { latencies, elapsed: began.elapsed() })
 }
+
+/// As [`closed_loop`], for work that blocks: each of `callers` threads does one piece after the other.
+///
+/// # Errors
+/// The first failure of a thread.
+pub(crate) fn closed_loop_threads(
+    callers: usize,
+    duration: Duration,
+    work: impl Fn() -> Result<()> + Sync,
+) -> Result<Done> {
+    let began = clock::now();
+    let one = || {
+        let mut latencies = Latencies::new();
+        let mut last = clock::now();
+        while last - began < duration {
+            work()?;
+            let now = clock::now();
+            latencies.record(now - last);
+            last = now;
+        }
+        Ok::<_, anyhow::Error>(latencies)
+    };
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..callers).map(|_| scope.spawn(one)).collect();
+        let panicked = |_| Err(anyhow::anyhow!("a thread panicked"));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    });
+    let elapsed = began.elapsed();
+    let mut latencies = Latencies::new();
+    for outcome in outcomes {
+        latencies.add(&outcome?);
+    }
+    Ok(Done { latencies, elapsed })
+}

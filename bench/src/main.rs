@@ -74,7 +74,7 @@ enum Benchmark {
     Checkout,
     /// Start to first served request, and idle memory
     Start,
-    /// The store and the event log against the bare file and the bare SQLite
+    /// Stores and event logs, embedded and on servers, against bare drivers, clients and files
     Engines,
 }
 

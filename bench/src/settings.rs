@@ -11,6 +11,14 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     /// Length of one turn.
     pub(crate) turn: Duration,
+    /// Rounds of a comparison of engines.
+    pub(crate) engine_rounds: usize,
+    /// Length of one turn of an engine.
+    pub(crate) engine_turn: Duration,
+    /// Events that a consumer of an engine has to read.
+    pub(crate) backlog: usize,
+    /// Events whose way from the outbox to a consumer is measured in one round.
+    pub(crate) journeys: usize,
     /// Rounds of a checkout measurement.
     pub(crate) checkout_rounds: usize,
     /// Length of one checkout measurement, without its warm-up.
@@ -33,6 +41,10 @@ impl Settings {
             false => Self {
                 rounds: 9,
                 turn: Duration::from_millis(1000),
+                engine_rounds: 5,
+                engine_turn: Duration::from_millis(500),
+                backlog: 60_000,
+                journeys: 60,
                 checkout_rounds: 3,
                 checkout_turn: Duration::from_secs(6),
                 starts: 12,
@@ -43,6 +55,10 @@ impl Settings {
             true => Self {
                 rounds: 2,
                 turn: Duration::from_millis(200),
+                engine_rounds: 1,
+                engine_turn: Duration::from_millis(100),
+                backlog: 4_000,
+                journeys: 10,
                 checkout_rounds: 1,
                 checkout_turn: Duration::from_secs(1),
                 starts: 2,
