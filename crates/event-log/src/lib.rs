@@ -21,6 +21,7 @@ mod embedded;
 mod fields;
 mod provider;
 pub mod request_reply;
+pub mod url;
 
 pub use api::{
     CONSUMER_FENCED, Delivery, EventLog, GroupInfo, GroupPartition, MemberInfo, OFFSET_OUT_OF_RANGE, Page,

@@ -7,7 +7,7 @@
 //! named by its position: what nobody can decode becomes a dead letter and holds up nobody.
 
 use banyan_core::Envelope;
-use banyan_event_log::cloud_event::{STRUCTURED, rfc3339, structured, unix_ms};
+use banyan_event_log::cloud_event::{self, rfc3339};
 use bytes::Bytes;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
@@ -41,37 +41,18 @@ pub fn headers(event: &Envelope, content_type: &str) -> OwnedHeaders {
 
 /// Reads the event of a record.
 pub fn read(record: &impl Message) -> Envelope {
-    let payload = record.payload().unwrap_or_default();
-    let header = |name: &str| record.headers().and_then(|headers| find(headers, name)).unwrap_or_default();
-    let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default();
-    let is_structured = header("content-type").starts_with(STRUCTURED);
-    let mut event = is_structured.then(|| structured(payload)).flatten().unwrap_or_else(|| {
-        let trace = Some(header("ce_traceparent")).filter(|trace| !trace.is_empty());
-        Envelope {
-            id: header("ce_id"),
-            event_type: header("ce_type"),
-            source: header("ce_source"),
-            topic: String::new(),
-            key: header("ce_partitionkey"),
-            time_ms: unix_ms(&header("ce_time")),
-            correlation_id: header("ce_correlationid"),
-            // Instrumented producers that know no CloudEvents write the header of W3C.
-            traceparent: trace.unwrap_or_else(|| header("traceparent")),
-            reply_to: header("ce_replyto"),
-            payload: Bytes::copy_from_slice(payload),
-        }
+    let header = |name: &str| record.headers().and_then(|headers| find(headers, name));
+    let event = cloud_event::read(cloud_event::Message {
+        topic: record.topic(),
+        content_type: &header("content-type").unwrap_or_default(),
+        payload: Bytes::copy_from_slice(record.payload().unwrap_or_default()),
+        attribute: &|name| header(&format!("ce_{name}")),
+        traceparent: header("traceparent"),
+        place: &|| format!("{}-{}-{}", record.topic(), record.partition(), record.offset()),
+        appended_ms: record.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
     });
-    record.topic().clone_into(&mut event.topic);
-    if !key.is_empty() {
-        event.key = key;
-    }
-    if event.id.is_empty() {
-        event.id = format!("{}-{}-{}", record.topic(), record.partition(), record.offset());
-    }
-    if event.time_ms == 0 {
-        event.time_ms = record.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
-    }
-    event
+    let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
+    Envelope { key: key.filter(|key| !key.is_empty()).unwrap_or(event.key), ..event }
 }
 
 /// Finds a header by its name, however it is capitalised.
@@ -133,8 +114,6 @@ mod tests {
         let event = read(&record(None, headers(), json));
         assert_eq!((&*event.id, &*event.event_type, &*event.source, &*event.key), ("1", "t", "/s", "k"));
         assert_eq!((event.time_ms, &event.payload[..]), (1_000, &b"\x00\xff"[..]));
-        let event = read(&record(None, headers(), br#"{"id":"1","type":"t","data":{"a":1}}"#));
-        assert_eq!(&event.payload[..], br#"{"a":1}"#);
         let event = read(&record(None, headers(), b"{}"));
         assert_eq!((&*event.id, &*event.event_type, &event.payload[..]), ("orders-3-9", "", &b"{}"[..]));
     }

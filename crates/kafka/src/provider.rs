@@ -3,6 +3,7 @@
 use crate::log::KafkaLog;
 use crate::options::KafkaOptions;
 use banyan_core::{BoxFuture, Error, Result};
+use banyan_event_log::url::LogUrl;
 use banyan_event_log::{LogOptions, LogProvider, OpenLog};
 use std::sync::Arc;
 
@@ -29,31 +30,20 @@ impl LogProvider for KafkaLogs {
 }
 
 fn kafka_options(url: &str, options: LogOptions) -> Result<KafkaOptions> {
-    let address = url.strip_prefix("kafka://").unwrap_or(url);
-    let (brokers, parameters) = address.split_once('?').unwrap_or((address, ""));
-    if brokers.contains('@') {
+    let mut url = LogUrl::parse("kafka", url)?;
+    if url.place().contains('@') {
         return Err(Error::invalid("kafka.url", "cannot hold a user and a password"));
     }
-    let mut kafka = KafkaOptions::new(brokers.trim_end_matches('/'));
+    let mut kafka = KafkaOptions::new(url.place().trim_end_matches('/'));
     kafka.client_id = format!("{}.{}", options.system, options.client);
     kafka.partitions_default = options.partitions_default;
     if let Some(age_ms_max) = options.retention_default.age_ms_max {
         kafka.retention_ms_default = age_ms_max;
     }
-    for parameter in parameters.split('&').filter(|p| !p.is_empty()) {
-        match parameter.split_once('=') {
-            Some(("replicas", number)) => {
-                let number = number.parse();
-                kafka.replicas = number.map_err(|_| Error::invalid("kafka.replicas", "must be a number"))?;
-            }
-            // A value is not repeated: what is written in the wrong place may be a secret.
-            other => {
-                let name = other.map_or(parameter, |(name, _)| name);
-                let message = format!("has no parameter {name:?}; it has: replicas");
-                return Err(Error::invalid("kafka.url", message));
-            }
-        }
+    if let Some(replicas) = url.number("replicas")? {
+        kafka.replicas = replicas;
     }
+    url.finish()?;
     Ok(kafka)
 }
 

@@ -5,13 +5,13 @@ use crate::connection::Connections;
 use crate::errors::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM, unavailable};
 use crate::group::{GroupStore, Member};
 use crate::names::{check_group, check_topic};
-use crate::options::{Credentials, NatsOptions};
+use crate::options::NatsOptions;
 use crate::publish::Publisher;
 use crate::read::Reader;
 use crate::topics::Topics;
 use async_nats::jetstream::context::{AccountErrorKind, ContextBuilder};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, Event};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Result, Tasks};
 use banyan_event_log::{
     Capabilities, Capability, EventLog, GroupInfo, OFFSET_OUT_OF_RANGE, Page, Position, ReadFrom, SeekTo,
@@ -81,8 +81,8 @@ impl NatsLog {
         let addresses = options.check()?;
         let (connected, connections) = watch::channel(0);
         let connect = options
-            .credentials(&addresses)
-            .map_or_else(ConnectOptions::new, Credentials::into_connect_options)
+            .way(&addresses)
+            .await?
             .name(&options.client_name)
             .ping_interval(PING_INTERVAL)
             .connection_timeout(options.request_timeout)

@@ -3,8 +3,10 @@
 use async_nats::{ConnectOptions, ServerAddr};
 use banyan_core::{Error, Result};
 use banyan_event_log::Retention;
+use banyan_event_log::url::TlsFiles;
 use percent_encoding::percent_decode_str;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a [`crate::NatsLog`]. `Debug` shows no credentials.
@@ -13,6 +15,11 @@ pub struct NatsOptions {
     /// One server or several, separated by commas: `nats://user:password@host:4222` or `nats://token@host`, `tls://…`.
     /// Credentials are percent-encoded, as in every URL.
     pub url: String,
+    /// The files of an encrypted connection (`tls://…`).
+    pub tls: TlsFiles,
+    /// A `.creds` file: a user's JWT and the seed of its key, as `nsc` writes it. It takes the place of credentials in
+    /// the URL.
+    pub credentials_file: Option<PathBuf>,
     /// First token of all subjects, streams and buckets: systems with different prefixes share a server undisturbed.
     /// Letters, digits, `-` and `_`.
     pub prefix: String,
@@ -45,6 +52,8 @@ impl NatsOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsFiles::default(),
+            credentials_file: None,
             prefix: "banyan".into(),
             client_name: "banyan".into(),
             replicas: 1,
@@ -91,9 +100,42 @@ impl NatsOptions {
         self.url.split(',').map(parse).collect()
     }
 
+    /// Makes the client's options for the way to the servers: who we are, and what is encrypted how.
+    pub(crate) async fn way(&self, addresses: &[ServerAddr]) -> Result<ConnectOptions> {
+        let mut way = match &self.credentials_file {
+            Some(file) => ConnectOptions::with_credentials_file(file).await.map_err(|error| {
+                let why = format!("{} cannot be read as a .creds file: {}", file.display(), error.kind());
+                Error::invalid("nats.credentials", why)
+            })?,
+            None => {
+                let given = self.credentials(addresses);
+                given.map_or_else(ConnectOptions::new, Credentials::into_connect_options)
+            }
+        };
+        for (name, file) in [
+            ("nats.ca", self.tls.ca.as_ref()),
+            ("nats.cert", self.tls.identity.as_ref().map(|(certificate, _)| certificate)),
+            ("nats.key", self.tls.identity.as_ref().map(|(_, key)| key)),
+        ] {
+            // The client says nothing of a file that is not there until it connects, and then not which.
+            if let Some(file) = file
+                && let Err(error) = tokio::fs::metadata(file).await
+            {
+                return Err(Error::invalid(name, format!("{} cannot be read: {error}", file.display())));
+            }
+        }
+        if let Some(ca) = &self.tls.ca {
+            way = way.add_root_certificates(ca.clone());
+        }
+        if let Some((certificate, key)) = &self.tls.identity {
+            way = way.add_client_certificate(certificate.clone(), key.clone());
+        }
+        Ok(way)
+    }
+
     /// Returns what the URLs say about who we are: `user:password@`, or `token@`. One of them is enough for all, as the
     /// client also learns of servers that are not in the list.
-    pub(crate) fn credentials(&self, addresses: &[ServerAddr]) -> Option<Credentials> {
+    fn credentials(&self, addresses: &[ServerAddr]) -> Option<Credentials> {
         let address = addresses.iter().find(|a| a.has_user_pass())?;
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let name = decode(address.username()?);
@@ -113,13 +155,13 @@ impl NatsOptions {
 }
 
 /// Who we are, as a server is told.
-pub(crate) enum Credentials {
+enum Credentials {
     User(String, String),
     Token(String),
 }
 
 impl Credentials {
-    pub(crate) fn into_connect_options(self) -> ConnectOptions {
+    fn into_connect_options(self) -> ConnectOptions {
         match self {
             Self::User(user, password) => ConnectOptions::with_user_and_password(user, password),
             Self::Token(token) => ConnectOptions::with_token(token),

@@ -2,14 +2,17 @@
 
 use crate::log::NatsLog;
 use crate::options::NatsOptions;
-use banyan_core::{BoxFuture, Error, Result};
+use banyan_core::{BoxFuture, Result};
+use banyan_event_log::url::LogUrl;
 use banyan_event_log::{LogOptions, LogProvider, OpenLog};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Scheme of URLs whose servers are reached over TLS.
-const TLS_SCHEME: &str = "nats+tls://";
+const TLS_SCHEME: &str = "nats+tls";
 
-/// Opens event logs at `nats://HOST:PORT[,HOST:PORT…][?replicas=N]`, or `nats+tls://…`.
+/// Opens event logs at `nats://[USER:PASSWORD@|TOKEN@]HOST:PORT[,HOST:PORT…][?replicas=N&credentials=FILE]`, or
+/// `nats+tls://…`, there with `ca`, `cert` and `key` (see [`banyan_event_log::url::TlsFiles`]).
 ///
 /// The system's name is the prefix of everything on the server (see [`NatsOptions::prefix`]).
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,37 +34,31 @@ impl LogProvider for NatsLogs {
 }
 
 fn nats_options(url: &str, options: LogOptions) -> Result<NatsOptions> {
-    let (servers, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut url = LogUrl::parse("nats", url)?;
+    let is_encrypted = url.scheme() == TLS_SCHEME;
     let mut nats = NatsOptions {
         prefix: options.system,
         client_name: options.client,
         partitions_default: options.partitions_default,
         retention_default: options.retention_default,
-        ..NatsOptions::new(with_schemes(servers))
+        tls: url.tls_files(is_encrypted)?,
+        credentials_file: url.text("credentials").map(PathBuf::from),
+        ..NatsOptions::new(with_schemes(url.place(), is_encrypted))
     };
-    for parameter in parameters.split('&').filter(|p| !p.is_empty()) {
-        match parameter.split_once('=') {
-            Some(("replicas", number)) => {
-                let number = number.parse();
-                nats.replicas = number.map_err(|_| Error::invalid("nats.replicas", "must be 1, 3 or 5"))?;
-            }
-            // A value is not repeated: what is written in the wrong place may be a secret.
-            other => {
-                let name = other.map_or(parameter, |(name, _)| name);
-                return Err(Error::invalid(
-                    "nats.url",
-                    format!("has no parameter {name:?}; it has: replicas"),
-                ));
-            }
-        }
+    if let Some(replicas) = url.number("replicas")? {
+        nats.replicas = replicas;
     }
+    url.finish()?;
     Ok(nats)
 }
 
-/// Gives every server of the list the scheme that the client knows.
-fn with_schemes(servers: &str) -> String {
-    let Some(servers) = servers.strip_prefix(TLS_SCHEME) else { return servers.to_owned() };
-    let server = |server: &str| format!("tls://{}", server.trim().trim_start_matches(TLS_SCHEME));
+/// Gives every server of the list the scheme that the client knows; one may be written before each.
+fn with_schemes(servers: &str, is_encrypted: bool) -> String {
+    let scheme = if is_encrypted { "tls" } else { "nats" };
+    let server = |server: &str| {
+        let place = server.split_once("://").map_or(server, |(_, place)| place);
+        format!("{scheme}://{}", place.trim())
+    };
     servers.split(',').map(server).collect::<Vec<_>>().join(",")
 }
 
@@ -83,12 +80,16 @@ mod tests {
         assert_eq!((options.hosts(), options.replicas, &*options.prefix), ("a:1, b:2".into(), 3, "shop"));
         assert_eq!((options.partitions_default, options.retention_default.age_ms_max), (4, Some(1_000)));
         assert_eq!(of("nats+tls://a:1,b:2").unwrap().url, "tls://a:1,tls://b:2");
+        assert_eq!(of("nats://me:x@a:1,nats://b:2").unwrap().url, "nats://me:x@a:1,nats://b:2");
+        let options = of("nats+tls://a?ca=/etc/ca.pem&credentials=%2Fetc%2Fshop.creds").unwrap();
+        assert_eq!(options.tls.ca, Some("/etc/ca.pem".into()));
+        assert_eq!(options.credentials_file, Some("/etc/shop.creds".into()));
     }
 
     #[test]
     fn an_unknown_parameter_is_refused_without_its_value() {
         let error = of("nats://a?token=hunter2").unwrap_err();
         assert!(error.message().contains("token") && !error.message().contains("hunter2"), "{error}");
-        assert!(of("nats://a?replicas=many").is_err());
+        assert!(of("nats://a?replicas=many").is_err() && of("nats://a?ca=/etc/ca.pem").is_err());
     }
 }

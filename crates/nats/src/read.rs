@@ -46,7 +46,8 @@ impl Reader<'_> {
 
     /// Returns the offset of the first event that was taken at `time_ms` or later, if there is one.
     pub(crate) async fn offset_at(&self, time_ms: u64) -> Result<Option<u64>> {
-        let time = rfc3339(time_ms);
+        // The beginning of time has no form of its own.
+        let time = rfc3339(time_ms.max(1));
         if time.is_empty() {
             return Ok(None);
         }
@@ -114,26 +115,21 @@ impl Reader<'_> {
     ) -> Record {
         let position =
             Position { topic: self.topic.to_owned(), partition: self.partition, offset: sequence - 1 };
-        let envelope = envelope(self.topic, &self.stream, sequence, headers, payload);
+        let envelope = envelope(self.topic, &self.stream, sequence, headers, payload, appended_ms);
         Record { position, appended_ms, envelope }
     }
 }
 
-/// Reads a message's event. One that breaks CloudEvents is delivered as it is, without a type: whoever handles it
-/// cannot decode it, and it becomes a dead letter instead of stopping its partition.
+/// Reads a message's event.
 pub(crate) fn envelope(
     topic: &str,
     stream: &str,
     sequence: u64,
     headers: Option<&HeaderMap>,
     payload: &bytes::Bytes,
+    appended_ms: u64,
 ) -> Envelope {
-    let fallback_id = || format!("{stream}/{sequence}");
-    cloud_event::read(topic, headers, payload, fallback_id).unwrap_or_else(|error| {
-        tracing::warn!(%topic, stream, sequence, %error, "a message is no event");
-        cloud_event::read(topic, None, payload, fallback_id)
-            .expect("without headers there is nothing to break")
-    })
+    cloud_event::read(topic, headers, payload, appended_ms, || format!("{stream}/{sequence}"))
 }
 
 /// Reads where a message is kept, and since when.

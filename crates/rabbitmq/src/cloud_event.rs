@@ -3,12 +3,11 @@
 //! In binary mode (AMQP protocol binding 1.0.2) every attribute is an application property, over AMQP 0-9-1 a header,
 //! `cloudEvents_NAME`; the older prefix `cloudEvents:` is read as well. The message's body is the event's payload and its
 //! content type the payload's. An envelope's key is the attribute `partitionkey`; what answers are asked for under is
-//! `replyto`. A message that is no event, or claims to be a structured one and is none, is read as an event without a
-//! type, named by its position: what nobody can decode becomes a dead letter and holds up nobody.
+//! `replyto`. How a message is read, also one that is no event, is the rule of [`banyan_event_log::cloud_event`].
 
 use crate::stream::{integer, text};
 use banyan_core::Envelope;
-use banyan_event_log::cloud_event::{STRUCTURED, rfc3339, structured, unix_ms};
+use banyan_event_log::cloud_event::{self, rfc3339};
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -52,42 +51,20 @@ pub(crate) fn appended_ms(delivery: &Delivery) -> u64 {
     integer(delivery, APPENDED).or_else(seconds).unwrap_or(0)
 }
 
-/// Reads the event of a message; `fallback_id` names one that has no id.
-pub fn read(topic: &str, delivery: &Delivery, fallback_id: impl FnOnce() -> String) -> Envelope {
-    let content_type = delivery.properties.content_type().as_ref().map_or("", ShortString::as_str);
-    let is_structured = content_type.starts_with(STRUCTURED);
-    let structured = is_structured.then(|| structured(&delivery.data)).flatten();
-    let mut event = structured.unwrap_or_else(|| binary(delivery));
-    topic.clone_into(&mut event.topic);
-    if event.id.is_empty() {
-        event.id = fallback_id();
-    }
-    if event.time_ms == 0 {
-        event.time_ms = appended_ms(delivery);
-    }
-    event
-}
-
-fn binary(delivery: &Delivery) -> Envelope {
+/// Reads the event of a message; `place` names one that has no id.
+pub fn read(topic: &str, delivery: &Delivery, place: impl Fn() -> String) -> Envelope {
     let attribute = |name: &str| {
-        let found =
-            [PREFIX, OLDER_PREFIX].iter().find_map(|prefix| text(delivery, &format!("{prefix}{name}")));
-        found.unwrap_or_default()
+        [PREFIX, OLDER_PREFIX].iter().find_map(|prefix| text(delivery, &format!("{prefix}{name}")))
     };
-    let trace = Some(attribute("traceparent")).filter(|trace| !trace.is_empty());
-    Envelope {
-        id: attribute("id"),
-        event_type: attribute("type"),
-        source: attribute("source"),
-        topic: String::new(),
-        key: attribute("partitionkey"),
-        time_ms: unix_ms(&attribute("time")),
-        correlation_id: attribute("correlationid"),
-        // Instrumented producers that know no CloudEvents write the header of W3C.
-        traceparent: trace.or_else(|| text(delivery, "traceparent")).unwrap_or_default(),
-        reply_to: attribute("replyto"),
+    cloud_event::read(cloud_event::Message {
+        topic,
+        content_type: delivery.properties.content_type().as_ref().map_or("", ShortString::as_str),
         payload: Bytes::copy_from_slice(&delivery.data),
-    }
+        attribute: &attribute,
+        traceparent: text(delivery, "traceparent"),
+        place: &place,
+        appended_ms: appended_ms(delivery),
+    })
 }
 
 #[cfg(test)]

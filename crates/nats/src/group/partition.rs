@@ -109,11 +109,12 @@ impl Owned {
             tracing::warn!(%topic, partition, forgotten, "retention was faster than a consumer group");
         }
         self.next_offset = offset + 1;
-        let envelope =
-            envelope(topic, info.stream, info.stream_sequence, message.headers.as_ref(), &message.payload);
+        let appended_ms = to_unix_ms(info.published);
+        let (headers, payload) = (message.headers.as_ref(), &message.payload);
+        let envelope = envelope(topic, info.stream, info.stream_sequence, headers, payload, appended_ms);
         Ok(Some(Delivery {
             position: Position { topic: topic.clone(), partition: *partition, offset },
-            appended_ms: to_unix_ms(info.published),
+            appended_ms,
             attempt: 1,
             envelope,
         }))
