@@ -22,6 +22,13 @@ const LOCK_WAIT_SECS: u32 = 30;
 /// Bytes of a lock's digest: with the words before it, a lock's name has 64 characters at most.
 const LOCK_DIGEST_BYTES: usize = 20;
 
+/// A row with the same key exists already.
+const ER_DUP_ENTRY: u16 = 1062;
+const ER_DUP_ENTRY_WITH_KEY_NAME: u16 = 1586;
+/// A value was changed to fit; without IGNORE it is too long.
+const WARN_DATA_TRUNCATED: u16 = 1265;
+const ER_DATA_TOO_LONG: u16 = 1406;
+
 /// A session; the driver keeps its prepared statements.
 pub(crate) struct Session {
     server: MySql,
@@ -69,7 +76,11 @@ impl Session {
         let conn = self.conn();
         let statement = conn.prep(&marked.text).map_err(|e| translate(sql, e))?;
         let result = conn.exec_iter(&statement, params).map_err(|e| translate(sql, e))?;
-        drain(sql, result, each)
+        let changed = drain(sql, result, each)?;
+        if marked.ignores && conn.warnings() > 0 {
+            refuse_ignored(conn, sql)?;
+        }
+        Ok(changed)
     }
 
     fn end(&mut self, sql: &'static str) -> Result<()> {
@@ -105,6 +116,20 @@ fn drain<P: Protocol>(
         }
     }
     Ok(matched)
+}
+
+/// Refuses what `IGNORE` made of a value that does not fit, or of a broken rule. A key that is known already is what it is for.
+fn refuse_ignored(conn: &mut Conn, sql: &str) -> Result<()> {
+    let warnings: Vec<(String, u16, String)> =
+        conn.query("SHOW WARNINGS").map_err(|e| translate("SHOW WARNINGS", e))?;
+    let ignored = warnings.into_iter().find(|(level, code, _)| {
+        level != "Note" && !matches!(*code, ER_DUP_ENTRY | ER_DUP_ENTRY_WITH_KEY_NAME)
+    });
+    let Some((_, code, message)) = ignored else { return Ok(()) };
+    // What is an error without IGNORE may be a truncation with it.
+    let code = if code == WARN_DATA_TRUNCATED { ER_DATA_TOO_LONG } else { code };
+    let state = "HY000".to_owned();
+    Err(translate(sql, mysql::Error::MySqlError(mysql::error::MySqlError { state, message, code })))
 }
 
 /// Returns what a lock of the database is called: the names of locks are shared by all databases of a server, and short.

@@ -17,6 +17,8 @@ use std::time::Duration;
 const ANSWER_GRACE: Duration = Duration::from_secs(3);
 /// Silence after which the server ends a connection, in seconds, and with it a transaction whose host vanished.
 const IDLE_SECS_MAX: u32 = 120;
+/// Warnings of one statement that the server keeps: its most, so that none hides behind others.
+const WARNINGS_MAX: u16 = u16::MAX;
 /// Standard SQL, and errors where the server would adapt a value.
 const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT,ONLY_FULL_GROUP_BY,\
     NO_AUTO_VALUE_ON_ZERO,NO_UNSIGNED_SUBTRACTION,NO_ENGINE_SUBSTITUTION";
@@ -177,7 +179,7 @@ impl Flavor {
             format!("SET NAMES utf8mb4 COLLATE {}", self.collation()),
             format!(
                 "SET SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', autocommit = 1, default_storage_engine = \
-                 InnoDB, innodb_lock_wait_timeout = {lock_secs}, lock_wait_timeout = {lock_secs}, wait_timeout = {IDLE_SECS_MAX}, {limit}"
+                 InnoDB, max_error_count = {WARNINGS_MAX}, innodb_lock_wait_timeout = {lock_secs}, lock_wait_timeout = {lock_secs}, wait_timeout = {IDLE_SECS_MAX}, {limit}"
             ),
             "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE".to_owned(),
         ]

@@ -22,7 +22,8 @@
 //!   commit its transaction.
 //! - A key column is a `VARCHAR(n)` with at most 768 characters in all; `TEXT` and `BLOB` hold 64 KiB (say `LONGTEXT`,
 //!   `LONGBLOB` in a variant for more); an `INTEGER` has 32 bits (say `BIGINT`).
-//! - `INSERT IGNORE` also cuts a value that does not fit; `ON DUPLICATE KEY UPDATE` counts a changed row as two.
+//! - `INSERT IGNORE` passes over a key that is known; a value that does not fit, which the server would cut, or a broken rule
+//!   is an error all the same. `ON DUPLICATE KEY UPDATE` counts a changed row as two.
 //! - A Galera or group replication cluster is serializable only if all processes write to the same node.
 //! - There are no news between processes: events of another process's transactions are found when a relay looks.
 //! - MySQL limits the time of reading statements only (`max_execution_time`); any other that does not end in time

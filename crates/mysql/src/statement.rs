@@ -17,7 +17,12 @@ pub(crate) struct Marked {
     order: Vec<usize>,
     /// How many parameters there are.
     count: usize,
+    /// Whether the server turns errors of the statement into warnings.
+    pub(crate) ignores: bool,
 }
+
+/// Words between the verb of a statement and its table.
+const MODIFIERS_MAX: usize = 4;
 
 impl Marked {
     /// Replaces `$n` by `?` in the order of appearance.
@@ -40,7 +45,9 @@ impl Marked {
         if (1..=count).any(|n| !order.contains(&n)) || order.contains(&0) {
             return Err(Error::internal(format!("the placeholders are not $1, $2, … without a gap: {sql}")));
         }
-        Ok(Self { text, order, count })
+        let modifiers = behind_comments(sql).split_whitespace().take(MODIFIERS_MAX);
+        let ignores = modifiers.into_iter().any(|word| word.eq_ignore_ascii_case("IGNORE"));
+        Ok(Self { text, order, count, ignores })
     }
 
     /// Returns the values for each `?`.
@@ -95,6 +102,14 @@ mod tests {
         for sql in ["SELECT $2", "SELECT $0", "SELECT $1, $3"] {
             assert_eq!(Marked::new(sql).unwrap_err().code(), Code::Internal, "{sql}");
         }
+    }
+
+    #[test]
+    fn a_statement_that_ignores_errors_is_known() {
+        for sql in ["INSERT IGNORE INTO t VALUES (1)", "-- x\nupdate low_priority ignore t SET a = 1"] {
+            assert!(Marked::new(sql).unwrap().ignores, "{sql}");
+        }
+        assert!(!Marked::new("INSERT INTO t SELECT 1 FROM a IGNORE INDEX (x)").unwrap().ignores);
     }
 
     #[test]

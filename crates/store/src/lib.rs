@@ -65,8 +65,11 @@ pub use engine::{
 pub use examination::{AppliedMigration, MigrationSet, StoreExamination};
 pub use inbox::IDEMPOTENCY_KEY_REUSED;
 pub use job::Job;
-pub use migrations::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STATEMENT_REFUSED};
-pub use options::StoreOptions;
+pub use migrations::{
+    MARK_COPYING, MARK_MOVED, MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STATEMENT_REFUSED,
+    STORE_INCOMPLETE, STORE_MOVED,
+};
+pub use options::{Purpose, StoreOptions};
 pub use outbox::{Claim, LANES, Outbox, OutboxState};
 pub use sqlite::{
     GROUP_ROLLED_BACK, STORE_BUSY, STORE_CORRUPT, STORE_FULL, STORE_IN_USE, STORE_NOT_OPENED, examine_file,

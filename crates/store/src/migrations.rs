@@ -3,7 +3,7 @@
 use crate::examination::AppliedMigration;
 use crate::statement::{Dialect, Statement};
 use crate::transaction::{Query, Tx};
-use crate::{Store, params};
+use crate::{Purpose, Store, params};
 use banyan_core::{Context, Error, Identity, Reason, Result};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +11,17 @@ use sha2::{Digest, Sha256};
 pub const MIGRATION_DRIFT: Reason = Reason::new("MIGRATION_DRIFT");
 /// A migration could not be applied.
 pub const MIGRATION_FAILED: Reason = Reason::new("MIGRATION_FAILED");
+
+/// The data of the store were moved to another one.
+pub const STORE_MOVED: Reason = Reason::new("STORE_MOVED");
+/// The data of another store are being copied into this one, and not all of them are here.
+pub const STORE_INCOMPLETE: Reason = Reason::new("STORE_INCOMPLETE");
+
+/// The namespace, among the migrations, of the mark that the data of the store were moved; its name says where to.
+pub const MARK_MOVED: &str = "banyan.moved";
+/// The namespace, among the migrations, of the mark that a copy into the store was begun and not finished; its name says
+/// where from.
+pub const MARK_COPYING: &str = "banyan.copying";
 
 /// A statement of the service does not work on the engine of its store.
 pub const STATEMENT_REFUSED: Reason = Reason::new("STATEMENT_REFUSED");
@@ -39,10 +50,29 @@ impl Store {
     /// `MIGRATION_DRIFT` if an applied one was changed, is missing, or would have to come after a later one;
     /// `MIGRATION_FAILED` if one cannot be applied. Nothing was applied then, unless the engine cannot roll changes of the
     /// schema back ([`crate::engine::Traits::transactional_schema`]): there the next attempt goes on where this one stopped.
+    /// [`STORE_MOVED`] and [`STORE_INCOMPLETE`] if the service's data are, or are not all, elsewhere.
     pub async fn migrate(&self, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {
         let options = &self.shared().options;
         let cx = Context::new(&options.env, Identity::service(&options.service));
-        self.shared().submit(&cx, false, move |tx| apply(tx, namespace, migrations)).await
+        let (purpose, service) = (options.purpose, options.service.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            if purpose == Purpose::Service {
+                refuse_moved(tx, &service)?;
+            }
+            apply(tx, namespace, migrations)
+        };
+        self.shared().submit(&cx, false, work).await
+    }
+
+    /// Changes the schema outside of migrations, for what is no part of a service: `script` is one or several statements
+    /// without parameters. May take any time.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::Internal`] if it does not work, with what is wrong as its source.
+    pub async fn alter(&self, script: Statement) -> Result<()> {
+        let options = &self.shared().options;
+        let cx = Context::new(&options.env, Identity::service(&options.service));
+        self.shared().submit(&cx, false, move |tx| tx.session().script(script)).await
     }
 }
 
@@ -67,6 +97,33 @@ impl Store {
         };
         self.shared().submit(&cx, false, check).await
     }
+}
+
+/// Refuses a store whose data are elsewhere, or not all here.
+fn refuse_moved(tx: &mut Tx<'_>, service: &str) -> Result<()> {
+    let marks = tx.query(
+        "SELECT namespace, name FROM banyan_migrations WHERE namespace IN ($1, $2)",
+        params![MARK_MOVED, MARK_COPYING],
+        |row| Ok((row.get::<String>("namespace")?, row.get::<String>("name")?)),
+    )?;
+    let Some((mark, place)) = marks.into_iter().next() else { return Ok(()) };
+    let (reason, message) = match mark.as_str() {
+        MARK_MOVED => (
+            STORE_MOVED,
+            format!(
+                "the data of {service} were moved from this store to {place}: set stores.{service} to that place; to use \
+                 this one again, without what was written there since, run copy {service} --unmark"
+            ),
+        ),
+        _ => (
+            STORE_INCOMPLETE,
+            format!(
+                "the data of {service} are being copied into this store from {place}, and not all are here: run the same \
+                 copy again, it goes on where it was"
+            ),
+        ),
+    };
+    Err(Error::failed_precondition(reason, message))
 }
 
 fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {

@@ -2,12 +2,23 @@
 
 use banyan_core::Env;
 
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve its service.
+    #[default]
+    Service,
+    /// To copy its data: nobody else may have it open, and that its data are on the move is no reason to refuse it.
+    Copy,
+}
+
 /// The settings of one service's store. Every bound has its unit in its name.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// The service that owns the store: the source of its events and the name of its threads.
     pub service: String,
     pub env: Env,
+    pub purpose: Purpose,
     /// Whether other processes may open the same database at the same time, all of them with this set: replicas of one
     /// service. What must run in one of them only runs in the one that leads ([`crate::Store::lead`]).
     pub shared: bool,
@@ -43,6 +54,7 @@ impl StoreOptions {
         Self {
             service: service.into(),
             env,
+            purpose: Purpose::Service,
             shared: false,
             write_queue_max: 4096,
             batch_max: 512,

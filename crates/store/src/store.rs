@@ -4,6 +4,7 @@ use crate::engine::{Engine, Leader, Refused};
 use crate::job::Work;
 use crate::outbox::Outbox;
 use crate::sqlite::Sqlite;
+use crate::statement::Dialect;
 use crate::transaction::{Read, Tx};
 use crate::{StoreExamination, StoreOptions};
 use banyan_core::{BoxFuture, Check, Context, Error, Finding, Result};
@@ -108,6 +109,11 @@ impl Store {
     /// keep the order of each key. Otherwise only the one that leads may.
     pub fn shares_outbox(&self) -> bool {
         self.0.engine.traits().shares_outbox
+    }
+
+    /// Returns whose SQL the store's engine speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.0.engine.traits().dialect
     }
 
     /// Returns a new handle on the events that wait to be sent.

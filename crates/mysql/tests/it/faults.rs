@@ -2,7 +2,7 @@
 
 use crate::conformance::TRAITS;
 use banyan_core::{BoxFuture, Result};
-use banyan_engines::{Direction, Engine, FaultProxy, Kind, Options};
+use banyan_engines::{Engine, FaultProxy, Kind};
 use banyan_mysql::MySqlStores;
 use banyan_store::conformance::{Database, Faults};
 use banyan_store::engine::Traits;
@@ -10,11 +10,25 @@ use banyan_store::{Store, StoreOptions, StoreProvider};
 use std::sync::Arc;
 
 /// A server of its own, reached through a proxy.
-pub(crate) struct Mortal {
-    pub(crate) engine: Engine,
-    pub(crate) proxy: FaultProxy,
-    url: String,
-    _folder: tempfile::TempDir,
+pub(crate) struct Mortal(banyan_engines::Mortal);
+
+impl Mortal {
+    pub(crate) async fn start() -> Self {
+        Self(banyan_engines::Mortal::start(Kind::MariaDb).await.expect("the server starts"))
+    }
+
+    /// Returns where the server is, behind its proxy.
+    pub(crate) fn url(&self) -> &str {
+        self.0.url()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.0.engine()
+    }
+
+    pub(crate) fn proxy(&self) -> &FaultProxy {
+        self.0.proxy()
+    }
 }
 
 impl Database for Mortal {
@@ -27,45 +41,16 @@ impl Database for Mortal {
     }
 
     fn open(&self, options: StoreOptions) -> BoxFuture<'_, Result<Store>> {
-        Box::pin(async move { MySqlStores.open(&self.url, options).await })
+        Box::pin(async move { MySqlStores.open(self.url(), options).await })
     }
 
     fn faults(&self) -> Option<&dyn Faults> {
-        Some(self)
+        Some(&self.0)
     }
 }
 
-impl Faults for Mortal {
-    fn cut(&self) {
-        self.proxy.cut();
-        self.proxy.pass();
-    }
-
-    fn cut_answers_after(&self, bytes: u64) {
-        self.proxy.cut_after(Direction::Down, bytes);
-    }
-
-    fn kill(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.engine.kill().await.expect("the server is killed") })
-    }
-
-    fn restart(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.engine.restart().await.expect("the server starts again") })
-    }
+async fn database() -> Arc<dyn Database> {
+    Arc::new(Mortal::start().await)
 }
 
-/// Starts a server of its own; returns the URL through its proxy.
-pub(crate) async fn mortal_mariadb() -> (Mortal, String) {
-    let folder = tempfile::tempdir().expect("a folder for the test");
-    let engine = Engine::start(Kind::MariaDb, Options::in_folder(folder.path())).await;
-    let engine = engine.expect("MariaDB starts");
-    let proxy = FaultProxy::before(&engine).await.expect("a proxy starts");
-    let url = proxy.url(engine.url());
-    (Mortal { engine, proxy, url: url.clone(), _folder: folder }, url)
-}
-
-async fn mortal() -> Arc<dyn Database> {
-    Arc::new(mortal_mariadb().await.0)
-}
-
-banyan_store::store_fault_conformance!(mortal);
+banyan_store::store_fault_conformance!(database);

@@ -120,18 +120,19 @@ fn migration(n: u64) -> (&'static str, &'static [Migration]) {
 #[tokio::test]
 async fn a_migration_that_is_interrupted_anywhere_goes_on() {
     const STEP: usize = 41;
-    let (mortal, url) = crate::faults::mortal_mariadb().await;
+    let mortal = crate::faults::Mortal::start().await;
+    let url = mortal.url();
     let store = open(&url).await.expect("it opens");
-    let before = mortal.proxy.counts().bytes_down;
+    let before = mortal.proxy().counts().bytes_down;
     let (namespace, whole) = migration(1_000_000);
     store.migrate(namespace, whole).await.expect("nothing disturbs it");
-    let bytes_max = mortal.proxy.counts().bytes_down - before;
+    let bytes_max = mortal.proxy().counts().bytes_down - before;
     let mut interrupted = 0;
     for bytes in (0..bytes_max).step_by(STEP) {
         let (namespace, migrations) = migration(bytes);
-        mortal.proxy.cut_after(Direction::Down, bytes);
+        mortal.proxy().cut_after(Direction::Down, bytes);
         interrupted += u32::from(store.migrate(namespace, migrations).await.is_err());
-        mortal.proxy.pass();
+        mortal.proxy().pass();
         store.migrate(namespace, migrations).await.expect("it goes on, or was applied");
         let sql = format!("SELECT CONCAT(a{bytes}.id, b{bytes}.id) AS t FROM a{bytes}, b{bytes}").leak();
         assert_eq!(texts(&store, sql).await, ["11"], "after {bytes} bytes");
@@ -142,20 +143,21 @@ async fn a_migration_that_is_interrupted_anywhere_goes_on() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_in_time() {
-    let (mortal, url) = crate::faults::mortal_mariadb().await;
+    let mortal = crate::faults::Mortal::start().await;
+    let url = mortal.url();
     let mut options = StoreOptions::new("orders", Env::default());
     (options.transaction_ms_max, options.connect_ms_max, options.writers) = (200, 300, 1);
     let store = MySqlStores.open(&url, options.clone()).await.expect("it opens");
     store.migrate("test", TEXTS).await.expect("it migrates");
     change(&store, "INSERT INTO texts (t) VALUES ('a')").await.expect("it answers");
-    mortal.engine.pause().await.expect("the server is paused");
+    mortal.engine().pause().await.expect("the server is paused");
     let open = MySqlStores.open(&url, options).await.map(drop).unwrap_err();
     assert!(open.is(STORE_UNREACHABLE) && open.message().contains("did not answer within 300 ms"), "{open}");
     for _ in 0..2 {
         let write = change(&store, "INSERT INTO texts (t) VALUES ('b')").await.unwrap_err();
         assert!(write.is(STORE_UNREACHABLE), "{write:?}");
     }
-    mortal.engine.resume().await.expect("the server goes on");
+    mortal.engine().resume().await.expect("the server goes on");
     change(&store, "INSERT INTO texts (t) VALUES ('c')").await.expect("it answers again");
     assert_eq!(texts(&store, "SELECT t FROM texts ORDER BY t").await, ["a", "c"]);
 }

@@ -1,28 +1,15 @@
-//! Conformance under faults: connections break, the server dies.
+//! Conformance under faults: connections break, the server dies, its disk is slow.
 
 use super::{Database, Fixture, Gate, Text, insert, soon, text};
 use crate::{Outbox, STORE_COMMIT_FAILED, STORE_UNREACHABLE, Store, Tx, params};
-use banyan_core::{BoxFuture, Context, Error, Result, Retry};
+use banyan_core::{Code, Context, Error, Result, Retry};
+use banyan_engines::Faults;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::task::JoinSet;
-
-/// What a test can do to the database's server and to the way there.
-pub trait Faults: Send + Sync {
-    /// Breaks the present connections of stores; new ones work. A pending `cut_answers_after` is forgotten.
-    fn cut(&self);
-
-    /// Breaks the present connections when they have carried `bytes` more of the server's answers.
-    fn cut_answers_after(&self, bytes: u64);
-
-    /// Kills the server as a power cut would (SIGKILL).
-    fn kill(&self) -> BoxFuture<'_, ()>;
-
-    /// Starts the killed server again, with its data; returns when it is ready.
-    fn restart(&self) -> BoxFuture<'_, ()>;
-}
 
 fn faults(fixture: &Fixture) -> &dyn Faults {
     fixture.database.faults().expect("the database has faults")
@@ -33,20 +20,24 @@ fn may_repeat(error: &Error) -> bool {
     matches!(error.retry(), Retry::Safe | Retry::IfIdempotent)
 }
 
+/// Sends a request once.
+async fn attempt(store: &Store, cx: &Context, id: &str) -> Result<()> {
+    let (cx, request, id) = (cx.with_idempotency_key(id), text(id), id.to_owned());
+    let effect = move |tx: &mut Tx<'_>| {
+        insert(tx, &id, 1)?;
+        tx.execute("UPDATE notes SET quantity = quantity + 1 WHERE id = 'total'", params![])?;
+        tx.publish(&text(&id))?;
+        Ok(text("done"))
+    };
+    store.once(&cx, "persist", &request, effect).await.map(drop)
+}
+
 /// Sends a request until it is acknowledged, every attempt with the same key; returns what the others failed with.
 async fn persist(store: &Store, cx: &Context, id: &str) -> Vec<Error> {
     let mut errors = Vec::new();
-    let (cx, request) = (cx.with_idempotency_key(id), text(id));
     loop {
-        let id = id.to_owned();
-        let effect = move |tx: &mut Tx<'_>| {
-            insert(tx, &id, 1)?;
-            tx.execute("UPDATE notes SET quantity = quantity + 1 WHERE id = 'total'", params![])?;
-            tx.publish(&text(&id))?;
-            Ok(text("done"))
-        };
-        match store.once(&cx, "persist", &request, effect).await {
-            Ok(_) => return errors,
+        match attempt(store, cx, id).await {
+            Ok(()) => return errors,
             Err(error) if may_repeat(&error) => {
                 errors.push(error);
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -137,6 +128,67 @@ pub async fn a_server_that_is_away_is_an_error_that_may_be_repeated(database: Ar
     faults(&fixture).restart().await;
     fixture.insert("second", 1).await.expect("it works as soon as the server does");
     assert_eq!(fixture.ids().await, ["first", "second"]);
+}
+
+/// The disk is slow, then it hangs: what is acknowledged is kept when the server is killed meanwhile; a caller waits no longer
+/// than it wants to, and what it gave up may be repeated; everything goes on by itself when the disk is fast again.
+pub async fn a_slow_disk_loses_and_doubles_nothing(database: Arc<dyn Database>) {
+    const SLOW: Duration = Duration::from_millis(50);
+    /// Longer than any call and any test.
+    const HANGS: Duration = Duration::from_secs(3_600);
+    /// How long a caller waits.
+    const DEADLINE: Duration = Duration::from_secs(1);
+    const CALLERS: usize = 6;
+    let fixture = Fixture::with(database, |o| o.conflict_attempts_max = 1_000).await;
+    fixture.insert("total", 0).await.expect("it commits");
+    let (store, mut ids) = (&fixture.store, BTreeSet::new());
+    let batch = |name: &str| (0..CALLERS).map(|n| format!("{name} {n}")).collect::<Vec<_>>();
+    let persist_all = async |batch: &[String]| {
+        let calls = batch.iter().map(|id| soon("it is acknowledged", persist(store, &fixture.cx, id)));
+        all(calls).await
+    };
+    faults(&fixture).slow_disk(SLOW).await;
+    let slow = batch("slow");
+    persist_all(&slow).await;
+    ids.extend(slow);
+    for name in ["killed", "recovered"] {
+        let batch = batch(name);
+        faults(&fixture).slow_disk(HANGS).await;
+        let cx = fixture.cx.with_timeout(DEADLINE);
+        let calls = batch.iter().map(|id| tokio::time::timeout(DEADLINE, attempt(store, &cx, id)));
+        for outcome in all(calls).await {
+            // What ended before its caller gave up: acknowledged, or an error that allows to repeat it.
+            if let Ok(Err(error)) = outcome {
+                assert!(may_repeat(&error) || error.code() == Code::DeadlineExceeded, "{error:?}");
+            }
+        }
+        if name == "killed" {
+            faults(&fixture).kill().await;
+            faults(&fixture).restart().await;
+        }
+        faults(&fixture).slow_disk(Duration::ZERO).await;
+        persist_all(&batch).await;
+        ids.extend(batch);
+        check(&fixture, &ids).await;
+    }
+    let events = fixture.store.outbox().pending(1_000).await.expect("the outbox can be read");
+    let announced: Vec<_> = events.iter().map(|e| e.decode::<Text>().expect("a text").0).collect();
+    assert_eq!(announced.len(), ids.len(), "each is announced once: {announced:?}");
+}
+
+/// Runs futures side by side.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(ready) = future.as_mut().poll(cx) {
+                *output = Some(ready);
+            }
+        }
+        if running.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 /// Relays until it is stopped; returns the ids of the events, each time that they were handed over.

@@ -1,10 +1,10 @@
 //! What every engine of a store must do, as functions that panic when it does not.
 //!
 //! A provider's test binary calls [`crate::store_conformance!`] with an async function that makes a database of its own for
-//! each test, and [`crate::store_fault_conformance!`] if faults can be made. Behind each function stands the trait of an
-//! engine that it needs; without that it is not run.
+//! each test, with [`crate::store_process_conformance!`], and with [`crate::store_fault_conformance!`] if faults can be made.
+//! Behind each function stands the trait of an engine that it needs; without that it is not run.
 //!
-//! With `BANYAN_SEMANTICS` set to a folder, each function leaves a line with its outcome there (see [`run`]).
+//! With `BANYAN_SEMANTICS` set to a folder, each function leaves a line with its outcome there (see [`Outcome`]).
 
 #![expect(clippy::unwrap_used, reason = "a function panics when an engine does not what it must")]
 
@@ -14,16 +14,18 @@ mod limits;
 mod once;
 mod opening;
 mod outbox;
+mod processes;
 mod results;
 mod serializable;
 mod transactions;
 mod values;
 
+pub use banyan_engines::{Faults, Outcome, Parent};
 pub use faults::{
-    Faults, a_broken_connection_loses_its_transaction_and_no_other,
-    a_lost_answer_is_neither_lost_nor_doubled_effect,
+    a_broken_connection_loses_its_transaction_and_no_other, a_lost_answer_is_neither_lost_nor_doubled_effect,
     a_server_that_dies_under_load_loses_and_doubles_nothing,
-    a_server_that_is_away_is_an_error_that_may_be_repeated, the_lead_is_lost_with_its_connection,
+    a_server_that_is_away_is_an_error_that_may_be_repeated, a_slow_disk_loses_and_doubles_nothing,
+    the_lead_is_lost_with_its_connection,
 };
 pub use lead::one_process_leads;
 pub use limits::{
@@ -37,7 +39,8 @@ pub use once::{
 };
 pub use opening::{
     a_changed_migration_is_noticed, a_closed_store_finishes_what_waits_and_refuses_the_rest,
-    a_failing_migration_leaves_nothing, a_statement_that_does_not_fit_is_found_before_it_runs,
+    a_copy_has_the_store_for_itself, a_failing_migration_leaves_nothing,
+    a_statement_that_does_not_fit_is_found_before_it_runs, data_on_the_move_are_refused_to_their_service,
     migrations_are_applied_once_and_continued, processes_that_migrate_at_the_same_time_agree,
 };
 pub use outbox::{
@@ -45,7 +48,8 @@ pub use outbox::{
     an_event_carries_where_it_comes_from, events_wait_in_the_order_of_their_commits,
     relays_share_the_work_and_keep_the_order_of_each_key, what_was_sent_does_not_come_again,
 };
-pub use results::run;
+pub use processes::{a_killed_process_leaves_neither_half_a_transaction_nor_the_lead, be_the_other_process};
+pub use results::{outcome, run};
 pub use serializable::{a_closure_reads_what_it_may_write, updates_are_not_lost, write_skew_does_not_happen};
 pub use transactions::{
     a_caller_that_goes_while_its_closure_runs_leaves_nothing,
@@ -55,7 +59,10 @@ pub use transactions::{
     a_transaction_sees_itself_and_a_read_sees_only_commits, each_transaction_has_its_own_fate,
     what_the_schema_refuses_has_a_code_of_its_own,
 };
-pub use values::{numbers_out_of_range_are_refused, values_come_back_as_they_went_in};
+pub use values::{
+    a_large_blob_comes_back_as_it_went_in, a_value_that_does_not_fit_is_refused_and_never_cut,
+    numbers_out_of_range_are_refused, values_come_back_as_they_went_in,
+};
 
 use crate::engine::Traits;
 use crate::{Migration, Query, Statement, Store, StoreOptions, Tx, params};
@@ -82,6 +89,12 @@ pub trait Database: Send + Sync {
     /// Opens the database as one process does. Several may have it open if their options say `shared`.
     fn open(&self, options: StoreOptions) -> BoxFuture<'_, Result<Store>>;
 
+    /// Returns where another process finds the same database, in the provider's own words; the functions with processes
+    /// need it.
+    fn address(&self) -> String {
+        String::new()
+    }
+
     /// Returns what can be done to the database; the functions with faults need it.
     fn faults(&self) -> Option<&dyn Faults> {
         None
@@ -107,10 +120,14 @@ macro_rules! store_conformance {
             a_commit_notifies_and_a_rollback_does_not []
             values_come_back_as_they_went_in []
             numbers_out_of_range_are_refused []
+            a_large_blob_comes_back_as_it_went_in []
+            a_value_that_does_not_fit_is_refused_and_never_cut []
             updates_are_not_lost []
             write_skew_does_not_happen []
             a_closure_reads_what_it_may_write []
             a_closed_store_finishes_what_waits_and_refuses_the_rest []
+            data_on_the_move_are_refused_to_their_service []
+            a_copy_has_the_store_for_itself []
             migrations_are_applied_once_and_continued []
             a_changed_migration_is_noticed []
             a_failing_migration_leaves_nothing [transactional_schema]
@@ -155,6 +172,7 @@ macro_rules! store_fault_conformance {
             a_lost_answer_is_neither_lost_nor_doubled_effect []
             a_server_that_is_away_is_an_error_that_may_be_repeated []
             a_server_that_dies_under_load_loses_and_doubles_nothing []
+            a_slow_disk_loses_and_doubles_nothing []
             the_lead_is_lost_with_its_connection []
         }
     };

@@ -1,7 +1,10 @@
 //! Opening, migrating and closing.
 
 use super::{Database, Fixture, MIGRATIONS, insert, not_yet};
-use crate::{MIGRATION_DRIFT, MIGRATION_FAILED, Migration, STATEMENT_REFUSED, Statement};
+use crate::{
+    MARK_COPYING, MARK_MOVED, MIGRATION_DRIFT, MIGRATION_FAILED, Migration, Purpose, STATEMENT_REFUSED,
+    STORE_IN_USE, STORE_INCOMPLETE, STORE_MOVED, Statement, StoreOptions, params,
+};
 use banyan_core::Code;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -138,4 +141,38 @@ pub async fn a_statement_that_does_not_fit_is_found_before_it_runs(database: Arc
     assert!(fixture.store.verify(RESERVED).await.unwrap_err().is(STATEMENT_REFUSED));
     assert_eq!(fixture.ids().await, ["a"], "nothing was run");
     fixture.store.transact(&fixture.cx, |tx| insert(tx, "b", 1)).await.expect("it goes on");
+}
+
+pub async fn data_on_the_move_are_refused_to_their_service(database: Arc<dyn Database>) {
+    let fixture = Fixture::new(database).await;
+    for (mark, reason) in [(MARK_MOVED, STORE_MOVED), (MARK_COPYING, STORE_INCOMPLETE)] {
+        let change = |sql: &'static str| {
+            let values = params![mark, "postgres://there"].to_vec();
+            fixture.store.transact(&fixture.cx, move |tx| tx.execute(sql, &values))
+        };
+        let set = "INSERT INTO banyan_migrations (namespace, version, name, checksum, at_ms) VALUES ($1, 1, $2, '', 0)";
+        change(set).await.expect("a mark is a row");
+        let error = fixture.store.migrate("test", MIGRATIONS).await.unwrap_err();
+        assert!(error.is(reason) && error.message().contains("postgres://there"), "{error}");
+        let take = "DELETE FROM banyan_migrations WHERE namespace = $1 AND name = $2";
+        assert_eq!(change(take).await.expect("the mark goes"), 1);
+        fixture.store.migrate("test", MIGRATIONS).await.expect("it serves again");
+    }
+}
+
+pub async fn a_copy_has_the_store_for_itself(database: Arc<dyn Database>) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.insert("a", 1).await.expect("it commits");
+    let copying = StoreOptions { purpose: Purpose::Copy, ..fixture.options.clone() };
+    let refused = fixture.database.open(copying.clone()).await.map(drop).unwrap_err();
+    assert!(refused.is(STORE_IN_USE), "its service has it open: {refused}");
+    fixture.store.close().await.expect("the store closes");
+    let copy = fixture.database.open(copying.clone()).await.expect("nobody has it open");
+    for options in [&fixture.options, &copying] {
+        let refused = fixture.database.open(options.clone()).await.map(drop).unwrap_err();
+        assert!(refused.is(STORE_IN_USE), "it is being copied: {refused}");
+    }
+    copy.close().await.expect("the copy ends");
+    fixture.reopen().await;
+    assert_eq!(fixture.ids().await, ["a"]);
 }

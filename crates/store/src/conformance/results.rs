@@ -1,16 +1,14 @@
 //! Running a conformance function and keeping its outcome for the published matrix.
 
 use super::Database;
-use std::io::Write;
+use banyan_engines::Outcome;
 use std::sync::Arc;
 
-/// Names the folder that outcomes are kept in; without it none are kept.
-const FOLDER_VARIABLE: &str = "BANYAN_SEMANTICS";
+/// The suite's name in the matrix.
+const SUITE: &str = "store";
 
-/// Runs one conformance function, unless the engine lacks the trait that it needs (none if `needed` is empty).
-///
-/// Appends `{"suite":"store","function":…,"provider":…,"outcome":"passed"|"missing"|"failed","needed":[…]}` as one line to
-/// `store.jsonl` in the folder that `BANYAN_SEMANTICS` names, if it is set.
+/// Runs one conformance function, unless the engine lacks the trait that it needs (none if `needed` is empty), and keeps
+/// the [`Outcome`].
 pub async fn run<W: Future<Output = ()>>(
     function: &'static str,
     needed: &'static str,
@@ -24,40 +22,17 @@ pub async fn run<W: Future<Output = ()>>(
         "transactional_schema" => traits.transactional_schema,
         _ => panic!("{needed} is no trait of an engine"),
     };
-    let mut kept = Kept { function, provider: database.provider(), needed, outcome: "failed" };
+    let names = Some(needed).filter(|name| !name.is_empty());
+    let outcome = outcome(function, database.provider()).needing(names);
     if has {
         work(database).await;
-        kept.outcome = "passed";
+        outcome.passed();
     } else {
-        kept.outcome = "missing";
+        outcome.lacking();
     }
 }
 
-/// An outcome, written when it is dropped: also when the function panics.
-struct Kept {
-    function: &'static str,
-    provider: &'static str,
-    needed: &'static str,
-    outcome: &'static str,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let Some(folder) = std::env::var_os(FOLDER_VARIABLE) else { return };
-        let Self { function, provider, needed, outcome } = self;
-        let needed = if needed.is_empty() { String::new() } else { format!("\"{needed}\"") };
-        let line = format!(
-            "{{\"suite\":\"store\",\"function\":\"{function}\",\"provider\":\"{provider}\",\
-             \"outcome\":\"{outcome}\",\"needed\":[{needed}]}}\n"
-        );
-        let append = || {
-            std::fs::create_dir_all(&folder)?;
-            let path = std::path::Path::new(&folder).join("store.jsonl");
-            // One write of one line: outcomes of tests that end together do not mix.
-            std::fs::File::options().create(true).append(true).open(path)?.write_all(line.as_bytes())
-        };
-        if let Err(error) = append() {
-            eprintln!("the outcome of {function} could not be kept: {error}");
-        }
-    }
+/// Begins a function that a provider has to be asked in a way of its own: its failure, until it is said to have passed.
+pub fn outcome(function: &str, provider: &str) -> Outcome {
+    Outcome::of(SUITE, function, provider)
 }

@@ -9,6 +9,7 @@
 mod examine;
 mod lead;
 mod news;
+mod presence;
 mod relay;
 mod session;
 mod worker;
@@ -24,6 +25,7 @@ pub(crate) use examine::connections_of;
 pub use examine::{examine, unexpected};
 pub use news::{News, Told};
 use parking_lot::RwLock;
+use presence::Presence;
 use relay::Claimer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,6 +122,7 @@ pub struct Server {
     outbox: Arc<OutboxState>,
     commits: Arc<AtomicU64>,
     claimer: Claimer,
+    presence: Presence,
     /// How many threads have not ended.
     running: watch::Receiver<usize>,
 }
@@ -137,22 +140,25 @@ impl Server {
     pub async fn open(connector: Arc<dyn Connector>, options: &StoreOptions) -> Result<Self> {
         let (first, own) = (connector.clone(), options.clone());
         let opened = tokio::task::spawn_blocking(move || prepare(&*first, &own));
-        let rows = opened.await.map_err(|e| Error::internal(format!("opening the store: {e}")))??;
+        let (place, rows) =
+            opened.await.map_err(|e| Error::internal(format!("opening the store: {e}")))??;
         let outbox = Arc::new(OutboxState::new(rows));
         let commits = Arc::new(AtomicU64::new(0));
         let (alive, running) = watch::channel(0);
         let alive = Arc::new(alive);
+        let (presence, displaced) = presence::keep(place, connector.clone(), options.clone())?;
         let pools = Pools {
             connector: connector.clone(),
             options: options.clone(),
             outbox: outbox.clone(),
             commits: commits.clone(),
             alive: alive.clone(),
+            displaced,
         };
         let (write, read) = (pools.start_writers()?, pools.start_readers()?);
         let claimer = Claimer::start(connector.clone(), options.clone(), outbox.clone(), alive)?;
         let queues = RwLock::new(Some(Queues { write, read }));
-        Ok(Self { connector, options: options.clone(), queues, outbox, commits, claimer, running })
+        Ok(Self { connector, options: options.clone(), queues, outbox, commits, claimer, presence, running })
     }
 }
 
@@ -168,10 +174,10 @@ const TAKE: Statement = Statement::new(
 const OWNER: Statement =
     Statement::new("SELECT name FROM banyan_migrations WHERE namespace = 'banyan.owner' AND version = 1");
 
-/// Makes the platform's tables; returns the number of events that wait.
-fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<u64> {
+/// Takes a place in the database and makes the platform's tables; returns the number of events that wait.
+fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<(Box<dyn Connection>, u64)> {
     let service = &options.service;
-    let mut connection = connector.connect()?;
+    let mut connection = presence::enter(connector, options)?;
     connection.script(connector.schema()).map_err(|error| match error.code() {
         Code::Internal => {
             let message = format!(
@@ -198,7 +204,8 @@ fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<u64> {
         return Err(Error::failed_precondition(STORE_NOT_OPENED, message));
     }
     tracing::debug!(service, store = connector.location(), "the store is open");
-    relay::count(&mut *connection)
+    let rows = relay::count(&mut *connection)?;
+    Ok((connection, rows))
 }
 
 impl Engine for Server {
@@ -240,6 +247,8 @@ impl Engine for Server {
         Box::pin(async move {
             // An error means that nobody is left to say so.
             drop(running.wait_for(|threads| *threads == 0).await);
+            // Others may have the database from here on.
+            self.presence.give_up().await;
             Ok(())
         })
     }

@@ -1,5 +1,6 @@
 //! The threads that run transactions and reads, each with a connection of its own.
 
+use super::presence::Displaced;
 use super::session::Running;
 use super::{Access, CONFLICT, Connection, Connector};
 use crate::StoreOptions;
@@ -32,6 +33,7 @@ pub(super) struct Pools {
     pub(super) outbox: Arc<OutboxState>,
     pub(super) commits: Arc<AtomicU64>,
     pub(super) alive: Arc<watch::Sender<usize>>,
+    pub(super) displaced: Displaced,
 }
 
 impl Pools {
@@ -204,6 +206,7 @@ impl Worker {
 
     /// Begins a transaction; a connection that broke while it was idle is replaced once.
     fn begin(&mut self, access: Access) -> Result<&mut dyn Connection> {
+        self.pools.displaced.check(&*self.pools.connector)?;
         let mut connection = match self.connection.take() {
             Some(mut connection) => match connection.begin(access) {
                 Ok(()) => return Ok(&mut **self.connection.insert(connection)),

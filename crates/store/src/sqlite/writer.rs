@@ -5,10 +5,10 @@ use super::SCHEMA;
 use super::failure::not_opened;
 use super::lock::Lock;
 use super::session::{Access, Session};
-use crate::StoreOptions;
 use crate::engine::{STORE_COMMIT_FAILED, Session as _, WriteJob};
 use crate::outbox::OutboxState;
 use crate::transaction::Tx;
+use crate::{Purpose, StoreOptions};
 use banyan_core::{Blame, Code, Error, Reason, Result, Retry};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,7 +101,7 @@ impl Writer {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(Error::internal)?;
             }
-            let lock = Lock::acquire(&path, options.shared)?;
+            let lock = Lock::acquire(&path, options.shared && options.purpose == Purpose::Service)?;
             let mut session = Session::open(&path, Access::Write, &options)?;
             session.script(SCHEMA.into())?;
             let rows = session.count_outbox()?;

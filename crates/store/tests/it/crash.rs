@@ -2,6 +2,7 @@
 
 use crate::{MIGRATIONS, file, options};
 use banyan_core::{Context, Event, Payload, Result, Rng};
+use banyan_store::conformance::outcome;
 use banyan_store::{Query, STORE_IN_USE, Store, params};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -47,6 +48,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         Err(_) => Rng::default().u64(),
     };
     println!("BANYAN_SEED={seed}");
+    let outcome = outcome("a_server_that_dies_under_load_loses_and_doubles_nothing", "sqlite");
     let rng = Rng::seeded(seed);
     let folder = tempfile::tempdir().expect("a folder for the test");
     let mut acknowledged = BTreeSet::new();
@@ -55,6 +57,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         acknowledged.extend(run_and_kill(folder.path(), lines).await);
         check(folder.path(), &acknowledged, round).await;
     }
+    outcome.passed();
 }
 
 /// Writes two rows and an event per transaction and prints each id once it is acknowledged, for ever.

@@ -5,6 +5,7 @@ mod crash;
 mod limits;
 mod opening;
 mod outbox;
+mod slow_disk;
 mod sqlite;
 mod transactions;
 
