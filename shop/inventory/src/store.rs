@@ -2,11 +2,20 @@
 
 use banyan::prelude::*;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "inventory",
-    Statement::new(
-        "CREATE TABLE stock (
+/// Values may be larger than the 64 KiB of a `BLOB` of MySQL. The other engines have no such bound.
+const LARGE: Migration = Migration::new(
+    2,
+    "large values",
+    Statement::new("-- A BLOB has no bound here.")
+        .mysql("ALTER TABLE reservations MODIFY items LONGBLOB NOT NULL"),
+);
+
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration::new(
+        1,
+        "inventory",
+        Statement::new(
+            "CREATE TABLE stock (
             product_id VARCHAR(255) PRIMARY KEY,
             on_hand INTEGER NOT NULL CHECK (on_hand >= 0),
             reserved INTEGER NOT NULL CHECK (reserved >= 0 AND reserved <= on_hand)
@@ -28,8 +37,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
             at_ms BIGINT NOT NULL,
             PRIMARY KEY (cause, product_id, kind)
           );",
+        ),
     ),
-)];
+    LARGE,
+];
 
 statements! {
     pub(crate) STATEMENTS;

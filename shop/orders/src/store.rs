@@ -5,11 +5,20 @@ use banyan::prelude::*;
 use shop_contracts::orders::v1::{OrderPlaced, OrderState};
 use shop_contracts::paging::Page;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "orders",
-    Statement::new(
-        "CREATE TABLE orders (
+/// Values may be larger than the 64 KiB of a `BLOB` of MySQL. The other engines have no such bound.
+const LARGE: Migration = Migration::new(
+    2,
+    "large values",
+    Statement::new("-- A BLOB has no bound here.")
+        .mysql("ALTER TABLE orders MODIFY placed LONGBLOB NOT NULL"),
+);
+
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration::new(
+        1,
+        "orders",
+        Statement::new(
+            "CREATE TABLE orders (
             order_id VARCHAR(255) PRIMARY KEY,
             user_id VARCHAR(255) NOT NULL,
             state INTEGER NOT NULL,
@@ -26,8 +35,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
             tracking TEXT NOT NULL
           );
           CREATE INDEX orders_by_user ON orders (user_id, order_id);",
+        ),
     ),
-)];
+    LARGE,
+];
 
 statements! {
     pub(crate) STATEMENTS;

@@ -5,11 +5,20 @@ use banyan::prelude::*;
 use shop_contracts::shipping::v1::{CreateShipmentRequest, ShipmentState};
 use shop_contracts::types::v1::Flow;
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "shipments",
-    Statement::new(
-        "CREATE TABLE shipments (
+/// Values may be larger than the 64 KiB of a `BLOB` of MySQL. The other engines have no such bound.
+const LARGE: Migration = Migration::new(
+    2,
+    "large values",
+    Statement::new("-- A BLOB has no bound here.")
+        .mysql("ALTER TABLE shipments MODIFY request LONGBLOB NOT NULL"),
+);
+
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration::new(
+        1,
+        "shipments",
+        Statement::new(
+            "CREATE TABLE shipments (
             order_id VARCHAR(255) PRIMARY KEY,
             shipment_id VARCHAR(255) NOT NULL UNIQUE,
             flow INTEGER NOT NULL,
@@ -22,8 +31,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
             delivered_ms BIGINT NOT NULL
           );
           CREATE INDEX shipments_by_due ON shipments (state, due_ms);",
+        ),
     ),
-)];
+    LARGE,
+];
 
 statements! {
     pub(crate) STATEMENTS;

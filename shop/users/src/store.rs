@@ -4,12 +4,21 @@ use crate::domain::{Account, Email, Profile};
 use banyan::prelude::*;
 use banyan_identity::{KeyRecord, KeyRing, KeyRole, Secret};
 
+/// Values may be larger than the 64 KiB of a `BLOB` of MySQL. The other engines have no such bound.
+const LARGE: Migration = Migration::new(
+    2,
+    "large values",
+    Statement::new("-- A BLOB has no bound here.")
+        .mysql("ALTER TABLE signing_keys MODIFY pkcs8 LONGBLOB NOT NULL"),
+);
+
 /// How the store came to look as it does. Released steps are never changed.
-pub const MIGRATIONS: &[Migration] = &[Migration::new(
-    1,
-    "accounts and signing keys",
-    Statement::new(
-        "
+pub const MIGRATIONS: &[Migration] = &[
+    Migration::new(
+        1,
+        "accounts and signing keys",
+        Statement::new(
+            "
         CREATE TABLE users (
             user_id       VARCHAR(255) PRIMARY KEY,
             email         VARCHAR(255) NOT NULL UNIQUE,
@@ -26,8 +35,10 @@ pub const MIGRATIONS: &[Migration] = &[Migration::new(
             time_s BIGINT NOT NULL
         );
     ",
+        ),
     ),
-)];
+    LARGE,
+];
 
 statements! {
     pub(crate) STATEMENTS;
