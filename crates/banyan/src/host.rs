@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::invalidation::Listener;
+use crate::schema::StoreSchema;
 use crate::{Process, Subscriber};
 use banyan_cache::{Cache, CacheOptions, RateLimiter};
 use banyan_core::{BoxFuture, Context, Env, Error, Event, Identity, Payload, Result, Tasks};
@@ -37,12 +38,15 @@ struct Inner {
     config: Arc<Config>,
     process: Process,
     tasks: Tasks,
+    /// Whether nothing may be opened: only the schema of the store is asked for.
+    schema_only: bool,
     declared: Mutex<Declared>,
 }
 
 /// What a service declared while it was wired; the instance runs it.
 #[derive(Default)]
 pub(crate) struct Declared {
+    pub(crate) schema: Option<StoreSchema>,
     pub(crate) store: Option<Store>,
     pub(crate) sagas: Option<Sagas>,
     pub(crate) services: Vec<Service>,
@@ -72,12 +76,22 @@ pub(crate) struct Timer {
 
 impl Host {
     pub(crate) fn new(name: &'static str, process: &Process, tasks: &Tasks) -> Self {
+        Self::with(name, process, tasks, false)
+    }
+
+    /// Makes a host that opens nothing and ends the wiring as soon as it knows the schema of the store.
+    pub(crate) fn schema_only(name: &'static str, process: &Process, tasks: &Tasks) -> Self {
+        Self::with(name, process, tasks, true)
+    }
+
+    fn with(name: &'static str, process: &Process, tasks: &Tasks, schema_only: bool) -> Self {
         Self(Arc::new(Inner {
             name,
             env: process.env().clone(),
             config: process.config().clone(),
             process: process.clone(),
             tasks: tasks.clone(),
+            schema_only,
             declared: Mutex::default(),
         }))
     }
@@ -115,6 +129,10 @@ impl Host {
         migrations: &'static [Migration],
         statements: &'static [Statement],
     ) -> Result<Store> {
+        if self.0.schema_only {
+            self.0.declared.lock().schema = Some(StoreSchema { migrations, statements });
+            return Err(Error::cancelled("only the schema of the store was asked for"));
+        }
         let shared = self.0.config.is_replicated(self.0.name);
         let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
         let store = match self.0.config.store_url(self.0.name)? {

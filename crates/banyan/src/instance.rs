@@ -48,7 +48,7 @@ impl Instance {
             () = process.ending() => Err(Error::unavailable("the process ends")),
             wired = def.start(host.clone()) => wired,
         };
-        let Declared { store, sagas, services, subscribers, topics, consumers, timers } =
+        let Declared { schema: _, store, sagas, services, subscribers, topics, consumers, timers } =
             host.take_declared();
         if let Err(error) = wired {
             support.stop();

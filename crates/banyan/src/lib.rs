@@ -26,6 +26,7 @@ mod invalidation;
 mod mount;
 mod process;
 mod relay;
+mod schema;
 mod service;
 
 pub use banyan_rpc::Access;
@@ -37,6 +38,7 @@ pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;
 pub use mount::Mount;
 pub use process::{Process, ProcessParts};
+pub use schema::StoreSchema;
 pub use service::{ServiceDef, Subscriber, System};
 
 pub use banyan_cache as cache;

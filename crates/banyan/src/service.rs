@@ -2,13 +2,14 @@
 
 use crate::config::{Config, Difference, Entry, differences, secret_keys};
 use crate::engines::{Engines, log_options};
+use crate::schema::{StoreSchema, schema_of};
 use crate::{Host, Mount};
 use banyan_cache::{CacheProvider, SharedStores};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
 use banyan_event_log::{LogProvider, OpenLog};
 use banyan_identity::{EnvironmentSecrets, FileSecrets, SecretSource};
 use banyan_rpc::Access;
-use banyan_store::StoreProvider;
+use banyan_store::{Store, StoreOptions, StoreProvider};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -236,6 +237,28 @@ impl System {
             Some(url) => self.engines.open_caches(url.expose(), self.name),
             None => Ok(SharedStores::in_memory(env)),
         }
+    }
+
+    /// Opens the store of `service` on the server at `url`, for a tool that works on its data.
+    ///
+    /// # Errors
+    /// `ENGINE_UNKNOWN`; what the provider's `open` fails with.
+    pub async fn open_store(&self, service: &str, url: &str, options: StoreOptions) -> Result<Store> {
+        self.engines.open_store(service, url, options).await
+    }
+
+    /// Finds out the schema of a service's store, without opening it: the service is wired as far as that. `None` if it has no
+    /// store, or the system no such service.
+    ///
+    /// # Errors
+    /// What the wiring fails with before it opens its store, for example for a setting that is not valid.
+    pub async fn store_schema(
+        &self,
+        service: &str,
+        config: &Config,
+        env: &Env,
+    ) -> Result<Option<StoreSchema>> {
+        schema_of(self, service, config, env).await
     }
 
     /// Opens the event log that the configuration has a URL for; `None` if events are kept in the data folder.
