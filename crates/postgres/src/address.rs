@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// Time without traffic after which a connection is probed, and time after which sent data must be acknowledged.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Port of a URL that names none.
-const PORT: u16 = 5432;
+pub(crate) const PORT: u16 = 5432;
 
 /// How to reach one database.
 pub(crate) struct Address {

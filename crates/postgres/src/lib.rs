@@ -13,20 +13,24 @@
 //! - An `INTEGER` of PostgreSQL has 32 bits and a `REAL` too: say `BIGINT` and `DOUBLE PRECISION`, which SQLite also takes.
 
 mod address;
+pub mod capture;
 mod connection;
 mod connector;
+mod examine;
 mod failure;
 mod numeric;
+mod replication;
 mod schema;
 mod tls;
 mod value;
 mod wire;
 
 use address::Address;
-use banyan_core::{BoxFuture, Result};
+use banyan_core::{BoxFuture, Finding, Result};
 use banyan_store::server::Server;
-use banyan_store::{Store, StoreOptions, StoreProvider};
+use banyan_store::{Store, StoreExamination, StoreOptions, StoreProvider};
 use connector::Postgres;
+pub use replication::{Lsn, Slot};
 use std::sync::Arc;
 
 /// Opens stores on PostgreSQL (version 11 or later).
@@ -45,5 +49,9 @@ impl StoreProvider for PostgresStores {
             let server = Server::open(connector, &options).await?;
             Ok(Store::on(server, options))
         })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: StoreExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(examine::examine(url, asked))
     }
 }

@@ -25,6 +25,10 @@ impl Database for Shared {
         TRAITS
     }
 
+    fn address(&self) -> String {
+        self.url.clone()
+    }
+
     fn open(&self, options: StoreOptions) -> BoxFuture<'_, Result<Store>> {
         Box::pin(async move { PostgresStores.open(&self.url, options).await })
     }
@@ -40,4 +44,10 @@ async fn database() -> Arc<dyn Database> {
     Arc::new(shared().await)
 }
 
+/// Finds the database in another process.
+async fn at(url: String) -> Arc<dyn Database> {
+    Arc::new(Shared { url })
+}
+
 banyan_store::store_conformance!(database);
+banyan_store::store_process_conformance!(database, at);

@@ -2,7 +2,7 @@
 
 use crate::conformance::TRAITS;
 use banyan_core::{BoxFuture, Result};
-use banyan_engines::{Direction, Engine, FaultProxy, Kind, Options};
+use banyan_engines::{Engine, Kind};
 use banyan_postgres::PostgresStores;
 use banyan_store::conformance::{Database, Faults};
 use banyan_store::engine::Traits;
@@ -10,11 +10,16 @@ use banyan_store::{Store, StoreOptions, StoreProvider};
 use std::sync::Arc;
 
 /// A server of its own, reached through a proxy.
-pub(crate) struct Mortal {
-    pub(crate) engine: Engine,
-    proxy: FaultProxy,
-    url: String,
-    _folder: tempfile::TempDir,
+pub(crate) struct Mortal(banyan_engines::Mortal);
+
+impl Mortal {
+    pub(crate) async fn start() -> Self {
+        Self(banyan_engines::Mortal::start(Kind::Postgres).await.expect("the server starts"))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.0.engine()
+    }
 }
 
 impl Database for Mortal {
@@ -27,44 +32,16 @@ impl Database for Mortal {
     }
 
     fn open(&self, options: StoreOptions) -> BoxFuture<'_, Result<Store>> {
-        Box::pin(async move { PostgresStores.open(&self.url, options).await })
+        Box::pin(async move { PostgresStores.open(self.0.url(), options).await })
     }
 
     fn faults(&self) -> Option<&dyn Faults> {
-        Some(self)
+        Some(&self.0)
     }
-}
-
-impl Faults for Mortal {
-    fn cut(&self) {
-        self.proxy.cut();
-        self.proxy.pass();
-    }
-
-    fn cut_answers_after(&self, bytes: u64) {
-        self.proxy.cut_after(Direction::Down, bytes);
-    }
-
-    fn kill(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.engine.kill().await.expect("the server is killed") })
-    }
-
-    fn restart(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.engine.restart().await.expect("the server starts again") })
-    }
-}
-
-pub(crate) async fn mortal() -> Arc<Mortal> {
-    let folder = tempfile::tempdir().expect("a folder for the test");
-    let engine = Engine::start(Kind::Postgres, Options::in_folder(folder.path())).await;
-    let engine = engine.expect("PostgreSQL starts");
-    let proxy = FaultProxy::before(&engine).await.expect("a proxy starts");
-    let url = proxy.url(engine.url());
-    Arc::new(Mortal { engine, proxy, url, _folder: folder })
 }
 
 async fn database() -> Arc<dyn Database> {
-    mortal().await
+    Arc::new(Mortal::start().await)
 }
 
 banyan_store::store_fault_conformance!(database);

@@ -1,5 +1,6 @@
 //! Stores on a real PostgreSQL.
 
+mod capture;
 mod conformance;
 mod faults;
 mod postgres;
