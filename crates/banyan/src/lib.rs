@@ -31,8 +31,9 @@ mod service;
 
 pub use banyan_rpc::Access;
 pub use config::{
-    Apart, CONFIG_INVALID, Caches, Config, Difference, Entry, Events, Handover, Layers, Limits, Origin,
-    Placement, ROOT_PROCESS, SECRET_SOURCE_UNKNOWN, Sources, Supervision, suggestion, valid_process_name,
+    Apart, CONFIG_INVALID, Caches, Config, Difference, Entry, Events, GatewaySettings, Handover, Layers,
+    Limits, Origin, Per, Placement, ROOT_PROCESS, RateLimit, SECRET_SOURCE_UNKNOWN, Sources, StoreAway,
+    Supervision, suggestion, valid_process_name,
 };
 pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;

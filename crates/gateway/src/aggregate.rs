@@ -1,12 +1,12 @@
 //! One answer from several services, in part if some of them fail.
 
-use crate::gate::Gate;
+use crate::gate::{Asked, Gate};
 use axum::Router;
 use axum::extract::Extension;
 use axum::response::Response;
 use axum::routing::get;
 use banyan_core::{Context, Error, Identity, Payload, Result};
-use banyan_rpc::{AggregateRoute, Directory, MethodInfo, problem};
+use banyan_rpc::{AggregateRoute, Directory, MethodInfo, Peer, problem};
 use banyan_transcoding::{Access, Transcoder};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -59,6 +59,10 @@ impl Aggregate {
         self
     }
 
+    pub(crate) fn path(&self) -> &'static str {
+        self.path
+    }
+
     pub(crate) fn describe(&self) -> AggregateRoute {
         let key_and_path = |part: &Part| (part.name.to_owned(), part.method.path.to_owned());
         AggregateRoute {
@@ -71,30 +75,33 @@ impl Aggregate {
 
     pub(crate) fn router(&self, gate: Arc<Gate>, directory: Directory, messages: Arc<Transcoder>) -> Router {
         let parts: Arc<[Part]> = self.parts.clone().into();
-        let answer = move |Extension(cx): Extension<Context>, headers: HeaderMap| {
+        let route = self.path;
+        let answer = move |Extension(cx): Extension<Context>,
+                           Extension(Peer(peer)): Extension<Peer>,
+                           headers: HeaderMap| {
             let (gate, directory, messages, parts) =
                 (gate.clone(), directory.clone(), messages.clone(), parts.clone());
             async move {
-                let correlation_id = cx.correlation_id().to_owned();
-                match collect(&gate, &directory, &messages, &parts, &headers, cx).await {
+                let (correlation_id, mut told) = (cx.correlation_id().to_owned(), HeaderMap::new());
+                let asked =
+                    Asked { route, access: Access::User, headers: &headers, peer, own_credentials: false };
+                let collected = async {
+                    let cx = gate.pass(asked, cx, &mut told).await?;
+                    collect(&directory, &messages, &parts, cx).await
+                };
+                let mut response = match collected.await {
                     Ok(value) => json_response(&value),
                     Err(error) => problem(&error, &correlation_id),
-                }
+                };
+                response.headers_mut().extend(told);
+                response
             }
         };
         Router::new().route(self.path, get(answer))
     }
 }
 
-async fn collect(
-    gate: &Gate,
-    directory: &Directory,
-    messages: &Transcoder,
-    parts: &[Part],
-    headers: &HeaderMap,
-    cx: Context,
-) -> Result<Value> {
-    let cx = gate.admit(Access::User, headers, cx).await?;
+async fn collect(directory: &Directory, messages: &Transcoder, parts: &[Part], cx: Context) -> Result<Value> {
     let calls = parts.iter().map(|part| {
         let cx = cx.with_timeout(PART_TIMEOUT);
         async move {

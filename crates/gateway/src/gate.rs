@@ -1,10 +1,12 @@
-//! Who calls, and whether he may: bearer tokens and the access option of the contracts.
+//! Who calls, whether he may, and how often: bearer tokens, the access option of the contracts, rate limits.
 
+use crate::limits::{Counted, Limits};
 use banyan_core::{BoxFuture, Clock, Context, Error, Result};
 use banyan_identity::{Jwks, TOKEN_KEY_UNKNOWN, Verifier, VerifierOptions};
-use banyan_rpc::{Directory, Edge};
-use banyan_transcoding::{Access, Method};
+use banyan_rpc::{Arrival, Directory, Edge};
+use banyan_transcoding::Access;
 use http::{HeaderMap, header};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -45,13 +47,26 @@ impl Tokens {
 /// Stands between routing and dispatch.
 pub(crate) struct Gate {
     tokens: Option<(Verifier, Arc<FetchKeys>)>,
+    limits: Limits,
     directory: Directory,
     /// When the keys were last asked for.
     refreshed: Mutex<Option<Instant>>,
 }
 
+/// A request at the gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// By which name rate limits know it (see [`crate::routes::Routes`]).
+    pub(crate) route: &'a str,
+    pub(crate) access: Access,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: IpAddr,
+    /// Credentials that prove nobody to us are somebody else's, if all may enter.
+    pub(crate) own_credentials: bool,
+}
+
 impl Gate {
-    pub(crate) fn new(tokens: Option<Tokens>, directory: Directory, clock: Clock) -> Self {
+    pub(crate) fn new(tokens: Option<Tokens>, limits: Limits, directory: Directory, clock: Clock) -> Self {
         let tokens = tokens.map(|t| {
             let options = VerifierOptions {
                 issuer: t.issuer,
@@ -61,7 +76,32 @@ impl Gate {
             };
             (Verifier::new(options, clock), t.fetch)
         });
-        Self { tokens, directory, refreshed: Mutex::default() }
+        Self { tokens, limits, directory, refreshed: Mutex::default() }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns the context with the identity that the headers prove, if access and rate limits permit the request. It is
+    /// counted also if it is refused for its token: guessing is limited too. `told` gets what the answer is to say.
+    ///
+    /// # Errors
+    /// Those of [`Gate::admit`]; `RATE_LIMIT_EXCEEDED`.
+    pub(crate) async fn pass(&self, asked: Asked<'_>, cx: Context, told: &mut HeaderMap) -> Result<Context> {
+        let Some(limits) = self.limits.active() else { return self.enter(asked, cx).await };
+        let entered = self.enter(asked, cx.clone()).await;
+        let identity = entered.as_ref().map_or(cx.identity(), |cx| cx.identity());
+        let Asked { route, headers, peer, .. } = asked;
+        limits.count(Counted { route, headers, peer, identity }, &cx, told).await?;
+        entered
+    }
+
+    async fn enter(&self, asked: Asked<'_>, cx: Context) -> Result<Context> {
+        if !asked.own_credentials || asked.access != Access::Public {
+            return self.admit(asked.access, asked.headers, cx).await;
+        }
+        Ok(self.admit(asked.access, asked.headers, cx.clone()).await.unwrap_or(cx))
     }
 
     /// Returns the context with the identity that `headers` prove, if the method's access permits the call.
@@ -69,7 +109,7 @@ impl Gate {
     /// # Errors
     /// [`banyan_core::Code::Unauthenticated`] without a valid token where one is needed;
     /// [`banyan_core::Code::PermissionDenied`] if the caller is not one of those who may.
-    pub(crate) async fn admit(&self, access: Access, headers: &HeaderMap, cx: Context) -> Result<Context> {
+    async fn admit(&self, access: Access, headers: &HeaderMap, cx: Context) -> Result<Context> {
         let token = bearer(headers)?;
         match access {
             Access::Internal => {
@@ -142,11 +182,13 @@ impl Gate {
 impl Edge for Gate {
     fn authorize<'a>(
         &'a self,
-        method: &'a Method,
-        headers: &'a HeaderMap,
+        arrival: Arrival<'a>,
         cx: Context,
+        told: &'a mut HeaderMap,
     ) -> BoxFuture<'a, Result<Context>> {
-        Box::pin(self.admit(method.access, headers, cx))
+        let Arrival { method, headers, peer } = arrival;
+        let (route, access) = (method.path.as_str(), method.access);
+        Box::pin(self.pass(Asked { route, access, headers, peer, own_credentials: false }, cx, told))
     }
 }
 
@@ -165,8 +207,12 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::Routes;
+    use banyan::cache::SharedStores;
+    use banyan::{GatewaySettings, System};
     use banyan_core::{Env, Identity};
     use banyan_identity::{Claims, SigningKey};
+    use banyan_transcoding::Transcoder;
     use futures::future::poll_immediate;
     use tokio::sync::Semaphore;
 
@@ -196,7 +242,11 @@ mod tests {
                 Ok(Jwks { keys: vec![jwk] })
             }
         });
-        let gate = Gate::new(Some(tokens), Directory::new(&env), env.clock.clone());
+        let nothing = Transcoder::with_access(&[], &[]).unwrap();
+        let routes = Routes::new(&System::new("test"), &[], &nothing);
+        let counts = SharedStores::in_memory(&env).limits;
+        let limits = Limits::new(&GatewaySettings::default(), routes, counts, &env).unwrap();
+        let gate = Gate::new(Some(tokens), limits, Directory::new(&env), env.clock.clone());
         let cx = Context::new(&env, Identity::anonymous());
         let began = env.clock.now();
 

@@ -2,10 +2,13 @@
 
 use crate::aggregate::Aggregate;
 use crate::gate::{Gate, Tokens};
+use crate::limits::{self, Limits};
 use crate::mount::Mounted;
 use crate::pages::{self, Pages};
+use crate::routes::Routes;
 use axum::Router;
-use banyan::System;
+use banyan::cache::RateLimitStore;
+use banyan::{GatewaySettings, System};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_rpc::{Access, Directory, Document, HttpChannel, Server, ServerOptions, http_contract};
 use banyan_transcoding::Transcoder;
@@ -40,11 +43,16 @@ pub struct GatewayParts {
     /// The way to every service.
     pub directory: Directory,
     pub options: GatewayOptions,
+    /// What the configuration says of the gateway.
+    pub settings: GatewaySettings,
+    /// Where requests under rate limits are counted; asked only if there are limits.
+    pub counts: Arc<dyn RateLimitStore>,
 }
 
 /// A running gateway.
 pub struct Gateway {
     server: Server,
+    gate: Arc<Gate>,
     /// Ends streams that would not end by themselves.
     tasks: Tasks,
 }
@@ -53,17 +61,20 @@ impl Gateway {
     /// Serves the system on 127.0.0.1:`port`; 0 takes a free one.
     ///
     /// # Errors
-    /// If the port is taken, a contract is not described by the system's descriptors, or they contradict each other.
+    /// If the port is taken, a contract is not described by the system's descriptors, they contradict each other, or the
+    /// settings are wrong (see [`Gateway::check`]).
     pub async fn start(parts: GatewayParts, port: u16) -> Result<Self> {
-        let GatewayParts { env, system, directory, options } = parts;
+        let GatewayParts { env, system, directory, options, settings, counts } = parts;
         let document = document(&system, &options);
-        let gate = Arc::new(Gate::new(options.tokens, directory.clone(), env.clock.clone()));
+        let contracts: Vec<_> = contracts(&system).collect();
+        let messages = Arc::new(Transcoder::with_access(system.descriptors(), &contracts)?);
+        let routes = Routes::new(&system, &options.aggregates, &messages);
+        let limits = Limits::new(&settings, routes, counts, &env)?;
+        let gate = Arc::new(Gate::new(options.tokens, limits, directory.clone(), env.clock.clone()));
         let mut builder = Server::builder(&env, ServerOptions { port, document, ..ServerOptions::default() });
         if has_pages(&system) {
             builder = builder.merge(Pages::new(&options.pages).router());
         }
-        let contracts: Vec<_> = contracts(&system).collect();
-        let messages = Arc::new(Transcoder::with_access(system.descriptors(), &contracts)?);
         for aggregate in &options.aggregates {
             builder = builder.merge(aggregate.router(gate.clone(), directory.clone(), messages.clone()));
         }
@@ -85,8 +96,28 @@ impl Gateway {
                 Error::invalid("contracts", format!("the system's descriptors do not describe {contract}"))
             })?;
         }
-        let server = builder.edge(gate).bind().await?;
-        Ok(Self { server, tasks })
+        let server = builder.edge(gate.clone()).bind().await?;
+        Ok(Self { server, gate, tasks })
+    }
+
+    /// Checks the settings of a gateway before anything starts.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the key: a rate limit for a route that there is not, for example.
+    pub fn check(system: &System, options: &GatewayOptions, settings: &GatewaySettings) -> Result<()> {
+        let contracts: Vec<_> = contracts(system).collect();
+        let messages = Transcoder::with_access(system.descriptors(), &contracts)?;
+        limits::check(settings, &Routes::new(system, &options.aggregates, &messages))
+    }
+
+    /// Has other settings hold from the next request on; what was counted stays counted. If they are wrong, the present
+    /// ones go on.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::check`].
+    pub fn reconfigure(&self, settings: &GatewaySettings) -> Result<()> {
+        settings.check()?;
+        self.gate.limits().set(settings)
     }
 
     /// Returns the gateway's address, for example `http://127.0.0.1:8080`.

@@ -5,14 +5,20 @@
 //! by a bearer token, verified against keys that the system itself announces ([`Tokens`]). An [`Aggregate`] answers
 //! one request from several services at once, in part if some of them fail. Services that were written without contracts
 //! are reached under the prefixes that their definitions announce ([`banyan::ServiceDef::router`]). `/openapi.json`
-//! describes all of it but those, and `/errors/REASON` explains what a request was refused for.
+//! describes all of it but those, and `/errors/REASON` explains what a request was refused for. How often a client may ask
+//! is configuration ([`banyan::GatewaySettings`]): each request of a contract, an aggregate or a mounted router is counted
+//! once, after it is known who calls and before anything is done for him.
 
 mod aggregate;
+mod client;
 mod gate;
 mod gateway;
+mod limits;
 mod mount;
 mod pages;
+mod routes;
 
 pub use aggregate::{Aggregate, Part};
 pub use gate::Tokens;
 pub use gateway::{Gateway, GatewayOptions, GatewayParts};
+pub use limits::RATE_LIMIT_EXCEEDED;

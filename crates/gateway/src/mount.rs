@@ -1,6 +1,6 @@
 //! The routers of services, each under its prefix.
 
-use crate::gate::Gate;
+use crate::gate::{Asked, Gate};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request};
@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::any;
 use banyan::Mount;
 use banyan_core::{Context, Result, Tasks};
-use banyan_rpc::{Access, HttpChannel, is_event_stream, problem};
+use banyan_rpc::{HttpChannel, Peer, is_event_stream, problem};
 use futures::StreamExt;
 use http::HeaderMap;
 use std::sync::Arc;
@@ -27,21 +27,33 @@ impl Mounted {
     /// Passes everything under the prefix on.
     pub(crate) fn router(self) -> Router {
         let prefix = self.mount.prefix().trim_end_matches('/');
-        let answer = move |Extension(cx): Extension<Context>, request: Request| {
-            let this = self.clone();
-            async move {
-                let correlation_id = cx.correlation_id().to_owned();
-                this.answer(cx, request).await.unwrap_or_else(|error| problem(&error, &correlation_id))
-            }
-        };
+        let answer =
+            move |Extension(cx): Extension<Context>, Extension(peer): Extension<Peer>, request: Request| {
+                let this = self.clone();
+                async move {
+                    let (correlation_id, mut told) = (cx.correlation_id().to_owned(), HeaderMap::new());
+                    let answer = this.answer(cx, peer, request, &mut told).await;
+                    let mut response = answer.unwrap_or_else(|error| problem(&error, &correlation_id));
+                    response.headers_mut().extend(told);
+                    response
+                }
+            };
         let router = Router::new()
             .route(&format!("{prefix}/"), any(answer.clone()))
             .route(&format!("{prefix}/{{*rest}}"), any(answer.clone()));
         if prefix.is_empty() { router } else { router.route(prefix, any(answer)) }
     }
 
-    async fn answer(&self, cx: Context, request: Request) -> Result<Response> {
-        let cx = self.admit(request.headers(), cx).await?;
+    async fn answer(
+        &self,
+        cx: Context,
+        Peer(peer): Peer,
+        request: Request,
+        told: &mut HeaderMap,
+    ) -> Result<Response> {
+        let (route, access, headers) = (self.mount.prefix(), self.mount.access(), request.headers());
+        let asked = Asked { route, access, headers, peer, own_credentials: true };
+        let cx = self.gate.pass(asked, cx, told).await?;
         let response = self.channel.send(&cx, request).await?;
         if !is_event_stream(response.headers()) {
             return Ok(response);
@@ -49,14 +61,5 @@ impl Mounted {
         let tasks = self.tasks.clone();
         let stopping = Box::pin(async move { tasks.stopping().await });
         Ok(response.map(|body| Body::from_stream(body.into_data_stream().take_until(stopping))))
-    }
-
-    async fn admit(&self, headers: &HeaderMap, cx: Context) -> Result<Context> {
-        let access = self.mount.access();
-        match self.gate.admit(access, headers, cx.clone()).await {
-            // A public router may have credentials of its own kind: to us they prove nobody.
-            Err(_) if access == Access::Public => Ok(cx),
-            admitted => admitted,
-        }
     }
 }

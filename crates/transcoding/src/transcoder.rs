@@ -84,6 +84,12 @@ impl Transcoder {
         self.methods.iter()
     }
 
+    /// Returns every HTTP rule: its method, its HTTP method and the template of its path, for example
+    /// `/v1/orders/{order_id}`.
+    pub fn rules(&self) -> impl Iterator<Item = (&Method, &str, &str)> {
+        self.bindings.iter().map(|binding| (&binding.method, &*binding.http_method, &*binding.path))
+    }
+
     /// Finds the method for an HTTP method (in upper case) and a percent-encoded path without query.
     pub fn route(&self, http_method: &str, path: &str) -> RouteMatch {
         self.routes.find(http_method, path)

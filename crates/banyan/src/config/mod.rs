@@ -1,6 +1,7 @@
 //! A system's configuration: in layers, typed, every value with its origin, without its secrets.
 
 mod cache;
+mod gateway;
 mod handover;
 mod layers;
 mod limits;
@@ -14,6 +15,7 @@ mod tree;
 mod typed;
 
 pub use cache::Caches;
+pub use gateway::{GatewaySettings, Per, RateLimit, StoreAway};
 pub use handover::Handover;
 pub use layers::Layers;
 pub use limits::{Limits, Supervision};
@@ -68,6 +70,7 @@ pub struct Config {
     pub stores: BTreeMap<String, String>,
     pub events: Events,
     pub cache: Caches,
+    pub gateway: GatewaySettings,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
@@ -128,6 +131,7 @@ impl Default for Config {
             stores: BTreeMap::new(),
             events: Events::default(),
             cache: Caches::default(),
+            gateway: GatewaySettings::default(),
             faults: None,
             services: BTreeMap::new(),
             sources: Sources::default(),
@@ -178,6 +182,7 @@ impl Config {
             None => error,
         };
         self.supervision.check().map_err(|error| located(error, ""))?;
+        self.gateway.check().map_err(|error| located(error, ""))?;
         if let Some(faults) = &self.faults {
             faults.validate().map_err(|error| located(error, "faults."))?;
         }

@@ -51,20 +51,26 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         None => None,
     };
     let options = (program.gateway)(&config)?;
-    let (port, system) = (config.port, program.system.clone());
+    Gateway::check(&program.system, &options, &config.gateway)?;
+    let (port, system, settings) = (config.port, program.system.clone(), config.gateway.clone());
     let mut root = tokio::select! {
         root = Root::start(program.system, config, env.clone()) => root?,
         // What was started ends with this process.
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let parts = GatewayParts {
-        env: env.clone(),
-        system: system.clone(),
-        directory: root.process().directory().clone(),
-        options,
+    let started = async {
+        let parts = GatewayParts {
+            env: env.clone(),
+            system: system.clone(),
+            directory: root.process().directory().clone(),
+            options,
+            settings,
+            counts: root.process().caches()?.limits,
+        };
+        Gateway::start(parts, port).await
     };
-    let gateway = match Gateway::start(parts, port).await {
+    let gateway = match started.await {
         Ok(gateway) => gateway,
         Err(error) => {
             root.stop().await;

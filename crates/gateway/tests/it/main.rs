@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a failed unwrap is a failed test")]
 
+mod limits;
 mod mounts;
 mod pages;

@@ -4,7 +4,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::response::sse::{Event, Sse};
 use axum::routing::{any, get};
-use banyan::{Access, ServiceDef, System};
+use banyan::cache::{RateLimitStore, SharedStores};
+use banyan::{Access, GatewaySettings, ServiceDef, System};
 use banyan_core::Env;
 use banyan_gateway::{Gateway, GatewayOptions, GatewayParts, Tokens};
 use banyan_identity::{Claims, Jwks, SigningKey};
@@ -22,13 +23,22 @@ use tokio::sync::Notify;
 
 /// A gateway before services that are routers.
 pub(crate) struct Bed {
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     key: SigningKey,
 }
 
 impl Bed {
     pub(crate) async fn new<const N: usize>(
         routers: [(&'static str, &'static str, Access, Router); N],
+    ) -> Self {
+        let counts = SharedStores::in_memory(&Env::default()).limits;
+        Self::limited(routers, GatewaySettings::default(), counts).await
+    }
+
+    pub(crate) async fn limited<const N: usize>(
+        routers: [(&'static str, &'static str, Access, Router); N],
+        settings: GatewaySettings,
+        counts: Arc<dyn RateLimitStore>,
     ) -> Self {
         let (env, key) = (Env::default(), SigningKey::generate().unwrap());
         let directory = Directory::new(&env);
@@ -40,15 +50,21 @@ impl Bed {
         let keys = Jwks { keys: vec![key.jwk().clone()] };
         let tokens = Tokens::new("issuer", "test", move |_, _| std::future::ready(Ok(keys.clone())));
         let options = GatewayOptions { tokens: Some(tokens), ..GatewayOptions::default() };
-        let gateway = Gateway::start(GatewayParts { env, system, directory, options }, 0).await.unwrap();
+        let gateway = Gateway::start(GatewayParts { env, system, directory, options, settings, counts }, 0)
+            .await
+            .unwrap();
         Self { gateway, key }
     }
 
     /// Returns the header of a signed-in person without roles.
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
+        self.token_of("u-1")
+    }
+
+    pub(crate) fn token_of(&self, subject: &str) -> String {
         let now_s = Env::default().clock.unix_ms() / 1000;
         let claims = Claims {
-            sub: "u-1".into(),
+            sub: subject.into(),
             roles: Vec::new(),
             iss: "issuer".into(),
             aud: vec!["test".into()],
