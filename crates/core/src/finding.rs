@@ -1,6 +1,6 @@
 //! What the examination of an engine finds, and what to do about it.
 
-use crate::Error;
+use crate::{Code, Error};
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -131,6 +131,8 @@ impl Finding {
         }
         let message = error.message();
         let found = match last.filter(|cause| !message.contains(cause.as_str())) {
+            // That a fault is one of ours, as an error without a meaning of its own says, helps nobody here.
+            Some(cause) if error.code() == Code::Internal => cause,
             Some(cause) => format!("{message}: {cause}"),
             None => message.to_owned(),
         };

@@ -17,6 +17,7 @@ pub mod capture;
 mod connection;
 mod connector;
 mod examine;
+mod examine;
 mod failure;
 mod numeric;
 mod replication;
@@ -49,6 +50,10 @@ impl StoreProvider for PostgresStores {
             let server = Server::open(connector, &options).await?;
             Ok(Store::on(server, options))
         })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: StoreExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(examine::examine(url, asked))
     }
 
     fn examine<'a>(&'a self, url: &'a str, asked: StoreExamination) -> BoxFuture<'a, Vec<Finding>> {
