@@ -31,7 +31,7 @@ impl api::ControlService for ControlApi {
         _: &Context,
         req: api::MoveServiceRequest,
     ) -> Result<api::MoveServiceResponse> {
-        let paused = self.supervisor.move_service(&req.service, &req.process).await?;
+        let paused = self.supervisor.move_service(&req.service, &req.process, req.destination()).await?;
         Ok(api::MoveServiceResponse { paused_ms: paused.as_millis() as u64 })
     }
 

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// A service is to move into a process that there is not.
+const PROCESS_UNKNOWN: Reason = Reason::new("PROCESS_UNKNOWN");
 /// A service with replicas does not move.
 const SERVICE_REPLICATED: Reason = Reason::new("SERVICE_REPLICATED");
 
@@ -20,8 +22,14 @@ impl Supervisor {
     /// if nobody waits for it any more.
     ///
     /// # Errors
-    /// If there is no such service, it has replicas, or it could not be moved; then it serves where it did.
-    pub(crate) async fn move_service(self: &Arc<Self>, service: &str, to: &str) -> Result<Duration> {
+    /// If there is no such service, it has replicas, the process is not as `destination` says, or it could not be moved; then
+    /// it serves where it did.
+    pub(crate) async fn move_service(
+        self: &Arc<Self>,
+        service: &str,
+        to: &str,
+        destination: api::Destination,
+    ) -> Result<Duration> {
         if !valid_process_name(to) {
             return Err(Error::invalid("process", "a process name is 1 to 40 of a-z, 0-9 and -"));
         }
@@ -29,13 +37,19 @@ impl Supervisor {
         let (sender, outcome) = oneshot::channel();
         self.parts.tasks.spawn_until_stopped("move", async move {
             let _one_at_a_time = this.moving.lock().await;
-            drop(sender.send(this.move_now(&service, &to).await));
+            drop(sender.send(this.move_now(&service, &to, destination).await));
         });
         outcome.await.unwrap_or_else(|_| Err(Error::unavailable("the system is being stopped")))
     }
 
-    async fn move_now(self: &Arc<Self>, service: &str, to: &str) -> Result<Duration> {
+    async fn move_now(
+        self: &Arc<Self>,
+        service: &str,
+        to: &str,
+        destination: api::Destination,
+    ) -> Result<Duration> {
         let from = self.home(service)?;
+        self.check_destination(to, destination)?;
         if from == to {
             return Ok(Duration::ZERO);
         }
@@ -46,6 +60,22 @@ impl Supervisor {
         self.all_know().await;
         self.retire_if_idle(if moved.is_ok() { &from } else { to });
         moved
+    }
+
+    /// Checks that the process `to` is there, or not, as it is to be. Processes come and go between two moves only.
+    fn check_destination(&self, to: &str, destination: api::Destination) -> Result<()> {
+        let there = self.read(|registry| registry.life(to).is_some_and(|life| !life.is_stopping()));
+        match destination {
+            api::Destination::Existing if !there => {
+                let names = self.read(Registry::names).join(", ");
+                let message = format!("there is no process {to:?}; there are {names}");
+                Err(Error::new(Code::NotFound, PROCESS_UNKNOWN, message))
+            }
+            api::Destination::New if there => {
+                Err(Error::already_exists(format!("there is a process {to:?} already")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the one process that the service belongs to.

@@ -155,6 +155,14 @@ impl Registry {
         self.processes.get(name).map(|p| &p.life)
     }
 
+    /// Returns the names of the processes, the root's first.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let there = self.processes.iter().filter(|(_, process)| !process.life.is_stopping());
+        let mut names: Vec<_> = there.map(|(name, _)| name.clone()).collect();
+        names.sort_by_key(|name| (name != ROOT_PROCESS, name.clone()));
+        names
+    }
+
     /// Returns the same for a child that nothing belongs to any more.
     pub(crate) fn idle(&self, name: &str) -> Option<&Tasks> {
         let has_work = self.services.values().any(|s| s.processes.iter().any(|p| p == name));

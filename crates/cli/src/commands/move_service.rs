@@ -6,7 +6,7 @@ use crate::problem::{Problem, program_name};
 use crate::remote::Remote;
 use anyhow::Result;
 use banyan::ROOT_PROCESS;
-use banyan_control::contract::{GetSystemRequest, MoveServiceRequest, SystemStatus};
+use banyan_control::contract::{Destination, GetSystemRequest, MoveServiceRequest, SystemStatus};
 use banyan_core::{Code, Error, Reason};
 use clap::Args;
 
@@ -38,7 +38,17 @@ pub(crate) async fn run(args: MoveArgs, globals: Globals) -> Result<()> {
     let control = remote.control()?;
     let status = control.get_system(&remote.context(), GetSystemRequest {}).await?;
     let process = destination(&args, &status)?;
-    let request = MoveServiceRequest { service: args.service.clone(), process: process.clone() };
+    // The root decides: what was there a moment ago may be gone.
+    let wanted = match (args.apart, args.new) {
+        (true, _) => Destination::Unspecified,
+        (_, true) => Destination::New,
+        _ => Destination::Existing,
+    };
+    let request = MoveServiceRequest {
+        service: args.service.clone(),
+        process: process.clone(),
+        destination: wanted.into(),
+    };
     let moved = control.move_service(&remote.context(), request).await?;
     Output::new(globals.json)?.message("MoveServiceResponse", &moved, |moved| {
         format!("{} now runs in process {process}; its calls waited {} ms", args.service, moved.paused_ms)

@@ -1,6 +1,7 @@
 //! A service moves while it is called: nobody notices, whatever dies.
 
 use crate::system::{Failures, Load, Running, seed, signal};
+use banyan_control::contract::Destination;
 use banyan_core::{Code, Rng};
 use banyan_testkit::eventually;
 use std::time::Duration;
@@ -194,5 +195,25 @@ async fn a_move_that_nobody_waits_for_goes_on_and_wrong_ones_are_refused() {
     for wrong in ["", "Two Words", &"long".repeat(11)] {
         assert_eq!(system.move_counter(wrong).await.unwrap_err().code(), Code::InvalidArgument);
     }
+    system.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_goes_to_a_process_that_is_there_or_is_not_as_asked() {
+    let system = Running::start("placement.apart = ['caller']").await;
+    let refused = system.move_counter_to("callr", Destination::Existing).await.unwrap_err();
+    assert_eq!((refused.code(), refused.reason()), (Code::NotFound, "PROCESS_UNKNOWN"));
+    assert!(refused.message().contains("there are main, caller"), "{refused}");
+    for there in ["main", "caller"] {
+        let refused = system.move_counter_to(there, Destination::New).await.unwrap_err();
+        assert_eq!(refused.code(), Code::AlreadyExists, "{refused}");
+    }
+    assert_eq!(system.settled().await, ["main"], "nothing has moved, and nothing was made");
+    system.move_counter_to("back", Destination::New).await.unwrap();
+    system.move_counter_to("caller", Destination::Existing).await.unwrap();
+    assert_eq!(system.settled().await, ["caller"]);
+    // What nobody needed any more is gone, and not there to move to.
+    let refused = system.move_counter_to("back", Destination::Existing).await.unwrap_err();
+    assert_eq!(refused.reason(), "PROCESS_UNKNOWN", "{refused}");
     system.end().await;
 }

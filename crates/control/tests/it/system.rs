@@ -4,8 +4,8 @@ use crate::contract::{ADD, Amount, CALLER, COUNTER, GET, HEARD, ORDER};
 use banyan::event_log::EventLog;
 use banyan::rpc::{Channel, Directory, Endpoint, MethodInfo, Target};
 use banyan_control::contract::{
-    ControlServiceClient, GetSystemRequest, MoveServiceRequest, MoveServiceResponse, ProcessStatus,
-    SystemStatus,
+    ControlServiceClient, Destination, GetSystemRequest, MoveServiceRequest, MoveServiceResponse,
+    ProcessStatus, SystemStatus,
 };
 use banyan_control::{RemoteLog, RunFile, root};
 use banyan_core::{Context, Env, Identity, Result};
@@ -174,7 +174,16 @@ impl Running {
     }
 
     pub(crate) async fn move_counter(&self, to: &str) -> Result<MoveServiceResponse> {
-        let request = MoveServiceRequest { service: "counter".into(), process: to.into() };
+        self.move_counter_to(to, Destination::Unspecified).await
+    }
+
+    pub(crate) async fn move_counter_to(
+        &self,
+        to: &str,
+        destination: Destination,
+    ) -> Result<MoveServiceResponse> {
+        let (service, process) = ("counter".into(), to.into());
+        let request = MoveServiceRequest { service, process, destination: destination.into() };
         self.control().move_service(&context().with_timeout(Duration::from_secs(60)), request).await
     }
 

@@ -912,9 +912,12 @@ pub struct ServiceStatus {
 pub struct MoveServiceRequest {
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
-    /// The process to move it to; made if there is none of that name. `main` is the root process.
+    /// The process to move it to. `main` is the root process.
     #[prost(string, tag = "2")]
     pub process: ::prost::alloc::string::String,
+    /// Whether there is to be a process of that name already.
+    #[prost(enumeration = "Destination", tag = "3")]
+    pub destination: i32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1378,6 +1381,40 @@ pub struct PartitionOffset {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SeekResponse {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Destination {
+    /// It is made if there is none.
+    Unspecified = 0,
+    /// Refused if there is none.
+    Existing = 1,
+    /// Made; refused if there is one.
+    New = 2,
+}
+
+impl Destination {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DESTINATION_UNSPECIFIED",
+            Self::Existing => "DESTINATION_EXISTING",
+            Self::New => "DESTINATION_NEW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DESTINATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DESTINATION_EXISTING" => Some(Self::Existing),
+            "DESTINATION_NEW" => Some(Self::New),
+            _ => None,
+        }
+    }
+}
 
 impl Payload for RegisterProcessRequest {
     fn to_bytes(&self) -> Bytes {
