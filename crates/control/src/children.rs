@@ -3,6 +3,7 @@
 use crate::links::{Bootstrap, dismiss};
 use crate::program;
 use crate::registry::{Registry, Run};
+use crate::starter;
 use crate::supervisor::{AGAIN, START_MAX, Supervisor};
 use banyan_core::{Error, Result, Tasks};
 use std::process::{ExitStatus, Stdio};
@@ -117,16 +118,16 @@ impl Supervisor {
     }
 
     async fn spawn(&self, name: &str) -> Result<(Child, ChildStdin, Run)> {
-        let mut child = Command::new(program::own()?)
+        let mut command = Command::new(program::own()?);
+        command
             .arg0(program::name())
             .arg("process")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
-            .process_group(0)
-            .spawn()
-            .map_err(Error::internal)?;
+            .process_group(0);
+        let mut child = starter::start(command).await?;
         let mut link = child.stdin.take().expect("its standard input is a pipe");
         // Known before the child learns whom to register with.
         let run = self.edit(|registry| registry.spawned(name, child.id().unwrap_or_default()));

@@ -24,6 +24,7 @@ mod remote_log;
 pub mod root;
 mod run_file;
 mod saga_admin;
+mod starter;
 mod supervisor;
 
 /// The contract between the processes, generated from `crates/control/proto`.

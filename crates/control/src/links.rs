@@ -1,5 +1,6 @@
 //! What ties a child process to its root: the bootstrap line on its standard input, and that input's end.
 
+use crate::starter;
 use banyan::Handover;
 use banyan_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ impl RootLink {
     /// # Errors
     /// If there is no such line: the program was started by hand.
     pub(crate) async fn open() -> Result<(Bootstrap, Self)> {
+        // Before it reads: a root that has died by now has closed the input, or nobody answers at its address.
+        starter::die_with_parent()?;
         let (told, bootstrap) = oneshot::channel();
         let (dismissed, dismissal) = oneshot::channel();
         // A thread of its own: it must notice also when every other one hangs.
