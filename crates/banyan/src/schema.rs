@@ -54,7 +54,7 @@ pub(crate) async fn schema_of(
 /// A service that is not run has no events.
 struct NoLog;
 
-fn none<T>() -> BoxFuture<'static, Result<T>> {
+fn none<T: Send + 'static>() -> BoxFuture<'static, Result<T>> {
     Box::pin(std::future::ready(Err(Error::unavailable("there are no events: the service is not run"))))
 }
 
