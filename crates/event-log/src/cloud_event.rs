@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
+use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,70 +18,139 @@ const STRUCTURED: &str = "application/cloudevents";
 /// A message as its protocol shows it.
 pub struct Message<'a> {
     pub topic: &'a str,
-    /// Empty if the message says nothing of it.
-    pub content_type: &'a str,
+    pub headers: Headers,
     pub payload: Bytes,
-    /// Finds an attribute of binary mode by its name, decoded.
-    pub attribute: &'a dyn Fn(&str) -> Option<String>,
-    /// The W3C header `traceparent`, which instrumented producers write that know no CloudEvents.
-    pub traceparent: Option<String>,
     /// Where the message is kept: the id of one that has none.
     pub place: &'a dyn Fn() -> String,
     /// When the log took it, in milliseconds since the Unix epoch: the time of an event that says none.
     pub appended_ms: u64,
 }
 
-/// Reads the event of a message, in structured mode if its content type says so and in binary mode otherwise.
-///
-/// The key is the attribute `partitionkey` (CloudEvents partitioning extension), and `subject` where there is none.
-pub fn read(message: Message<'_>) -> Envelope {
-    let claims = message.content_type.trim_start().get(..STRUCTURED.len());
-    let mut event = if claims.is_some_and(|claims| claims.eq_ignore_ascii_case(STRUCTURED)) {
-        structured(&message.payload).unwrap_or_else(|| event_of(&|_| None::<String>, message.payload.clone()))
-    } else {
-        event_of(message.attribute, message.payload.clone())
-    };
-    message.topic.clone_into(&mut event.topic);
-    if event.id.is_empty() {
-        event.id = (message.place)();
-    }
-    if event.time_ms == 0 {
-        event.time_ms = message.appended_ms;
-    }
-    if event.traceparent.is_empty() {
-        event.traceparent = message.traceparent.unwrap_or_default();
-    }
-    event
+/// What the headers of a message say, noted in one pass over them; the first one of a name counts.
+#[derive(Debug, Default)]
+pub struct Headers {
+    attributes: Attributes,
+    content_type: Option<String>,
+    /// The W3C header, which instrumented producers write that know no CloudEvents.
+    traceparent: Option<String>,
 }
 
-/// Makes an event of its attributes.
-fn event_of(attribute: &dyn Fn(&str) -> Option<String>, payload: Bytes) -> Envelope {
-    let text = |name: &str| attribute(name).unwrap_or_default();
-    Envelope {
-        id: text("id"),
-        event_type: text("type"),
-        source: text("source"),
-        topic: String::new(),
-        key: attribute("partitionkey").filter(|key| !key.is_empty()).unwrap_or_else(|| text("subject")),
-        time_ms: unix_ms(&text("time")),
-        correlation_id: text("correlationid"),
-        traceparent: text("traceparent"),
-        reply_to: text("replyto"),
-        payload,
+impl Headers {
+    /// Notes a header by its name, however it is capitalised. What begins with `prefix` is an attribute of binary mode;
+    /// else `content-type` and `traceparent` mean something. The value is decoded.
+    pub fn note(&mut self, prefix: &str, name: &str, value: Cow<'_, str>) {
+        let begins = name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+        if begins {
+            self.attributes.note(&name[prefix.len()..], value);
+        } else if name.eq_ignore_ascii_case("content-type") {
+            self.content_type.get_or_insert_with(|| value.into_owned());
+        } else if name.eq_ignore_ascii_case("traceparent") {
+            self.traceparent.get_or_insert_with(|| value.into_owned());
+        }
     }
+
+    fn claims_structured(&self) -> bool {
+        let claims = self.content_type.as_deref().and_then(|t| t.trim_start().get(..STRUCTURED.len()));
+        claims.is_some_and(|claims| claims.eq_ignore_ascii_case(STRUCTURED))
+    }
+}
+
+/// The attributes that an envelope has a place for.
+#[derive(Debug, Default)]
+struct Attributes {
+    id: Option<String>,
+    event_type: Option<String>,
+    source: Option<String>,
+    partition_key: Option<String>,
+    subject: Option<String>,
+    time_ms: Option<u64>,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    reply_to: Option<String>,
+}
+
+impl Attributes {
+    fn note(&mut self, name: &str, value: Cow<'_, str>) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let place = if is("id") {
+            &mut self.id
+        } else if is("type") {
+            &mut self.event_type
+        } else if is("source") {
+            &mut self.source
+        } else if is("partitionkey") {
+            &mut self.partition_key
+        } else if is("subject") {
+            &mut self.subject
+        } else if is("correlationid") {
+            &mut self.correlation_id
+        } else if is("traceparent") {
+            &mut self.traceparent
+        } else if is("replyto") {
+            &mut self.reply_to
+        } else {
+            if is("time") {
+                self.time_ms.get_or_insert_with(|| unix_ms(&value));
+            }
+            return;
+        };
+        place.get_or_insert_with(|| value.into_owned());
+    }
+
+    /// Makes an event; its key is `partitionkey` (CloudEvents partitioning extension), and `subject` where there is none.
+    fn into_event(self, payload: Bytes) -> Envelope {
+        Envelope {
+            id: self.id.unwrap_or_default(),
+            event_type: self.event_type.unwrap_or_default(),
+            source: self.source.unwrap_or_default(),
+            topic: String::new(),
+            key: self.partition_key.filter(|key| !key.is_empty()).or(self.subject).unwrap_or_default(),
+            time_ms: self.time_ms.unwrap_or(0),
+            correlation_id: self.correlation_id.unwrap_or_default(),
+            traceparent: self.traceparent.unwrap_or_default(),
+            reply_to: self.reply_to.unwrap_or_default(),
+            payload,
+        }
+    }
+}
+
+/// Reads the event of a message, in structured mode if its content type says so and in binary mode otherwise.
+pub fn read(message: Message<'_>) -> Envelope {
+    let Message { topic, headers, payload, place, appended_ms } = message;
+    let mut event = if headers.claims_structured() {
+        structured(&payload).unwrap_or_else(|| Attributes::default().into_event(payload))
+    } else {
+        headers.attributes.into_event(payload)
+    };
+    topic.clone_into(&mut event.topic);
+    if event.id.is_empty() {
+        event.id = place();
+    }
+    if event.time_ms == 0 {
+        event.time_ms = appended_ms;
+    }
+    if event.traceparent.is_empty() {
+        event.traceparent = headers.traceparent.unwrap_or_default();
+    }
+    event
 }
 
 /// Reads the JSON format; `None` if it is no event.
 fn structured(payload: &[u8]) -> Option<Envelope> {
     let event: Value = serde_json::from_slice(payload).ok()?;
-    let attribute = |name: &str| event.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut attributes = Attributes::default();
+    for (name, value) in event.as_object()? {
+        if let Some(text) = value.as_str() {
+            attributes.note(name, text.into());
+        }
+    }
     let payload = match (event.get("data_base64").and_then(Value::as_str), event.get("data")) {
         (Some(encoded), _) => STANDARD.decode(encoded).ok()?.into(),
         (None, Some(Value::String(text))) => text.clone().into(),
         (None, Some(data)) => data.to_string().into(),
         (None, None) => Bytes::new(),
     };
-    let event = event_of(&attribute, payload);
+    let event = attributes.into_event(payload);
     (!event.id.is_empty() && !event.event_type.is_empty()).then_some(event)
 }
 
@@ -101,16 +171,17 @@ mod tests {
     use super::*;
 
     fn read_as(content_type: &str, payload: &'static [u8], attributes: &[(&str, &str)]) -> Envelope {
-        let attribute = |name: &str| {
-            let found = attributes.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
+        let mut headers = Headers::default();
+        for (name, value) in attributes {
+            headers.note("ce-", &format!("Ce-{name}"), (*value).into());
+            headers.note("ce-", &format!("ce-{name}"), "a second one".into());
+        }
+        headers.note("ce-", "Content-Type", content_type.into());
+        headers.note("ce-", "traceparent", "of a header".into());
         read(Message {
             topic: "orders",
-            content_type,
+            headers,
             payload: Bytes::from_static(payload),
-            attribute: &attribute,
-            traceparent: Some("of a header".to_owned()),
             place: &|| "orders-3-9".to_owned(),
             appended_ms: 77,
         })

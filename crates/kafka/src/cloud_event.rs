@@ -11,6 +11,8 @@ use banyan_event_log::cloud_event::{self, rfc3339};
 use bytes::Bytes;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
+/// What the name of an attribute's header begins with.
+const PREFIX: &str = "ce_";
 /// Types that begin so are Banyan's own (dead letters, replies), in an encoding of its own.
 const OWN_TYPES: &str = "banyan.";
 const OWN_CONTENT_TYPE: &str = "application/octet-stream";
@@ -41,13 +43,16 @@ pub fn headers(event: &Envelope, content_type: &str) -> OwnedHeaders {
 
 /// Reads the event of a record.
 pub fn read(record: &impl Message) -> Envelope {
-    let header = |name: &str| record.headers().and_then(|headers| find(headers, name));
+    let mut noted = cloud_event::Headers::default();
+    for header in record.headers().into_iter().flat_map(Headers::iter) {
+        if let Some(value) = header.value {
+            noted.note(PREFIX, header.key, String::from_utf8_lossy(value));
+        }
+    }
     let event = cloud_event::read(cloud_event::Message {
         topic: record.topic(),
-        content_type: &header("content-type").unwrap_or_default(),
+        headers: noted,
         payload: Bytes::copy_from_slice(record.payload().unwrap_or_default()),
-        attribute: &|name| header(&format!("ce_{name}")),
-        traceparent: header("traceparent"),
         place: &|| format!("{}-{}-{}", record.topic(), record.partition(), record.offset()),
         appended_ms: record.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
     });
@@ -55,17 +60,16 @@ pub fn read(record: &impl Message) -> Envelope {
     Envelope { key: key.filter(|key| !key.is_empty()).unwrap_or(event.key), ..event }
 }
 
-/// Finds a header by its name, however it is capitalised.
-fn find(headers: &impl Headers, name: &str) -> Option<String> {
-    let header = headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?;
-    header.value.map(|value| String::from_utf8_lossy(value).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rdkafka::Timestamp;
     use rdkafka::message::OwnedMessage;
+
+    fn find(headers: &OwnedHeaders, name: &str) -> Option<String> {
+        let header = headers.iter().find(|header| header.key == name)?;
+        header.value.map(|value| String::from_utf8_lossy(value).into_owned())
+    }
 
     fn record(key: Option<&str>, headers: OwnedHeaders, payload: &[u8]) -> OwnedMessage {
         let key = key.map(|key| key.as_bytes().to_vec());

@@ -13,6 +13,8 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use time::OffsetDateTime;
 
+/// What the name of an attribute's header begins with.
+const PREFIX: &str = "ce-";
 /// What a header may not hold as it is (CloudEvents HTTP binding 3.1.3.2); what is not ASCII never is.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
@@ -53,27 +55,19 @@ pub fn read(
     appended_ms: u64,
     place: impl Fn() -> String,
 ) -> Envelope {
-    let header =
-        |name: &str| headers.and_then(|h| h.get(name).or_else(|| h.get(title(name)))).map(|v| v.as_str());
-    let attribute = |name: &str| {
-        let value = header(&format!("ce-{name}"))?;
-        Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
-    };
+    let mut noted = cloud_event::Headers::default();
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        if let Some(value) = values.first() {
+            noted.note(PREFIX, name.as_ref(), percent_decode_str(value.as_str()).decode_utf8_lossy());
+        }
+    }
     cloud_event::read(cloud_event::Message {
         topic,
-        content_type: header("content-type").unwrap_or_default(),
+        headers: noted,
         payload: payload.clone(),
-        attribute: &attribute,
-        traceparent: header("traceparent").map(str::to_owned),
         place: &place,
         appended_ms,
     })
-}
-
-/// Returns a header's name as clients that write headers as HTTP does spell it: `Content-Type`, `Ce-Id`.
-fn title(name: &str) -> String {
-    let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
-    name.split('-').map(capital).collect::<Vec<_>>().join("-")
 }
 
 /// Returns a time as milliseconds since the Unix epoch.

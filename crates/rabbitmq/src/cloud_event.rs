@@ -5,7 +5,7 @@
 //! content type the payload's. An envelope's key is the attribute `partitionkey`; what answers are asked for under is
 //! `replyto`. How a message is read, also one that is no event, is the rule of [`banyan_event_log::cloud_event`].
 
-use crate::stream::{integer, text};
+use crate::stream::integer;
 use banyan_core::Envelope;
 use banyan_event_log::cloud_event::{self, rfc3339};
 use bytes::Bytes;
@@ -53,15 +53,24 @@ pub(crate) fn appended_ms(delivery: &Delivery) -> u64 {
 
 /// Reads the event of a message; `place` names one that has no id.
 pub fn read(topic: &str, delivery: &Delivery, place: impl Fn() -> String) -> Envelope {
-    let attribute = |name: &str| {
-        [PREFIX, OLDER_PREFIX].iter().find_map(|prefix| text(delivery, &format!("{prefix}{name}")))
-    };
+    let mut noted = cloud_event::Headers::default();
+    let headers = delivery.properties.headers().as_ref().map(FieldTable::inner);
+    for (name, value) in headers.into_iter().flatten() {
+        let value = match value {
+            AMQPValue::LongString(value) => String::from_utf8_lossy(value.as_bytes()),
+            AMQPValue::ShortString(value) => value.as_str().into(),
+            _ => continue,
+        };
+        let prefix = if name.as_str().starts_with(OLDER_PREFIX) { OLDER_PREFIX } else { PREFIX };
+        noted.note(prefix, name.as_str(), value);
+    }
+    if let Some(content_type) = delivery.properties.content_type() {
+        noted.note(PREFIX, "content-type", content_type.as_str().into());
+    }
     cloud_event::read(cloud_event::Message {
         topic,
-        content_type: delivery.properties.content_type().as_ref().map_or("", ShortString::as_str),
+        headers: noted,
         payload: Bytes::copy_from_slice(&delivery.data),
-        attribute: &attribute,
-        traceparent: text(delivery, "traceparent"),
         place: &place,
         appended_ms: appended_ms(delivery),
     })
@@ -70,6 +79,7 @@ pub fn read(topic: &str, delivery: &Delivery, place: impl Fn() -> String) -> Env
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::text;
 
     fn delivery(properties: BasicProperties, data: &[u8]) -> Delivery {
         let mut delivery = Delivery::mock(1, "".into(), "".into(), false, data.to_vec());
