@@ -3,7 +3,7 @@
 //! The server orders the records; the first one about a topic decides how many partitions it has.
 
 use crate::connection::Link;
-use crate::names::catalog_name;
+use crate::names::{catalog_name, journal_name, stream_name};
 use crate::options::RabbitOptions;
 use crate::stream::{Bounds, From, Tail, declare};
 use crate::writer::Writer;
@@ -11,7 +11,7 @@ use banyan_core::{Code, Env, Error, Result};
 use banyan_event_log::Retention;
 use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -31,8 +31,16 @@ pub(crate) struct Topic {
     pub(crate) retention: Retention,
     /// Identifies who shall make the streams.
     pub(crate) maker: String,
-    /// The offset in its stream of each partition's first event, once the streams are there.
-    pub(crate) bases: Option<Arc<[u64]>>,
+    /// Each partition's stream, once they are there.
+    pub(crate) streams: Option<Arc<[Stream]>>,
+}
+
+/// The stream of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stream {
+    pub(crate) name: String,
+    /// The offset in it of the partition's first event.
+    pub(crate) base: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,17 +55,23 @@ pub(crate) enum Entry {
         partition_bytes_max: Option<u64>,
         maker: String,
     },
+    /// The streams of a topic are there, under the names that a catalog had always given unless it says others.
     Ready {
         topic: String,
         bases: Vec<u64>,
+        #[serde(default)]
+        names: Vec<String>,
     },
     Retention {
         topic: String,
         age_ms_max: Option<u64>,
         partition_bytes_max: Option<u64>,
     },
+    /// A group, and the stream that is its journal.
     Group {
         group: String,
+        #[serde(default)]
+        journal: Option<String>,
     },
     GroupEnded {
         group: String,
@@ -66,8 +80,10 @@ pub(crate) enum Entry {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
+    prefix: String,
     pub(crate) topics: BTreeMap<String, Topic>,
-    pub(crate) groups: BTreeSet<String>,
+    /// The journals of groups.
+    pub(crate) groups: BTreeMap<String, String>,
     /// The newest record that is folded in.
     newest: Option<u64>,
 }
@@ -78,14 +94,21 @@ impl State {
             Entry::Opened => {}
             Entry::Topic { topic, partitions, age_ms_max, partition_bytes_max, maker } => {
                 let retention = Retention { age_ms_max, partition_bytes_max };
-                let made = Topic { partitions, made: retention, retention, maker, bases: None };
+                let made = Topic { partitions, made: retention, retention, maker, streams: None };
                 self.topics.entry(topic).or_insert(made);
             }
-            Entry::Ready { topic, bases } => {
-                if let Some(topic) = self.topics.get_mut(&topic)
+            Entry::Ready { topic: name, bases, names } => {
+                if let Some(topic) = self.topics.get_mut(&name)
                     && bases.len() == topic.partitions as usize
                 {
-                    topic.bases.get_or_insert(bases.into());
+                    let stream = |(partition, base): (u32, u64)| Stream {
+                        name: match names.get(partition as usize) {
+                            Some(name) => name.clone(),
+                            None => stream_name(&self.prefix, &name, partition),
+                        },
+                        base,
+                    };
+                    topic.streams.get_or_insert_with(|| (0..).zip(bases).map(stream).collect());
                 }
             }
             Entry::Retention { topic, age_ms_max, partition_bytes_max } => {
@@ -93,7 +116,10 @@ impl State {
                     topic.retention = Retention { age_ms_max, partition_bytes_max };
                 }
             }
-            Entry::Group { group } => drop(self.groups.insert(group)),
+            Entry::Group { group, journal } => {
+                let journal = journal.unwrap_or_else(|| journal_name(&self.prefix, &group));
+                self.groups.entry(group).or_insert(journal);
+            }
             Entry::GroupEnded { group } => drop(self.groups.remove(&group)),
         }
     }
@@ -124,7 +150,8 @@ impl Catalog {
                 Err(error) => return Err(error),
             }
         }
-        let (state, writer) = (Mutex::default(), Mutex::default());
+        let state = State { prefix: options.prefix.clone(), ..State::default() };
+        let (state, writer) = (Mutex::new(state), Mutex::default());
         let catalog = Self { link, options, env, name, state, writer };
         catalog.append(&Entry::Opened).await?;
         catalog.refresh().await?;
@@ -175,14 +202,6 @@ impl Catalog {
         self.state.lock().await.topics.get(topic).cloned()
     }
 
-    /// Lists a group, if it is not yet.
-    pub(crate) async fn add_group(&self, group: &str) -> Result<()> {
-        if self.refresh().await?.groups.contains(group) {
-            return Ok(());
-        }
-        self.append(&Entry::Group { group: group.to_owned() }).await
-    }
-
     /// Makes a topic if there is none; returns what it is, with streams or still without.
     pub(crate) async fn add_topic(
         &self,
@@ -217,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_first_record_about_a_topic_decides() {
-        let mut state = State::default();
+        let mut state = State { prefix: "shop".into(), ..State::default() };
         let topic = |partitions, maker: &str| Entry::Topic {
             topic: "t".into(),
             partitions,
@@ -227,12 +246,18 @@ mod tests {
         };
         state.apply(topic(2, "a"));
         state.apply(topic(3, "b"));
-        state.apply(Entry::Ready { topic: "t".into(), bases: vec![1] });
-        state.apply(Entry::Ready { topic: "t".into(), bases: vec![1, 1] });
-        state.apply(Entry::Ready { topic: "t".into(), bases: vec![2, 2] });
+        let ready = |bases: &[u64], names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            Entry::Ready { topic: "t".into(), bases: bases.to_vec(), names }
+        };
+        state.apply(ready(&[1], &[]));
+        state.apply(ready(&[1, 1], &["t~1"]));
+        state.apply(ready(&[2, 2], &[]));
         state.apply(Entry::Retention { topic: "t".into(), age_ms_max: Some(1), partition_bytes_max: None });
         let topic = &state.topics["t"];
-        assert_eq!((topic.partitions, &*topic.maker, topic.bases.as_deref()), (2, "a", Some(&[1, 1][..])));
+        assert_eq!((topic.partitions, &*topic.maker), (2, "a"));
+        let stream = |name: &str| Stream { name: name.into(), base: 1 };
+        assert_eq!(topic.streams.as_deref(), Some(&[stream("t~1"), stream("shop.topic.t.1")][..]));
         assert_eq!((topic.made.age_ms_max, topic.retention.age_ms_max), (Some(5), Some(1)));
     }
 }

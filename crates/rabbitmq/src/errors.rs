@@ -8,11 +8,15 @@ pub const RABBITMQ_VHOST_REFUSED: Reason = Reason::new("RABBITMQ_VHOST_REFUSED")
 /// The server cannot keep streams.
 pub const RABBITMQ_WITHOUT_STREAMS: Reason = Reason::new("RABBITMQ_WITHOUT_STREAMS");
 
+/// The server has no use for a name any more, because it was killed while it made a stream of that name.
+pub const RABBITMQ_NAME_SPOILED: Reason = Reason::new("RABBITMQ_NAME_SPOILED");
+
 /// AMQP 0-9-1 reply codes.
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
+const INTERNAL_ERROR: u16 = 541;
 
 /// Says why a connection could not be made.
 pub(crate) fn not_connected(host: &str, error: lapin::Error) -> Error {
@@ -52,6 +56,13 @@ pub(crate) fn not_declared(stream: &str, error: lapin::Error) -> Error {
              flag stream_queue (rabbitmqctl enable_feature_flag all), and no other queue of that name"
         );
         return Error::failed_precondition(RABBITMQ_WITHOUT_STREAMS, message).with_source(error);
+    }
+    if code(&error) == Some(INTERNAL_ERROR) {
+        let message = format!(
+            "RabbitMQ has no use for the name {stream} any more: it was killed while it made a stream of that name; give the \
+             system another name, or its streams another virtual host"
+        );
+        return Error::failed_precondition(RABBITMQ_NAME_SPOILED, message).with_source(error);
     }
     unavailable("declaring a stream", error)
 }
@@ -93,6 +104,8 @@ mod tests {
             error.is(RABBITMQ_WITHOUT_STREAMS) && error.message().contains("enable_feature_flag"),
             "{error}"
         );
+        let error = not_declared("s", refusal(INTERNAL_ERROR, "INTERNAL_ERROR"));
+        assert!(error.is(RABBITMQ_NAME_SPOILED) && error.retry() == Retry::Never, "{error}");
         let error = not_connected("h", refusal(NOT_ALLOWED, "access to vhost 'v' refused"));
         assert!(error.is(RABBITMQ_VHOST_REFUSED) && error.message().contains("add_vhost"), "{error}");
     }

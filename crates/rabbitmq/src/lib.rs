@@ -11,6 +11,9 @@
 //! | `PREFIX.catalog` | the topics, with the number of their partitions, and the groups |
 //! | `PREFIX.group.GROUP` | the group's journal: joins, leaves, releases, commits, seeks |
 //!
+//! A server that is killed while it makes a stream has no use for that name any more: the catalog then holds the name that
+//! took its place (`PREFIX.topic~1.TOPIC.PARTITION`).
+//!
 //! Single active consumers of streams need RabbitMQ 3.11 and offsets on the server the stream protocol, so neither is used.
 //! What members agree on is the order that the server gives to the records of their group's journal: everybody folds the
 //! same records to the same owners and offsets, and a commit of a former owner, or from before a seek, counts for nobody.
@@ -52,7 +55,7 @@ mod stream;
 mod topics;
 mod writer;
 
-pub use errors::{RABBITMQ_VHOST_REFUSED, RABBITMQ_WITHOUT_STREAMS};
+pub use errors::{RABBITMQ_NAME_SPOILED, RABBITMQ_VHOST_REFUSED, RABBITMQ_WITHOUT_STREAMS};
 pub use log::{RabbitLog, RabbitLogs};
 pub use names::{partition_of, stream_name};
 pub use options::RabbitOptions;

@@ -8,7 +8,7 @@ use crate::names::{check_group, check_topic};
 use crate::options::RabbitOptions;
 use crate::publish::Publisher;
 use crate::stream::From;
-use crate::topics::{Topics, base, is_mark};
+use crate::topics::{Topics, is_mark, stream};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Result, Tasks};
 use banyan_event_log::{
     Capabilities, Capability, EventLog, GroupInfo, LogOptions, LogProvider, OFFSET_OUT_OF_RANGE, OpenLog,
@@ -32,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) options: RabbitOptions,
     pub(crate) env: Env,
     pub(crate) topics: Topics,
-    groups: GroupStore,
+    pub(crate) groups: GroupStore,
     publisher: Publisher,
     /// Members that are leaving.
     pub(crate) tasks: Tasks,
@@ -92,17 +92,17 @@ impl Inner {
         if partition >= topic.partitions {
             return Err(Error::not_found("partition", &format!("{name}/{partition}")));
         }
-        let extent = self.topics.extent(&name, &topic, partition).await?;
-        let (base, offset) = (base(&topic, partition)?, offset.max(extent.start));
+        let extent = self.topics.extent(&topic, partition).await?;
+        let (stream, offset) = (stream(&topic, partition)?, offset.max(extent.start));
         let (mut records, mut bytes, mut next_offset) = (Vec::new(), 0, offset);
         if offset < extent.end && records_max > 0 {
             let prefetch = records_max.min(usize::from(self.options.fetch_events_max)) as u16;
-            let from = From::Offset(base + offset);
-            let mut tail = self.topics.tail(&name, partition, from, prefetch).await?;
+            let from = From::Offset(stream.base + offset);
+            let mut tail = self.topics.tail(stream, from, prefetch).await?;
             while records.len() < records_max
                 && let Some(message) = tail.next_before_end().await?
             {
-                let offset = message.offset.saturating_sub(base);
+                let offset = message.offset.saturating_sub(stream.base);
                 bytes += message.delivery.data.len();
                 if !records.is_empty() && bytes > bytes_max {
                     break;
@@ -127,7 +127,7 @@ impl Inner {
             if partition >= topic.partitions {
                 return Err(Error::not_found("partition", &format!("{name}/{partition}")));
             }
-            let extent = self.topics.extent(name, &topic, partition).await?;
+            let extent = self.topics.extent(&topic, partition).await?;
             if !(extent.start..=extent.end).contains(&offset) {
                 let message =
                     format!("{name}/{partition} has the offsets {} to {}", extent.start, extent.end);
@@ -136,12 +136,10 @@ impl Inner {
             return Ok(vec![(name.to_owned(), partition, offset)]);
         }
         let mut places = Vec::new();
-        for (partition, extent) in (0u32..).zip(self.topics.extents(name, &topic).await?) {
+        for (partition, extent) in (0u32..).zip(self.topics.extents(&topic).await?) {
             let offset = match to {
                 SeekTo::End => extent.end,
-                SeekTo::Time(time_ms) => {
-                    self.topics.offset_at(name, &topic, partition, extent, time_ms).await?
-                }
+                SeekTo::Time(time_ms) => self.topics.offset_at(&topic, partition, extent, time_ms).await?,
                 SeekTo::Start | SeekTo::Offset { .. } => extent.start,
             };
             places.push((name.to_owned(), partition, offset));

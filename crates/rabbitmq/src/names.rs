@@ -12,9 +12,19 @@ pub fn partition_of(event: &Envelope, partitions: u32) -> u32 {
 }
 
 /// Returns the name of the stream that holds a partition: `PREFIX.topic.TOPIC.PARTITION`. A client that is not ours
-/// publishes to it (through the default exchange) and consumes from it.
+/// publishes to it (through the default exchange) and consumes from it. A server that was killed while it made the stream
+/// has no use for that name any more; then it is `PREFIX.topic~1.TOPIC.PARTITION`.
 pub fn stream_name(prefix: &str, topic: &str, partition: u32) -> String {
     format!("{prefix}.topic.{topic}.{partition}")
+}
+
+/// Returns the name that a stream gets when the server has spoiled `spoiled` names of it before.
+pub(crate) fn next_name(prefix: &str, name: &str, spoiled: u32) -> String {
+    match name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')?.split_once('.')) {
+        // No topic or group can bring such a name about: the kind is ours.
+        Some((kind, rest)) if spoiled > 0 => format!("{prefix}.{kind}~{spoiled}.{rest}"),
+        _ => name.to_owned(),
+    }
 }
 
 /// Returns the name of the stream that lists all topics and groups.
@@ -53,6 +63,14 @@ fn check(field: &str, text: &str, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spoiled_name_has_a_next_one() {
+        let name = stream_name("shop", "a.b", 3);
+        assert_eq!(next_name("shop", &name, 0), "shop.topic.a.b.3");
+        assert_eq!(next_name("shop", &name, 2), "shop.topic~2.a.b.3");
+        assert_eq!(next_name("shop", &journal_name("shop", "g.h"), 1), "shop.group~1.g.h");
+    }
 
     #[test]
     fn names_that_do_not_fit_are_refused() {

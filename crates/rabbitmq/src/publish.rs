@@ -1,14 +1,16 @@
 //! Publishing: the partitions side by side, each one's events in order through one channel.
 
+use crate::catalog::Stream;
 use crate::cloud_event;
 use crate::names::{check_topic, partition_of};
 use crate::options::RabbitOptions;
-use crate::topics::{Topics, base};
+use crate::topics::{Topics, stream};
 use crate::writer::Outgoing;
 use banyan_core::{Env, Envelope, Error, Result};
 use banyan_event_log::Position;
 use futures::future::join_all;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 use tokio::sync::Semaphore;
 
 /// Longest id, key or other text attribute, in bytes; all together must fit one frame of the protocol (128 KiB).
@@ -41,25 +43,27 @@ impl Publisher {
         let permits = events.len().min(self.options.in_flight_events_max) as u32;
         let _permits = self.in_flight.acquire_many(permits).await.map_err(Error::internal)?;
         let appended_ms = self.env.clock.unix_ms();
-        let mut by_partition: BTreeMap<(&str, u32, u64), Batch> = BTreeMap::new();
+        let mut by_partition: BTreeMap<(&str, u32), (Stream, Batch)> = BTreeMap::new();
         for (at, event) in events.iter().enumerate() {
             let topic = topics.ensure(&event.topic).await?;
             let partition = partition_of(event, topic.partitions);
-            let key = (&*event.topic, partition, base(&topic, partition)?);
-            let (places, messages) = by_partition.entry(key).or_default();
+            let (_, (places, messages)) = match by_partition.entry((&*event.topic, partition)) {
+                Occupied(known) => known.into_mut(),
+                Vacant(new) => new.insert((stream(&topic, partition)?.clone(), Batch::default())),
+            };
             places.push(at);
             messages.push((cloud_event::properties(event, appended_ms), event.payload.clone()));
         }
-        let published =
-            by_partition.into_iter().map(|((topic, partition, base), (places, messages))| async move {
-                let offsets = topics.writer(topic, partition).await?.append(messages).await?;
-                let position = |offset: u64| Position {
-                    topic: topic.to_owned(),
-                    partition,
-                    offset: offset.saturating_sub(base),
-                };
-                Ok::<_, Error>(places.into_iter().zip(offsets.into_iter().map(position)).collect::<Vec<_>>())
-            });
+        let published = by_partition.into_iter().map(|((topic, partition), (stream, batch))| async move {
+            let (places, messages) = batch;
+            let offsets = topics.writer(&stream.name).await?.append(messages).await?;
+            let position = |offset: u64| Position {
+                topic: topic.to_owned(),
+                partition,
+                offset: offset.saturating_sub(stream.base),
+            };
+            Ok::<_, Error>(places.into_iter().zip(offsets.into_iter().map(position)).collect::<Vec<_>>())
+        });
         // All are waited for, also when one fails: none is cut off in the middle.
         let mut positions = Vec::with_capacity(events.len());
         for outcome in join_all(published).await {

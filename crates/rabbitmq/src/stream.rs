@@ -4,8 +4,10 @@
 //! It does not tell either where a stream ends. But a channel that has got one message of a stream gets, with its next
 //! answer to anything, all that were there: so a reader knows that it has reached the end.
 
-use crate::connection::ask;
-use crate::errors::not_declared;
+use crate::connection::{ask, connect};
+use crate::errors::{RABBITMQ_NAME_SPOILED, not_declared};
+use crate::names::next_name;
+use crate::options::RabbitOptions;
 use banyan_core::{Error, Result};
 use futures::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -14,6 +16,9 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// Names of one stream that are tried; the server spoils one only when it is killed at the wrong moment.
+const SPOILED_MAX: u32 = 16;
 
 /// Bounds that a stream is declared with; the server keeps to them a segment at a time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +60,40 @@ pub(crate) async fn declare(channel: &Channel, limit: Duration, name: &str, boun
         Ok(outcome) => outcome.map(drop).map_err(|e| not_declared(name, e)),
         Err(_) => Err(Error::unavailable("RabbitMQ did not answer in time: declaring a stream")),
     }
+}
+
+/// Declares a stream under the first of its names that the server has not spoiled, and returns that.
+///
+/// RabbitMQ writes a stream down before it starts it. Killed in between, it knows for ever of a stream that has no process:
+/// whoever declares or deletes it then gets an internal error and loses the connection. Such a stream was never used; so
+/// another name takes its place, and each is tried on a connection of its own, which nobody else loses.
+pub(crate) async fn declare_unspoiled(options: &RabbitOptions, name: &str, bounds: Bounds) -> Result<String> {
+    let mut spoiled = 0;
+    loop {
+        let candidate = next_name(&options.prefix, name, spoiled);
+        match declare_apart(options, &candidate, bounds).await {
+            Ok(()) => return Ok(candidate),
+            Err(error) if error.is(RABBITMQ_NAME_SPOILED) && spoiled < SPOILED_MAX => {
+                tracing::warn!(stream = %candidate, "the server has spoiled the name of a stream: another takes its place");
+                spoiled += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Declares a stream, or makes sure that it exists so, on a connection of its own.
+///
+/// # Errors
+/// [`RABBITMQ_NAME_SPOILED`] if the server has no use for the name any more.
+pub(crate) async fn declare_apart(options: &RabbitOptions, name: &str, bounds: Bounds) -> Result<()> {
+    let limit = options.request_timeout;
+    let connection = connect(options, options.heartbeat).await?;
+    let channel = ask(limit, "opening a channel", connection.create_channel()).await?;
+    let declared = declare(&channel, limit, name, bounds).await;
+    // One that is not closed now ends by itself.
+    let _ = ask(limit, "closing a connection", connection.close(200, "done".into())).await;
+    declared
 }
 
 /// A message and its place.

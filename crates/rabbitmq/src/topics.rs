@@ -1,11 +1,11 @@
 //! Topics and the streams of their partitions.
 
-use crate::catalog::{Catalog, Entry, Topic};
+use crate::catalog::{Catalog, Entry, Stream, Topic};
 use crate::cloud_event::appended_ms;
 use crate::connection::Link;
 use crate::names::stream_name;
 use crate::options::RabbitOptions;
-use crate::stream::{Bounds, From, Message, Tail, declare, integer};
+use crate::stream::{Bounds, From, Message, Tail, declare_unspoiled, integer};
 use crate::writer::Writer;
 use banyan_core::{Code, Env, Error, Reason, Result};
 use banyan_event_log::{PartitionInfo, Retention, TOPIC_PARTITIONS_FIXED, TopicConfig, TopicInfo};
@@ -47,7 +47,7 @@ pub(crate) struct Topics {
     options: RabbitOptions,
     env: Env,
     pub(crate) catalog: Catalog,
-    writers: Mutex<HashMap<(String, u32), Arc<Writer>>>,
+    writers: Mutex<HashMap<String, Arc<Writer>>>,
 }
 
 impl Topics {
@@ -58,7 +58,7 @@ impl Topics {
     /// Returns a topic, which is made if there is none.
     pub(crate) async fn ensure(&self, topic: &str) -> Result<Topic> {
         match self.catalog.known(topic).await {
-            Some(known) if known.bases.is_some() => Ok(known),
+            Some(known) if known.streams.is_some() => Ok(known),
             _ => self.make(topic, self.options.partitions_default, self.default_retention()).await,
         }
     }
@@ -66,10 +66,10 @@ impl Topics {
     /// Returns a topic that exists.
     pub(crate) async fn find(&self, topic: &str) -> Result<Topic> {
         match self.catalog.known(topic).await {
-            Some(known) if known.bases.is_some() => Ok(known),
+            Some(known) if known.streams.is_some() => Ok(known),
             _ => {
                 let found = self.catalog.refresh().await?.topics.remove(topic);
-                found.filter(|t| t.bases.is_some()).ok_or_else(|| Error::not_found("topic", topic))
+                found.filter(|t| t.streams.is_some()).ok_or_else(|| Error::not_found("topic", topic))
             }
         }
     }
@@ -82,68 +82,66 @@ impl Topics {
 
     async fn make(&self, topic: &str, partitions: u32, retention: Retention) -> Result<Topic> {
         let (mut made, mine) = self.catalog.add_topic(topic, partitions, retention).await?;
-        if !mine && made.bases.is_none() {
+        if !mine && made.streams.is_none() {
             // Its maker is at it; if it has died meanwhile, the streams are made here.
             let until = self.env.clock.now() + self.options.request_timeout / 2;
-            while made.bases.is_none() && self.env.clock.now() < until {
+            while made.streams.is_none() && self.env.clock.now() < until {
                 tokio::time::sleep(MAKER_PAUSE).await;
                 made = self.catalog.refresh().await?.topics.remove(topic).unwrap_or(made);
             }
         }
-        if made.bases.is_none() {
-            let bases = (0..made.partitions).map(|partition| self.make_stream(topic, partition, made.made));
-            let bases = try_join_all(bases).await?;
-            self.catalog.append(&Entry::Ready { topic: topic.to_owned(), bases }).await?;
+        if made.streams.is_none() {
+            let streams = (0..made.partitions).map(|partition| self.make_stream(topic, partition, made.made));
+            let (names, bases) = try_join_all(streams).await?.into_iter().unzip();
+            self.catalog.append(&Entry::Ready { topic: topic.to_owned(), bases, names }).await?;
             made = self.catalog.refresh().await?.topics.remove(topic).unwrap_or(made);
         }
         Ok(made)
     }
 
-    /// Makes a partition's stream and returns the offset that its first event will have there.
-    async fn make_stream(&self, topic: &str, partition: u32, retention: Retention) -> Result<u64> {
+    /// Makes a partition's stream; returns its name and the offset that the first event will have there.
+    async fn make_stream(&self, topic: &str, partition: u32, retention: Retention) -> Result<(String, u64)> {
         let name = stream_name(&self.options.prefix, topic, partition);
-        let (channel, limit) = (self.link.channel().await?, self.options.request_timeout);
         let bytes_max = retention.partition_bytes_max;
         let segment_bytes = bytes_max.map(|bytes| (bytes / 2).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX));
         let bounds = Bounds { age_ms_max: retention.age_ms_max, bytes_max, segment_bytes };
-        declare(&channel, limit, &name, bounds).await?;
-        let writer = self.writer(topic, partition).await?;
+        let name = declare_unspoiled(&self.options, &name, bounds).await?;
+        let writer = self.writer(&name).await?;
         let mut headers = FieldTable::default();
         headers.insert(MARK.into(), AMQPValue::LongLongInt(1));
         let mark = BasicProperties::default().with_headers(headers);
-        Ok(writer.append(vec![(mark, bytes::Bytes::new())]).await?.first().map_or(1, |offset| offset + 1))
+        let marked = writer.append(vec![(mark, bytes::Bytes::new())]).await?;
+        Ok((name, marked.first().map_or(1, |offset| offset + 1)))
     }
 
-    /// Returns what appends to a partition.
-    pub(crate) async fn writer(&self, topic: &str, partition: u32) -> Result<Arc<Writer>> {
+    /// Returns what appends to a stream.
+    pub(crate) async fn writer(&self, stream: &str) -> Result<Arc<Writer>> {
         let mut writers = self.writers.lock().await;
-        let key = (topic.to_owned(), partition);
-        if let Some(writer) = writers.get(&key).filter(|w| !w.is_broken()) {
+        if let Some(writer) = writers.get(stream).filter(|w| !w.is_broken()) {
             return Ok(Arc::clone(writer));
         }
-        let (channel, name) =
-            (self.link.channel().await?, stream_name(&self.options.prefix, topic, partition));
-        let opened = Writer::open(channel, self.options.request_timeout, &name, self.env.new_id()).await;
+        let channel = self.link.channel().await?;
+        let opened = Writer::open(channel, self.options.request_timeout, stream, self.env.new_id()).await;
         let writer = Arc::new(opened?);
-        writers.insert(key, Arc::clone(&writer));
+        writers.insert(stream.to_owned(), Arc::clone(&writer));
         Ok(writer)
     }
 
-    pub(crate) async fn tail(&self, topic: &str, partition: u32, from: From, prefetch: u16) -> Result<Tail> {
-        let (channel, name) =
-            (self.link.channel().await?, stream_name(&self.options.prefix, topic, partition));
-        Tail::open(channel, self.options.request_timeout, &name, from, prefetch).await
+    pub(crate) async fn tail(&self, stream: &Stream, from: From, prefetch: u16) -> Result<Tail> {
+        let channel = self.link.channel().await?;
+        Tail::open(channel, self.options.request_timeout, &stream.name, from, prefetch).await
     }
 
     /// Finds out where a partition begins and ends.
-    pub(crate) async fn extent(&self, name: &str, topic: &Topic, partition: u32) -> Result<Extent> {
-        let base = base(topic, partition)?;
+    pub(crate) async fn extent(&self, topic: &Topic, partition: u32) -> Result<Extent> {
+        let stream = stream(topic, partition)?;
+        let base = stream.base;
         let first = async {
-            let mut tail = self.tail(name, partition, From::First, 1).await?;
+            let mut tail = self.tail(stream, From::First, 1).await?;
             Ok::<_, Error>(tail.next_before_end().await?.map_or(0, |m| m.offset))
         };
         let last = async {
-            let mut tail = self.tail(name, partition, From::Last, PEEK).await?;
+            let mut tail = self.tail(stream, From::Last, PEEK).await?;
             let (mut end, mut newest_ms) = (0, 0);
             while let Some(message) = tail.next_before_end().await? {
                 (end, newest_ms) = (message.offset + 1, appended_ms(&message.delivery));
@@ -157,19 +155,18 @@ impl Topics {
         if let Some(age_ms) = shortened {
             let extent = Extent { start, end, newest_ms };
             let oldest_ms = self.env.clock.unix_ms().saturating_sub(age_ms);
-            start = self.offset_at(name, topic, partition, extent, oldest_ms).await?.max(start);
+            start = self.offset_at(topic, partition, extent, oldest_ms).await?.max(start);
         }
         Ok(Extent { start, end, newest_ms })
     }
 
-    pub(crate) async fn extents(&self, name: &str, topic: &Topic) -> Result<Vec<Extent>> {
-        try_join_all((0..topic.partitions).map(|partition| self.extent(name, topic, partition))).await
+    pub(crate) async fn extents(&self, topic: &Topic) -> Result<Vec<Extent>> {
+        try_join_all((0..topic.partitions).map(|partition| self.extent(topic, partition))).await
     }
 
     /// Finds the first event that was handed over at a time or later; the end if there is none.
     pub(crate) async fn offset_at(
         &self,
-        name: &str,
         topic: &Topic,
         partition: u32,
         extent: Extent,
@@ -178,13 +175,13 @@ impl Topics {
         if extent.start >= extent.end || extent.newest_ms < time_ms {
             return Ok(extent.end);
         }
-        let base = base(topic, partition)?;
+        let stream = stream(topic, partition)?;
         // The server knows when it wrote what, to the second; exact is what the events say.
         let from = From::Seconds((time_ms / 1_000).saturating_sub(SKEW_SECONDS));
-        let mut tail = self.tail(name, partition, from, PEEK).await?;
+        let mut tail = self.tail(stream, from, PEEK).await?;
         while let Some(message) = tail.next_before_end().await? {
             if !is_mark(&message) && appended_ms(&message.delivery) >= time_ms {
-                return Ok(message.offset.saturating_sub(base));
+                return Ok(message.offset.saturating_sub(stream.base));
             }
         }
         Ok(extent.end)
@@ -193,10 +190,10 @@ impl Topics {
     pub(crate) async fn infos(&self) -> Result<Vec<TopicInfo>> {
         let mut infos = Vec::new();
         for (name, topic) in self.catalog.refresh().await?.topics {
-            if topic.bases.is_none() {
+            if topic.streams.is_none() {
                 continue;
             }
-            let extents = self.extents(&name, &topic).await?;
+            let extents = self.extents(&topic).await?;
             let partitions = (0u32..).zip(extents).map(|(partition, extent)| PartitionInfo {
                 partition,
                 start_offset: extent.start,
@@ -239,14 +236,11 @@ impl Topics {
     }
 }
 
-/// Returns the offset that the first event of a partition has in its stream.
-pub(crate) fn base(topic: &Topic, partition: u32) -> Result<u64> {
-    let bases =
-        topic.bases.as_ref().ok_or_else(|| Error::unavailable("a topic's streams are not made yet"))?;
-    bases
-        .get(partition as usize)
-        .copied()
-        .ok_or_else(|| Error::not_found("partition", &partition.to_string()))
+/// Returns the stream of a partition.
+pub(crate) fn stream(topic: &Topic, partition: u32) -> Result<&Stream> {
+    let streams = topic.streams.as_deref();
+    let streams = streams.ok_or_else(|| Error::unavailable("a topic's streams are not made yet"))?;
+    streams.get(partition as usize).ok_or_else(|| Error::not_found("partition", &partition.to_string()))
 }
 
 /// Returns whether a message is no event, but the mark that a stream begins with.

@@ -3,7 +3,7 @@
 use super::journal::{Fold, Group, Record};
 use super::{PREFETCH, is_alive, message, record};
 use crate::connection::ask;
-use crate::names::{journal_name, member_name};
+use crate::names::member_name;
 use crate::options::RabbitOptions;
 use crate::stream::{From, Message, Tail};
 use banyan_core::{Env, Error, Result, Tasks};
@@ -33,6 +33,8 @@ const LIFE_EXPIRES_MS: i64 = 60_000;
 /// What a member and its background task share.
 pub(super) struct Shared {
     pub(super) group: String,
+    /// The name of the stream that holds the group's records.
+    journal: String,
     pub(super) token: String,
     pub(super) connection: Connection,
     channel: Channel,
@@ -59,7 +61,7 @@ impl Shared {
         connection: Connection,
         options: RabbitOptions,
         env: Env,
-        group: &str,
+        (group, journal): (String, String),
         session_timeout: Duration,
         tasks: &Tasks,
         leave: &Tasks,
@@ -69,10 +71,10 @@ impl Shared {
         let channel = ask(limit, "opening a channel", connection.create_channel()).await?;
         ask(limit, "beginning to write", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let reading = ask(limit, "opening a channel", connection.create_channel()).await?;
-        let name = journal_name(&options.prefix, group);
-        let tail = Tail::open(reading, limit, &name, From::First, PREFETCH).await?;
+        let tail = Tail::open(reading, limit, &journal, From::First, PREFETCH).await?;
         let shared = Arc::new(Self {
-            group: group.to_owned(),
+            group,
+            journal,
             token,
             connection,
             channel,
@@ -113,9 +115,9 @@ impl Shared {
     async fn send(&self, record: &Record, id: &str) -> Result<()> {
         let (properties, body) = message(record);
         let properties = properties.with_message_id(id.into());
-        let name = journal_name(&self.options.prefix, &self.group);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let sent = self.channel.basic_publish("".into(), name.as_str().into(), options, &body, properties);
+        let sent =
+            self.channel.basic_publish("".into(), self.journal.as_str().into(), options, &body, properties);
         let limit = self.options.request_timeout;
         let confirm = ask(limit, "writing a group's record", async { sent.await?.await }).await?;
         if !confirm.is_ack() || confirm.take_message().is_some() {
@@ -182,8 +184,8 @@ impl Shared {
         // What the server does not hear now it finds out when the connection ends.
         let left = self.send(&Record::Leave { token: self.token.clone() }, &self.env.new_id()).await;
         if left.is_ok() && self.ends_group() {
-            let name = journal_name(&self.options.prefix, &self.group);
-            let deleted = self.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
+            let name = self.journal.as_str().into();
+            let deleted = self.channel.queue_delete(name, QueueDeleteOptions::default());
             let _ = ask(self.options.request_timeout, "deleting a group's journal", deleted).await;
         }
         let closed = self.connection.close(200, "done".into());

@@ -50,6 +50,13 @@ pub(crate) enum Record {
     },
 }
 
+impl Record {
+    /// Returns the record that a journal begins with, and which changes nothing.
+    pub(crate) fn opening() -> Self {
+        Self::Leave { token: String::new() }
+    }
+}
+
 /// What a group is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Group {
@@ -236,6 +243,12 @@ mod tests {
         assert!(group.apply(3, commit("a", 0, 2, 4)) && group.apply(4, commit("a", 0, 2, 2)));
         assert_eq!(group.group.as_ref().unwrap().claims[&("t".into(), 0)].next, 4, "never back");
         assert_eq!(owned(&group, "a").len(), 4);
+    }
+
+    #[test]
+    fn the_opening_record_changes_nothing() {
+        assert_eq!(fold(&[Record::opening()]).group, Some(Group::default()));
+        assert_eq!(fold(&[Record::opening(), join("a", "one")]).group, fold(&[join("a", "one")]).group);
     }
 
     #[test]

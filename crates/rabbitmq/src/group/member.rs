@@ -4,8 +4,7 @@ use super::TopicPartition;
 use super::follow::Shared;
 use super::journal::Record;
 use super::partition::Owned;
-use super::{JOURNAL, declare, journal_name};
-use crate::connection::{ask, connect};
+use crate::connection::connect;
 use crate::log::Inner;
 use banyan_core::{BoxFuture, Error, Result, Tasks};
 use banyan_event_log::{Delivery, StartAt, Subscription, SubscriptionSpec};
@@ -40,19 +39,18 @@ impl Member {
             match start {
                 StartAt::Start => places.extend((0..known.partitions).map(|p| (topic.clone(), p, 0))),
                 StartAt::End => {
-                    let extents = inner.topics.extents(topic, &known).await?;
+                    let extents = inner.topics.extents(&known).await?;
                     places.extend((0..).zip(extents).map(|(p, extent)| (topic.clone(), p, extent.end)));
                 }
             }
         }
+        let journal = inner.groups.journal(&inner, &group).await?;
         let connection = connect(&options, options.heartbeat.min(session_timeout)).await?;
-        let limit = options.request_timeout;
-        let channel = ask(limit, "opening a channel", connection.create_channel()).await?;
-        declare(&channel, limit, &journal_name(&options.prefix, &group), JOURNAL).await?;
         let leave = inner.tasks.child();
         let env = inner.env.clone();
         let shared =
-            Shared::start(connection, options, env, &group, session_timeout, &inner.tasks, &leave).await?;
+            Shared::start(connection, options, env, (group, journal), session_timeout, &inner.tasks, &leave)
+                .await?;
         let joined = Self {
             inner,
             shared: Arc::clone(&shared),
@@ -66,7 +64,6 @@ impl Member {
         };
         let token = shared.token.clone();
         shared.append(&Record::Join { token, member, topics, durable, places }).await?;
-        joined.inner.topics.catalog.add_group(&group).await?;
         Ok(joined)
     }
 

@@ -13,14 +13,14 @@ pub(crate) use member::Member;
 
 use crate::catalog::Entry;
 use crate::connection::Link;
-use crate::errors::is_no_queue;
+use crate::errors::{RABBITMQ_NAME_SPOILED, is_no_queue};
 use crate::log::Inner;
 use crate::names::{journal_name, member_name};
 use crate::options::RabbitOptions;
-use crate::stream::{Bounds, From, Tail, declare};
+use crate::stream::{Bounds, From, Tail, declare_apart, declare_unspoiled};
 use crate::topics::Extent;
 use crate::writer::Writer;
-use banyan_core::{Env, Result};
+use banyan_core::{Env, Error, Result};
 use banyan_event_log::{GroupInfo, GroupPartition, MemberInfo};
 use journal::{Fold, Group, Place, Record};
 use lapin::options::QueueDeclareOptions;
@@ -51,14 +51,39 @@ impl GroupStore {
         Self { link, options, env, folds: Mutex::default() }
     }
 
+    /// Returns the name of a group's journal; makes both if there is no such group.
+    pub(crate) async fn journal(&self, inner: &Inner, group: &str) -> Result<String> {
+        let catalog = &inner.topics.catalog;
+        if let Some(journal) = catalog.refresh().await?.groups.remove(group) {
+            match declare_apart(&self.options, &journal, JOURNAL).await {
+                // It was deleted with its last member, and was being made anew.
+                Err(error) if error.is(RABBITMQ_NAME_SPOILED) => {
+                    catalog.append(&Entry::GroupEnded { group: group.to_owned() }).await?;
+                }
+                declared => return declared.map(|()| journal),
+            }
+        }
+        let name = journal_name(&self.options.prefix, group);
+        let journal = declare_unspoiled(&self.options, &name, JOURNAL).await?;
+        // What is listed is never empty: nobody could read it to its end.
+        self.append(&journal, &Record::opening()).await?;
+        catalog.append(&Entry::Group { group: group.to_owned(), journal: Some(journal) }).await?;
+        // Another process may have been the first.
+        let made = catalog.refresh().await?.groups.remove(group);
+        made.ok_or_else(|| Error::unavailable("RabbitMQ's catalog does not show a group yet"))
+    }
+
+    async fn append(&self, journal: &str, record: &Record) -> Result<()> {
+        let (channel, limit) = (self.link.channel().await?, self.options.request_timeout);
+        let writer = Writer::open(channel, limit, journal, self.env.new_id()).await?;
+        let (properties, body) = message(record);
+        writer.append(vec![(properties, body.into())]).await.map(drop)
+    }
+
     /// Moves a group to these places, and makes it if it does not exist.
     pub(crate) async fn seek(&self, inner: &Inner, group: &str, places: Vec<Place>) -> Result<()> {
-        let (limit, name) = (self.options.request_timeout, journal_name(&self.options.prefix, group));
-        declare(&self.link.channel().await?, limit, &name, JOURNAL).await?;
-        let writer = Writer::open(self.link.channel().await?, limit, &name, self.env.new_id()).await?;
-        let (properties, body) = message(&Record::Seek { places });
-        writer.append(vec![(properties, body.into())]).await?;
-        inner.topics.catalog.add_group(group).await
+        let journal = self.journal(inner, group).await?;
+        self.append(&journal, &Record::Seek { places }).await
     }
 
     /// Lists all groups. A group that is not durable has ended with its last member.
@@ -66,17 +91,17 @@ impl GroupStore {
         let catalog = inner.topics.catalog.refresh().await?;
         let mut extents: HashMap<String, Vec<Extent>> = HashMap::new();
         let mut infos = Vec::new();
-        for name in catalog.groups {
-            let Some(mut group) = self.read(inner, &name).await? else { continue };
+        for (name, journal) in catalog.groups {
+            let Some(mut group) = self.read(inner, &name, &journal).await? else { continue };
             self.forget_the_dead(&mut group).await?;
             if !group.durable && group.members.is_empty() {
                 continue;
             }
             for (topic, _) in group.claims.keys() {
-                if let Some(found) = catalog.topics.get(topic).filter(|t| t.bases.is_some())
+                if let Some(found) = catalog.topics.get(topic).filter(|t| t.streams.is_some())
                     && !extents.contains_key(topic)
                 {
-                    extents.insert(topic.clone(), inner.topics.extents(topic, found).await?);
+                    extents.insert(topic.clone(), inner.topics.extents(found).await?);
                 }
             }
             infos.push(info(name, group, &extents));
@@ -85,18 +110,17 @@ impl GroupStore {
     }
 
     /// Reads what is new in a group's journal; `None` if there is none any more, or nothing is known of it.
-    async fn read(&self, inner: &Inner, group_name: &str) -> Result<Option<Group>> {
+    async fn read(&self, inner: &Inner, group_name: &str, journal: &str) -> Result<Option<Group>> {
         let mut folds = self.folds.lock().await;
         let fold = folds.entry(group_name.to_owned()).or_default();
-        let name = journal_name(&self.options.prefix, group_name);
         let channel = self.link.channel().await?;
-        if let Queue::Absent = look(&channel, &name).await {
+        if let Queue::Absent = look(&channel, journal).await {
             folds.remove(group_name);
             inner.topics.catalog.append(&Entry::GroupEnded { group: group_name.to_owned() }).await?;
             return Ok(None);
         }
         let from = fold.newest.map_or(From::First, From::Offset);
-        let mut tail = Tail::open(channel, self.options.request_timeout, &name, from, PREFETCH).await?;
+        let mut tail = Tail::open(channel, self.options.request_timeout, journal, from, PREFETCH).await?;
         while let Some(message) = tail.next_before_end().await? {
             if let Some(record) = record(&message.delivery.data) {
                 fold.apply(message.offset, record);

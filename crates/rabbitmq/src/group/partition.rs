@@ -4,9 +4,8 @@ use super::TopicPartition;
 use crate::cloud_event::{self, appended_ms};
 use crate::connection::ask;
 use crate::log::Inner;
-use crate::names::stream_name;
 use crate::stream::{From, Message, Tail};
-use crate::topics::{base, is_mark};
+use crate::topics::{is_mark, stream};
 use banyan_core::Result;
 use banyan_event_log::{Delivery, Position};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -82,11 +81,12 @@ async fn open(
     mut next_offset: u64,
 ) -> Result<BoxStream<'static, Result<(u64, Message)>>> {
     let known = inner.topics.find(&topic).await?;
-    let base = base(&known, partition)?;
+    let stream = stream(&known, partition)?;
+    let base = stream.base;
     if known.retention != known.made {
-        next_offset = next_offset.max(inner.topics.extent(&topic, &known, partition).await?.start);
+        next_offset = next_offset.max(inner.topics.extent(&known, partition).await?.start);
     }
-    let tail = tail(&shared.connection, &inner, &topic, partition, base + next_offset).await?;
+    let tail = tail(&shared.connection, &inner, &stream.name, base + next_offset).await?;
     let messages = futures::stream::try_unfold(tail, move |mut tail| async move {
         let message = tail.next().await?;
         Ok(Some(((base, message), tail)))
@@ -94,15 +94,8 @@ async fn open(
     Ok(messages.boxed())
 }
 
-async fn tail(
-    connection: &Connection,
-    inner: &Inner,
-    topic: &str,
-    partition: u32,
-    offset: u64,
-) -> Result<Tail> {
+async fn tail(connection: &Connection, inner: &Inner, stream: &str, offset: u64) -> Result<Tail> {
     let (limit, prefetch) = (inner.options.request_timeout, inner.options.fetch_events_max);
     let channel = ask(limit, "opening a channel", connection.create_channel()).await?;
-    let stream = stream_name(&inner.options.prefix, topic, partition);
-    Tail::open(channel, limit, &stream, From::Offset(offset), prefetch).await
+    Tail::open(channel, limit, stream, From::Offset(offset), prefetch).await
 }

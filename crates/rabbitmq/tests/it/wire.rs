@@ -2,12 +2,13 @@
 
 use super::{connect, few_partitions, options};
 use banyan_core::{Code, Env, Envelope};
-use banyan_engines::{Engine, Kind};
+use banyan_engines::{Engine, Kind, Options};
 use banyan_event_log::{
     EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
 };
 use banyan_rabbitmq::{
-    RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitLogs, RabbitOptions, stream_name,
+    RABBITMQ_NAME_SPOILED, RABBITMQ_RETENTION_FIXED, RABBITMQ_VHOST_REFUSED, RabbitLog, RabbitLogs,
+    RabbitOptions, stream_name,
 };
 use futures::StreamExt;
 use lapin::options::{
@@ -16,6 +17,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use std::time::Duration;
+use tempfile::TempDir;
 
 fn event(topic: &str, id: &str, key: &str) -> Envelope {
     Envelope {
@@ -279,4 +281,49 @@ async fn a_group_is_the_same_to_a_log_that_opens_later() {
     log.close(Duration::from_secs(20)).await;
     let left = later.groups().await.unwrap();
     assert_eq!((left[0].members.len(), left[0].generation), (0, again[0].generation + 1));
+}
+
+/// Leaves behind what a server does that is killed while it makes a stream: a queue that is written down and has no process.
+async fn spoil(rabbit: &Engine, stream: &str, bounds: &str) {
+    let record = format!(
+        "Name = rabbit_misc:r(<<\"/\">>, queue, <<\"{stream}\">>),
+         Queue = amqqueue:new(Name, none, true, false, none, [{{<<\"x-queue-type\">>, longstr, <<\"stream\">>}}{bounds}],
+             <<\"/\">>, #{{}}, rabbit_stream_queue),
+         {{created, _}} = rabbit_amqqueue:internal_declare(Queue, false), ok."
+    );
+    let environ = std::fs::read(format!("/proc/{}/environ", rabbit.pid().await.unwrap())).unwrap();
+    let environ = String::from_utf8(environ).unwrap();
+    let variables = environ.split('\0').filter_map(|variable| variable.split_once('='));
+    let mut command = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+    let spoiled = command.env_clear().envs(variables).args(["eval", &record]).output().await.unwrap();
+    assert!(spoiled.status.success(), "{spoiled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_a_killed_server_has_spoiled_are_passed_over() {
+    let folder = TempDir::new().unwrap();
+    let rabbit = Engine::start(Kind::RabbitMq, Options::in_folder(folder.path())).await.unwrap();
+    let options = few_partitions(rabbit.url());
+    spoil(&rabbit, "gone.catalog", "").await;
+    let gone = RabbitOptions { prefix: "gone".into(), ..options.clone() };
+    let error = RabbitLog::connect(gone, Env::default()).await.err().unwrap();
+    assert!(error.is(RABBITMQ_NAME_SPOILED) && error.message().contains("gone.catalog"), "{error}");
+    let stream = stream_name("banyan", "shop.orders", 0);
+    spoil(&rabbit, &stream, r#", {<<"x-max-age">>, longstr, <<"604800s">>}"#).await;
+    let bounds = r#", {<<"x-max-length-bytes">>, signedint, 16777216},
+        {<<"x-stream-max-segment-size-bytes">>, signedint, 4194304}"#;
+    spoil(&rabbit, "banyan.group.g", bounds).await;
+    let log = RabbitLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "shop.orders").await;
+    let mut member = log.subscribe(SubscriptionSpec::new("g", ["shop.orders"], "m")).await.unwrap();
+    log.publish(vec![event("shop.orders", "one", "k")]).await.unwrap();
+    assert_eq!(soon("the event", member.next(1)).await.unwrap()[0].envelope.id, "one");
+    member.commit("shop.orders", 0, 1).await.unwrap();
+    // Another process finds the same streams.
+    let other = RabbitLog::connect(options, Env::default()).await.unwrap();
+    let from =
+        ReadFrom { topic: "shop.orders".into(), partition: 0, offset: 0, records_max: 9, bytes_max: 9 };
+    assert_eq!(other.read(from).await.unwrap().records.len(), 1);
+    let groups = other.groups().await.unwrap();
+    assert_eq!((groups[0].members.len(), groups[0].lag()), (1, 0));
 }
