@@ -1,7 +1,7 @@
 //! The end of a membership: by dropping the subscription, by silence, or by closing the log.
 
 use super::context::{Change, Changes};
-use super::{Consumer, Member};
+use super::{Consumer, Member, commits};
 use crate::groups;
 use crate::topics::{TopicPartition, list_of};
 use banyan_core::Result;
@@ -22,6 +22,7 @@ pub(super) fn watch(member: &Arc<Member>) {
     let runtime = member.shared.runtime.clone();
     let member = Arc::clone(member);
     let _inside = runtime.enter();
+    tasks.spawn_until_stopped("kafka-commits", commits::write_behind(Arc::clone(&member)));
     tasks.spawn("kafka-member", async move {
         end_of(&member).await;
         let left = leave(&member).await;
@@ -66,8 +67,10 @@ async fn leave(member: &Arc<Member>) -> Result<()> {
     let closing = Closing { consumer: Some(consumer), changes: Arc::clone(&member.changes), owned };
     member.ended.notify_waiters();
     let until = member.shared.env.clock.now() + LEAVE_LIMIT;
+    let leaving = Arc::clone(member);
     let unsubscribing = member.shared.blocking(move |_| {
         let Some(consumer) = &closing.consumer else { return Ok((false, closing)) };
+        leaving.write_last_commits(consumer);
         Ok((unsubscribe(consumer, &closing.changes, &closing.owned)?, closing))
     });
     let (to_notice, closing) = unsubscribing.await?;

@@ -54,6 +54,8 @@ pub(crate) async fn join(shared: &Arc<Shared>, spec: SubscriptionSpec) -> Result
         changes,
         state: Mutex::new(State::new(shared.env.clock.now())),
         consumer: Mutex::new(Some(Arc::new(consumer))),
+        writing: Mutex::default(),
+        noted: Notify::new(),
         ended: Notify::new(),
     });
     guard::watch(&member);

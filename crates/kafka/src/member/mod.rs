@@ -4,6 +4,7 @@
 //! [`guard`]). Rebalances are noted by [`context`] and answered by the member's calls: a revocation is announced by an
 //! empty answer, and given up by the next call.
 
+mod commits;
 mod context;
 mod guard;
 mod join;
@@ -12,7 +13,7 @@ mod state;
 pub(crate) use join::join;
 
 use crate::client::Shared;
-use crate::errors::{failed, fenced, is_fencing, is_rebalance, is_unknown};
+use crate::errors::{failed, fenced, is_fencing, is_unknown};
 use crate::read::record;
 use crate::topics::{TopicPartition, list_of};
 use banyan_core::{BoxFuture, Error, Result};
@@ -21,7 +22,7 @@ use context::{Change, Changes, MemberContext};
 use futures::FutureExt as _;
 use parking_lot::Mutex;
 use rdkafka::Offset;
-use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -35,8 +36,6 @@ use tokio::sync::Notify;
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How long a member waits before it asks for its offsets again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// How long a commit waits before it is tried again in a rebalance.
-const COMMIT_AGAIN: Duration = Duration::from_millis(20);
 
 type Consumer = StreamConsumer<MemberContext>;
 
@@ -53,6 +52,10 @@ struct Member {
     state: Mutex<State>,
     /// `None` once the member has left.
     consumer: Mutex<Option<Arc<Consumer>>>,
+    /// Held while commits are written, on blocking threads only: an older one must not follow a newer one.
+    writing: Mutex<()>,
+    /// Commits are noted that have to be written.
+    noted: Notify,
     /// Somebody has fenced this member, or its subscription was dropped.
     ended: Notify,
 }
@@ -116,6 +119,7 @@ impl Member {
     /// Gives up partitions that were announced as lost. Blocks.
     fn give_up(&self, consumer: &Consumer, number: u64, partitions: &[TopicPartition]) -> Result<()> {
         let list = list_of(partitions, Offset::Invalid)?;
+        self.write_last_commits(consumer);
         let _answering = self.changes.answering.lock();
         if !self.changes.waits(number) {
             return Ok(());
@@ -133,15 +137,6 @@ impl Member {
         let done = if paused { consumer.pause(&owned) } else { consumer.resume(&owned) };
         done.map_err(|error| failed("fetching could not be stopped or resumed", error))?;
         self.state.lock().paused = paused;
-        Ok(())
-    }
-
-    /// Commits the offset of one partition. Blocks.
-    fn commit(&self, consumer: &Consumer, at: &TopicPartition, next_offset: u64) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&at.0, at.1 as i32, Offset::Offset(next_offset as i64))?;
-        consumer.commit(&list, CommitMode::Sync)?;
-        self.state.lock().committed(at, next_offset);
         Ok(())
     }
 }
@@ -286,36 +281,6 @@ impl KafkaSubscription {
         }
     }
 
-    async fn commit_offset(&mut self, at: TopicPartition, next_offset: u64) -> Result<()> {
-        let member = Arc::clone(&self.member);
-        let _alive = state::Alive::new(&member.state, &member.shared.env.clock);
-        member.consumer()?;
-        match member.state.lock().place(&at) {
-            None => return Err(fenced(&member.group, "the partition is another's")),
-            // A commit never moves back.
-            Some(Some(committed)) if next_offset <= committed => return Ok(()),
-            Some(_) => (),
-        }
-        let until = member.shared.env.clock.now() + member.shared.options.request_timeout;
-        loop {
-            let place = at.clone();
-            let committing = member.blocking(move |member, consumer| {
-                let outcome = member.commit(consumer, &place, next_offset);
-                Ok((outcome, consumer.assignment_lost()))
-            });
-            let (Err(error), lost) = committing.await? else { return Ok(()) };
-            let code = error.rdkafka_error_code();
-            if lost || code.is_some_and(is_fencing) {
-                return Err(member.fence("the broker refused its commit"));
-            }
-            if !code.is_some_and(is_rebalance) || member.shared.env.clock.now() >= until {
-                let what = format!("an offset of group {} could not be committed", member.group);
-                return Err(failed(&what, error));
-            }
-            tokio::time::sleep(COMMIT_AGAIN).await;
-        }
-    }
-
     /// Keeps the membership alive, and asks the broker whether there still is one by repeating a commit. A broker that
     /// does not answer in time leaves that open.
     async fn beat(&mut self) -> Result<()> {
@@ -329,9 +294,8 @@ impl KafkaSubscription {
         if matches!(member.changes.first(), Some((_, Change::Lost))) {
             return Err(member.fence("the group went on without it"));
         }
-        let Some((at, offset)) = member.state.lock().some_committed() else { return Ok(()) };
-        let asking = member.blocking(move |member, consumer| {
-            let refused = member.commit(consumer, &at, offset).err();
+        let asking = member.blocking(|member, consumer| {
+            let refused = member.repeat_commit(consumer).err();
             let code = refused.and_then(|error| error.rdkafka_error_code());
             Ok(code.is_some_and(is_fencing) || consumer.assignment_lost())
         });
@@ -354,7 +318,8 @@ impl Subscription for KafkaSubscription {
         partition: u32,
         next_offset: u64,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.commit_offset((topic.to_owned(), partition), next_offset))
+        let member = Arc::clone(&self.member);
+        Box::pin(async move { member.commit((topic.to_owned(), partition), next_offset).await })
     }
 
     fn heartbeat(&mut self) -> BoxFuture<'_, Result<()>> {

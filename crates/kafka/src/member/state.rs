@@ -28,6 +28,10 @@ pub(super) struct State {
 #[derive(Default)]
 struct Owned {
     committed: Option<u64>,
+    /// What is to be committed, if it is not yet.
+    noted: Option<u64>,
+    /// When the member last committed.
+    written_at: Option<Instant>,
     /// Everything below was delivered.
     delivered: u64,
 }
@@ -57,7 +61,7 @@ impl State {
     /// Adds partitions with their committed offsets.
     pub(super) fn own(&mut self, partitions: Vec<(TopicPartition, Option<u64>)>) {
         for (at, committed) in partitions {
-            self.owned.insert(at, Owned { committed, delivered: committed.unwrap_or(0) });
+            self.owned.insert(at, Owned { committed, delivered: committed.unwrap_or(0), ..Owned::default() });
         }
     }
 
@@ -86,9 +90,37 @@ impl State {
         self.kept.retain(|delivery| stays(&delivery.position));
     }
 
-    /// Returns the committed offset of a partition, if the member owns it and knows that.
+    /// Returns the committed offset of a partition, or what is noted to be, if the member owns it and knows that.
     pub(super) fn place(&self, at: &TopicPartition) -> Option<Option<u64>> {
-        self.owned.get(at).map(|owned| owned.committed)
+        self.owned.get(at).map(|owned| owned.committed.max(owned.noted))
+    }
+
+    /// Notes an offset to commit.
+    pub(super) fn note(&mut self, at: &TopicPartition, next_offset: u64) {
+        if let Some(owned) = self.owned.get_mut(at) {
+            owned.noted = owned.noted.max(Some(next_offset));
+        }
+    }
+
+    /// Returns what is to be committed.
+    pub(super) fn noted(&self) -> Vec<(TopicPartition, u64)> {
+        self.owned.iter().filter_map(|(at, owned)| Some((at.clone(), owned.noted?))).collect()
+    }
+
+    /// Notes that offsets were committed.
+    pub(super) fn written(&mut self, commits: &[(TopicPartition, u64)], now: Instant) {
+        for (at, next_offset) in commits {
+            if let Some(owned) = self.owned.get_mut(at) {
+                owned.committed = owned.committed.max(Some(*next_offset));
+                owned.noted = owned.noted.filter(|noted| noted > next_offset);
+                owned.written_at = Some(now);
+            }
+        }
+    }
+
+    /// Returns when the member last committed an offset of a partition.
+    pub(super) fn written_at(&self, at: &TopicPartition) -> Option<Instant> {
+        self.owned.get(at)?.written_at
     }
 
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
@@ -111,12 +143,6 @@ impl State {
         };
         owned.delivered = position.offset + 1;
         true
-    }
-
-    pub(super) fn committed(&mut self, at: &TopicPartition, next_offset: u64) {
-        if let Some(owned) = self.owned.get_mut(at) {
-            owned.committed = Some(next_offset);
-        }
     }
 
     /// Returns an owned partition and its committed offset, if there is one.
@@ -176,6 +202,24 @@ mod tests {
         assert!(state.place(&at(0)) == Some(Some(5)) && !state.takes(&position(0, 6)));
         state.disown(&[at(0)]);
         assert!(state.place(&at(0)).is_none() && state.losing().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_while_it_is_written_stays_noted() {
+        let now = Instant::now();
+        let mut state = State::new(now);
+        state.own(vec![(at(0), Some(5)), (at(1), None)]);
+        state.note(&at(0), 7);
+        state.note(&at(2), 7);
+        let writing = state.noted();
+        assert_eq!(writing, [(at(0), 7)]);
+        state.note(&at(0), 9);
+        assert!(state.place(&at(0)) == Some(Some(9)) && state.written_at(&at(0)).is_none());
+        state.written(&writing, now);
+        assert_eq!((state.noted(), state.written_at(&at(0))), (vec![(at(0), 9)], Some(now)));
+        assert_eq!(state.some_committed(), Some((at(0), 7)));
+        state.disown(&[at(0)]);
+        assert!(state.noted().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
