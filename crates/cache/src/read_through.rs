@@ -226,6 +226,7 @@ impl ReadThrough {
             .within(async {
                 let _running = self.running.acquire().await.expect("the semaphore is never closed");
                 count(&self.counters.loads);
+                tracing::debug!(cache = self.name, "a value is loaded");
                 let failed = CountOnDrop(Some(&self.counters.load_errors));
                 let loaded = loader(cx.clone()).await?;
                 failed.disarm();

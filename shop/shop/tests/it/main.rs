@@ -12,6 +12,8 @@ mod document;
 mod engines;
 mod generated_input;
 mod moving;
+#[cfg(feature = "redis")]
+mod redis;
 mod runners;
 mod scenarios;
 mod support;

@@ -55,7 +55,7 @@ impl Setup {
     }
 
     /// Adds a variable to the shop's environment.
-    #[cfg(feature = "engines")]
+    #[cfg(feature = "redis")]
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
