@@ -21,6 +21,7 @@
 mod client;
 pub mod cloud_event;
 mod errors;
+mod examine;
 mod groups;
 mod log;
 mod member;

@@ -2,9 +2,9 @@
 
 use crate::log::KafkaLog;
 use crate::options::KafkaOptions;
-use banyan_core::{BoxFuture, Error, Result};
+use banyan_core::{BoxFuture, Error, Finding, Result};
 use banyan_event_log::url::LogUrl;
-use banyan_event_log::{LogOptions, LogProvider, OpenLog};
+use banyan_event_log::{LogExamination, LogOptions, LogProvider, OpenLog};
 use std::sync::Arc;
 
 /// Opens event logs at `kafka://HOST:PORT[,HOST:PORT…][?replicas=N]`.
@@ -26,6 +26,10 @@ impl LogProvider for KafkaLogs {
             let closing = log.clone();
             Ok(OpenLog::new(log, move |limit| Box::pin(async move { closing.close(limit).await })))
         })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: LogExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(crate::examine::examine(kafka_options(url, asked.options.clone()), asked))
     }
 }
 

@@ -32,6 +32,7 @@
 mod address;
 mod connection;
 mod connector;
+mod examine;
 mod failure;
 mod schema;
 mod script;
@@ -39,9 +40,9 @@ mod statement;
 mod value;
 
 use address::Address;
-use banyan_core::{BoxFuture, Result};
+use banyan_core::{BoxFuture, Finding, Result};
 use banyan_store::server::Server;
-use banyan_store::{Store, StoreOptions, StoreProvider};
+use banyan_store::{Store, StoreExamination, StoreOptions, StoreProvider};
 use connector::MySql;
 use std::sync::Arc;
 
@@ -61,5 +62,9 @@ impl StoreProvider for MySqlStores {
             let server = Server::open(connector, &options).await?;
             Ok(Store::on(server, options))
         })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: StoreExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(examine::examine(url, asked))
     }
 }

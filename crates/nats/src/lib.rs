@@ -28,6 +28,7 @@ mod bucket;
 pub mod cloud_event;
 mod connection;
 mod errors;
+mod examine;
 mod group;
 mod log;
 mod names;

@@ -78,29 +78,8 @@ impl NatsLog {
     }
 
     async fn open(options: NatsOptions, env: Env) -> Result<Self> {
-        let addresses = options.check()?;
-        let (connected, connections) = watch::channel(0);
-        let connect = options
-            .way(&addresses)
-            .await?
-            .name(&options.client_name)
-            .ping_interval(PING_INTERVAL)
-            .connection_timeout(options.request_timeout)
-            .request_timeout(Some(options.request_timeout))
-            .reconnect_delay_callback(|attempts| {
-                Duration::from_millis(10u64 << attempts.min(6)).min(RECONNECT_DELAY_MAX)
-            })
-            .event_callback(move |event| {
-                note(&connected, &event);
-                async {}
-            });
+        let (client, connections) = dial(&options).await?;
         let hosts = options.hosts();
-        let client = connect.connect(addresses).await.map_err(|error| match error.kind() {
-            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                Error::unauthenticated(format!("NATS at {hosts} does not accept the credentials"))
-            }
-            _ => Error::unavailable(format!("NATS at {hosts} cannot be reached")).with_source(error),
-        })?;
         check_version(&client.server_info().version)?;
         let context = ContextBuilder::new()
             .timeout(options.request_timeout)
@@ -251,6 +230,34 @@ fn note(connected: &watch::Sender<u64>, event: &Event) {
     }
 }
 
+/// Makes a connection, which is made again when it is lost; the receiver counts how often.
+pub(crate) async fn dial(options: &NatsOptions) -> Result<(Client, watch::Receiver<u64>)> {
+    let addresses = options.check()?;
+    let (connected, connections) = watch::channel(0);
+    let connect = options
+        .way(&addresses)
+        .await?
+        .name(&options.client_name)
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(options.request_timeout)
+        .request_timeout(Some(options.request_timeout))
+        .reconnect_delay_callback(|attempts| {
+            Duration::from_millis(10u64 << attempts.min(6)).min(RECONNECT_DELAY_MAX)
+        })
+        .event_callback(move |event| {
+            note(&connected, &event);
+            async {}
+        });
+    let hosts = options.hosts();
+    let client = connect.connect(addresses).await.map_err(|error| match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            Error::unauthenticated(format!("NATS at {hosts} does not accept the credentials"))
+        }
+        _ => Error::unavailable(format!("NATS at {hosts} cannot be reached")).with_source(error),
+    })?;
+    Ok((client, connections))
+}
+
 fn check_version(version: &str) -> Result<()> {
     let mut parts = version.trim_start_matches('v').split(['.', '-']).map_while(|p| p.parse::<u64>().ok());
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -263,7 +270,7 @@ fn check_version(version: &str) -> Result<()> {
     Ok(())
 }
 
-async fn check_jetstream(context: &Context, hosts: &str) -> Result<()> {
+pub(crate) async fn check_jetstream(context: &Context, hosts: &str) -> Result<()> {
     let Err(error) = context.query_account().await else { return Ok(()) };
     let off = match error.kind() {
         AccountErrorKind::JetStreamUnavailable => true,

@@ -2,9 +2,9 @@
 
 use crate::log::NatsLog;
 use crate::options::NatsOptions;
-use banyan_core::{BoxFuture, Result};
+use banyan_core::{BoxFuture, Finding, Result};
 use banyan_event_log::url::LogUrl;
-use banyan_event_log::{LogOptions, LogProvider, OpenLog};
+use banyan_event_log::{LogExamination, LogOptions, LogProvider, OpenLog};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +30,10 @@ impl LogProvider for NatsLogs {
             let closing = log.clone();
             Ok(OpenLog::new(log, move |limit| Box::pin(async move { closing.close(limit).await })))
         })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: LogExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(crate::examine::examine(nats_options(url, asked.options.clone()), asked))
     }
 }
 

@@ -8,6 +8,7 @@
 //! The server is reached as [`OpenBaoOptions`] say, by default those of the `BAO_…` environment variables.
 
 mod answers;
+mod examine;
 mod leases;
 mod options;
 mod server;
@@ -15,8 +16,8 @@ mod server;
 pub use answers::OPENBAO_REFUSED;
 pub use options::{Login, OpenBaoOptions};
 
-use banyan_core::{BoxFuture, Code, Env, Error, Result};
-use banyan_identity::{SECRET_MISSING, Secret, SecretSource};
+use banyan_core::{BoxFuture, Code, Env, Error, Finding, Result};
+use banyan_identity::{SECRET_MISSING, Secret, SecretExamination, SecretSource};
 use leases::{Lease, Leases};
 use server::{Fields, Server};
 use std::collections::HashMap;
@@ -95,6 +96,10 @@ impl SecretSource for OpenBao {
 
     fn keep(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.leases.keep())
+    }
+
+    fn examine(&self, asked: SecretExamination) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(examine::examine(self.options.clone(), asked))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::answers::{Answer, answer};
 use crate::options::{Login, OpenBaoOptions};
 use banyan_core::{Error, Result};
 use banyan_identity::Secret;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,6 +31,17 @@ pub(crate) struct Term {
 pub(crate) struct Found {
     pub(crate) fields: Fields,
     pub(crate) lease: Option<Term>,
+}
+
+/// How a server says that it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Health {
+    pub(crate) version: String,
+    pub(crate) sealed: bool,
+    pub(crate) initialized: bool,
+    /// In seconds since the Unix epoch.
+    pub(crate) server_time_utc: u64,
 }
 
 /// A server that knows who asks. Cheap to clone.
@@ -79,14 +91,42 @@ impl Server {
         }
     }
 
+    /// Makes a server that does not know who asks.
+    pub(crate) fn stranger(options: &OpenBaoOptions) -> Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            agent: agent(options)?,
+            address: options.address.trim_end_matches('/').to_owned(),
+            namespace: options.namespace.clone(),
+            token: Secret::new(String::new()),
+        })))
+    }
+
+    /// Asks how the server is; a sealed one or a standby answers as well.
+    pub(crate) async fn health(&self) -> Result<Health> {
+        let (server, url) = (self.clone(), format!("{}/v1/sys/health", self.0.address));
+        let asked = tokio::task::spawn_blocking(move || server.0.send(&url, None));
+        let (_, body) = asked.await.map_err(Error::internal)?.map_err(|error| {
+            Error::unavailable(format!("OpenBao at {} does not answer: {error}", self.0.address))
+        })?;
+        let wrong = |_| Error::unavailable(format!("what answers at {} is no OpenBao", self.0.address));
+        serde_json::from_slice(&body).map_err(wrong)
+    }
+
+    /// Asks what the token may do where the secret of `path` is; returns also what policies call that place.
+    pub(crate) async fn capabilities(&self, path: &str) -> Result<(String, Vec<String>)> {
+        let versioned = self.versioned_mount(path).await?;
+        let api_path = api_path(path, versioned.as_deref());
+        let answer = self.post(path, "sys/capabilities-self", json!({"paths": [api_path]})).await?;
+        let data = answer.data.unwrap_or_default();
+        let all = data.get("capabilities").and_then(Value::as_array).cloned().unwrap_or_default();
+        let named = all.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+        Ok((api_path, named))
+    }
+
     /// Reads what is at `path`.
     pub(crate) async fn read(&self, path: &str) -> Result<Found> {
         let versioned = self.versioned_mount(path).await?;
-        let api_path =
-            match versioned.as_deref().and_then(|mount| path.strip_prefix(mount).map(|rest| (mount, rest))) {
-                Some((mount, rest)) => format!("{mount}data/{rest}"),
-                None => path.to_owned(),
-            };
+        let api_path = api_path(path, versioned.as_deref());
         let answer = self.get(path, &api_path).await?;
         let mut data = answer.data.unwrap_or_default();
         if versioned.is_some() {
@@ -167,6 +207,14 @@ impl Inner {
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok((status, Zeroizing::new(body)))
+    }
+}
+
+/// Returns where the server's API has `path`, which is in an engine of versioned key-value pairs mounted at `versioned`.
+fn api_path(path: &str, versioned: Option<&str>) -> String {
+    match versioned.and_then(|mount| path.strip_prefix(mount).map(|rest| (mount, rest))) {
+        Some((mount, rest)) => format!("{mount}data/{rest}"),
+        None => path.to_owned(),
     }
 }
 

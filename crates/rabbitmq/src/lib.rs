@@ -46,6 +46,7 @@ mod catalog;
 pub mod cloud_event;
 mod connection;
 mod errors;
+mod examine;
 mod group;
 mod log;
 mod names;

@@ -9,10 +9,11 @@ use crate::options::RabbitOptions;
 use crate::publish::Publisher;
 use crate::stream::From;
 use crate::topics::{Topics, is_mark, stream};
-use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Result, Tasks};
+use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Finding, Result, Tasks};
 use banyan_event_log::{
-    Capabilities, Capability, EventLog, GroupInfo, LogOptions, LogProvider, OFFSET_OUT_OF_RANGE, OpenLog,
-    Page, Position, ReadFrom, Record, SeekTo, Subscription, SubscriptionSpec, TopicConfig, TopicInfo,
+    Capabilities, Capability, EventLog, GroupInfo, LogExamination, LogOptions, LogProvider,
+    OFFSET_OUT_OF_RANGE, OpenLog, Page, Position, ReadFrom, Record, SeekTo, Subscription, SubscriptionSpec,
+    TopicConfig, TopicInfo,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,19 +212,26 @@ impl LogProvider for RabbitLogs {
 
     fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
-            let LogOptions { system, client, env, partitions_default, retention_default } = options;
-            let retention_ms_default = retention_default.age_ms_max.unwrap_or(u64::MAX);
-            let options = RabbitOptions {
-                prefix: system,
-                client_name: client,
-                partitions_default,
-                retention_ms_default,
-                partition_bytes_default: retention_default.partition_bytes_max,
-                ..RabbitOptions::new(url)
-            };
-            let log = Arc::new(RabbitLog::connect(options, env).await?);
+            let env = options.env.clone();
+            let log = Arc::new(RabbitLog::connect(rabbit_options(url, options), env).await?);
             let closing = log.clone();
             Ok(OpenLog::new(log, move |limit| Box::pin(async move { closing.close(limit).await })))
         })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: LogExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(crate::examine::examine(Ok(rabbit_options(url, asked.options.clone())), asked))
+    }
+}
+
+fn rabbit_options(url: &str, options: LogOptions) -> RabbitOptions {
+    let LogOptions { system, client, partitions_default, retention_default, .. } = options;
+    RabbitOptions {
+        prefix: system,
+        client_name: client,
+        partitions_default,
+        retention_ms_default: retention_default.age_ms_max.unwrap_or(u64::MAX),
+        partition_bytes_default: retention_default.partition_bytes_max,
+        ..RabbitOptions::new(url)
     }
 }

@@ -13,6 +13,7 @@
 
 mod cache;
 mod connection;
+mod examine;
 mod limits;
 mod options;
 mod provider;

@@ -1,8 +1,8 @@
 //! Redis as the cache that a system's configuration names by URL.
 
 use crate::{RedisOptions, RedisStore};
-use banyan_cache::{CacheProvider, SharedOptions, SharedStores};
-use banyan_core::Result;
+use banyan_cache::{CacheExamination, CacheProvider, SharedOptions, SharedStores};
+use banyan_core::{BoxFuture, Finding, Result};
 use std::sync::Arc;
 
 /// Opens caches and rate limits at `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`.
@@ -21,5 +21,9 @@ impl CacheProvider for RedisCaches {
         let store =
             Arc::new(RedisStore::new(RedisOptions { prefix: options.system, ..RedisOptions::new(url) })?);
         Ok(SharedStores { cache: store.clone(), limits: store, shared: true })
+    }
+
+    fn examine<'a>(&'a self, url: &'a str, asked: CacheExamination) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(crate::examine::examine(url, asked))
     }
 }
