@@ -14,10 +14,13 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 pub(crate) const PORT: u16 = 5432;
 
 /// How to reach one database.
+#[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) config: Config,
     /// How to encrypt; `None` if it is not wanted.
     pub(crate) tls: Option<MakeRustlsConnect>,
+    /// Whether the events of the outbox leave by a replication slot.
+    pub(crate) by_replication: bool,
     /// For messages, without the password.
     pub(crate) location: String,
 }
@@ -49,6 +52,16 @@ impl Address {
             }
             Some(_) => return Err(wrong(())),
         };
+        let by_replication = match ssl.outbox.as_deref() {
+            None | Some("table") => false,
+            Some("replication") => true,
+            Some(_) => {
+                return Err(refused(format!(
+                    "the address of the store of {service} says how its events leave the outbox, and it is neither \
+                     outbox=table nor outbox=replication"
+                )));
+            }
+        };
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_hosts().is_empty() {
             return Err(refused(format!("the address of the store of {service} names no host")));
@@ -68,7 +81,7 @@ impl Address {
             .keepalives_interval(SILENCE_MAX)
             .tcp_user_timeout(SILENCE_MAX * 2);
         let location = location(&config);
-        Ok(Self { config, tls, location })
+        Ok(Self { config, tls, by_replication, location })
     }
 }
 
@@ -118,6 +131,7 @@ mod tests {
             ("postgres://me:x@host/shop?geheim=1", "is not a URL like"),
             ("postgres://me:geheim@host:port/shop", "is not a URL like"),
             ("postgres:///shop", "names no host"),
+            ("postgres://me:geheim@host/shop?outbox=quick", "outbox=replication"),
         ] {
             let error = parse(url).map(drop).unwrap_err();
             assert!(error.is(STORE_NOT_OPENED) && error.message().contains(said), "{url}: {error}");

@@ -6,10 +6,12 @@ use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What a URL says about encryption.
+/// What a URL says about encryption, and to us.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Parameters {
     pub(crate) mode: Option<String>,
+    /// How events leave the outbox: `replication`, or as the stores say themselves.
+    pub(crate) outbox: Option<String>,
     /// A file with the certificates that may sign the server's; otherwise those of the system.
     pub(crate) root: Option<String>,
 }
@@ -26,7 +28,7 @@ impl fmt::Display for NoRoots {
 
 impl std::error::Error for NoRoots {}
 
-/// Takes `sslmode` and `sslrootcert` out of a URL: the driver knows fewer modes, and no certificates.
+/// Takes `sslmode`, `sslrootcert` and `outbox` out of a URL: the driver knows fewer modes, and nothing of the others.
 pub(crate) fn take_parameters(url: &str) -> (String, Parameters) {
     let mut taken = Parameters::default();
     // A question mark may be part of a password.
@@ -37,6 +39,7 @@ pub(crate) fn take_parameters(url: &str) -> (String, Parameters) {
         match parameter.split_once('=') {
             Some(("sslmode", mode)) => taken.mode = Some(mode.to_owned()),
             Some(("sslrootcert", file)) => taken.root = Some(file.replace("%2F", "/").replace("%2f", "/")),
+            Some(("outbox", how)) => taken.outbox = Some(how.to_owned()),
             _ => kept.push(parameter),
         }
     }
@@ -77,6 +80,7 @@ mod tests {
         let of = |mode: Option<&str>, root: Option<&str>| Parameters {
             mode: mode.map(str::to_owned),
             root: root.map(str::to_owned),
+            outbox: None,
         };
         for (url, kept, taken) in [
             ("postgres://me@host/shop", "postgres://me@host/shop", of(None, None)),

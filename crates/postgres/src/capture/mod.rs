@@ -12,6 +12,8 @@ mod stream;
 mod table;
 mod types;
 
+pub(crate) use types::bytes as hex;
+
 use crate::address::Address;
 use crate::replication::{self, Failure, Link, Lsn, Purpose, Slot, slot_name};
 use banyan_core::{Backoff, Blame, BoxFuture, Code, Env, Envelope, Error, Reason, Result, Retry, Tasks};
@@ -236,24 +238,31 @@ fn may_pass(failure: &Failure) -> bool {
         Failure::Broken(_) | Failure::Silent(_) => true,
         // The server starts or ends, lacks connections or resources; somebody else has the slot.
         Failure::Server { code, .. } => {
-            matches!(code.get(..2), Some("08" | "57" | "58"))
-                || matches!(code.as_str(), "53300" | "55006" | "40001")
+            is_absent(code) || matches!(code.as_str(), "53300" | "55006" | "40001")
         }
         Failure::Protocol(_) => false,
     }
+}
+
+/// Tells whether a code of the server says that it starts or ends.
+fn is_absent(code: &str) -> bool {
+    matches!(code.get(..2), Some("08" | "57"))
 }
 
 /// Makes an error of a failure, with the next step where there is one.
 pub(crate) fn of(failure: &Failure, address: &Address) -> Error {
     let place = &address.location;
     let next = match failure {
-        Failure::Broken(_) | Failure::Silent(_) => {
+        // Among what may pass: the server starts or ends.
+        failure
+            if matches!(failure, Failure::Broken(_) | Failure::Silent(_)) || is_absent(failure.code()) =>
+        {
             let message = format!("the database {place} cannot be reached: {failure}");
             return Error::new(Code::Unavailable, STORE_UNREACHABLE, message)
                 .with_blame(Blame::Service)
                 .with_retry(Retry::Safe);
         }
-        Failure::Protocol(_) => "check the address",
+        Failure::Broken(_) | Failure::Silent(_) | Failure::Protocol(_) => "check the address",
         Failure::Server { code, message, attempted } => match code.as_str() {
             "28P01" | "28000" => "check the user and the password, and pg_hba.conf of the server",
             "3D000" => "there is no such database; check the address",

@@ -31,6 +31,10 @@ impl Database for Mortal {
         TRAITS
     }
 
+    fn address(&self) -> String {
+        self.0.url().to_owned()
+    }
+
     fn open(&self, options: StoreOptions) -> BoxFuture<'_, Result<Store>> {
         Box::pin(async move { PostgresStores.open(self.0.url(), options).await })
     }

@@ -3,4 +3,5 @@
 mod capture;
 mod conformance;
 mod faults;
+mod outbox;
 mod postgres;
