@@ -87,11 +87,11 @@ pub(crate) fn capability(name: &str) -> Result<Capability> {
     })
 }
 
-fn scheme(url: &str) -> &str {
+pub(crate) fn scheme(url: &str) -> &str {
     url.split_once("://").map_or("", |(scheme, _)| scheme)
 }
 
-fn unknown(key: &str, url: &str, known: impl Iterator<Item = &'static str>) -> Error {
+pub(crate) fn unknown(key: &str, url: &str, known: impl Iterator<Item = &'static str>) -> Error {
     let known: Vec<_> = known.map(|scheme| format!("{scheme}://")).collect();
     let known = match known.is_empty() {
         true => "this program was built without any (see its Cargo features)".to_owned(),

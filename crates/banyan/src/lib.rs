@@ -19,6 +19,7 @@
 //! without losing a call. Where a service runs is configuration ([`Config`]); the service cannot tell.
 
 mod config;
+mod doctor;
 mod engines;
 mod host;
 mod instance;
@@ -35,6 +36,7 @@ pub use config::{
     Limits, Origin, Per, Placement, ROOT_PROCESS, RateLimit, SECRET_SOURCE_UNKNOWN, Sources, StoreAway,
     Supervision, suggestion, valid_process_name,
 };
+pub use doctor::{DoctorOptions, EngineReport, Report};
 pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;
 pub use mount::Mount;

@@ -217,6 +217,10 @@ impl System {
         self
     }
 
+    pub(crate) fn secret_sources(&self) -> &[Arc<dyn SecretSource>] {
+        &self.secrets
+    }
+
     pub(crate) fn engines(&self) -> &Engines {
         &self.engines
     }

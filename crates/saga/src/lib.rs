@@ -100,3 +100,6 @@ pub use sagas::Sagas;
 pub use state::State;
 pub use step::Step;
 pub use workflow::{Outcome, Workflow};
+
+/// The namespace and the migrations of the tables that sagas have in the store of their service.
+pub const MIGRATIONS: (&str, &[banyan_store::Migration]) = (sagas::NAMESPACE, tables::MIGRATIONS);

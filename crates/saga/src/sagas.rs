@@ -16,6 +16,9 @@ const ID_BYTES_MAX: usize = 200;
 /// The longest idempotency key of a signal, in bytes; as that of a request.
 const KEY_BYTES_MAX: usize = 512;
 
+/// The namespace of the migrations of the sagas' tables.
+pub(crate) const NAMESPACE: &str = "banyan-saga";
+
 /// The sagas of one service, in its own store. Cheap to clone; every clone is the same.
 #[derive(Clone)]
 pub struct Sagas(pub(crate) Arc<Engine>);
@@ -26,7 +29,7 @@ impl Sagas {
     /// # Errors
     /// If the tables cannot be made.
     pub async fn new(store: Store, options: SagaOptions, env: Env) -> Result<Self> {
-        store.migrate("banyan-saga", MIGRATIONS).await?;
+        store.migrate(NAMESPACE, MIGRATIONS).await?;
         store.verify(STATEMENTS).await?;
         Ok(Self(Arc::new(Engine::new(store, options, env))))
     }

@@ -26,7 +26,7 @@ pub use redact::{Difference, Entry};
 pub use reference::SECRET_SOURCE_UNKNOWN;
 pub use sources::Sources;
 
-pub(crate) use redact::differences;
+pub(crate) use redact::{differences, url as shown_url};
 pub(crate) use tree::Node;
 pub(crate) use typed::secret_keys;
 
@@ -45,9 +45,9 @@ use tree::Kind;
 pub const ROOT_PROCESS: &str = "main";
 
 /// The word for a store in the data folder.
-const SQLITE: &str = "sqlite";
+pub(crate) const SQLITE: &str = "sqlite";
 /// The key of `stores` that holds for services that are not named.
-const DEFAULT_STORE: &str = "default";
+pub(crate) const DEFAULT_STORE: &str = "default";
 
 /// The configuration of a system. Unknown keys are refused.
 ///

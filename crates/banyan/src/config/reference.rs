@@ -94,7 +94,7 @@ impl Config {
     }
 
     /// Returns every reference with the key that it stands at.
-    fn references(&self) -> Result<Vec<(String, String)>> {
+    pub(crate) fn references(&self) -> Result<Vec<(String, String)>> {
         let mut texts: Vec<(String, String)> =
             self.stores.iter().map(|(name, url)| (format!("stores.{name}"), url.clone())).collect();
         texts.extend(self.events.url.iter().map(|url| ("events.url".to_owned(), url.clone())));
