@@ -16,10 +16,12 @@
 //! ```
 
 use crate::process::send;
+use crate::slow_disk::let_go;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -28,6 +30,8 @@ use tokio::sync::mpsc;
 const ARGUMENT: &str = "BANYAN_TEST_PEER";
 /// Marks what a peer says among what the test harness prints.
 const MARK: &str = "@peer ";
+/// How long a killed peer may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Lines that wait to be heard.
 const LINES_MAX: usize = 1_000;
 
@@ -75,7 +79,14 @@ impl Peer {
 
     /// Kills the peer at once (SIGKILL) and waits until it is gone.
     pub async fn kill(&mut self) -> Result<()> {
-        self.child.kill().await.context("kill the peer")
+        let pid = self.pid();
+        self.child.start_kill().context("kill the peer")?;
+        pid.into_iter().for_each(let_go);
+        let ended = tokio::time::timeout(KILL_LIMIT, self.child.wait()).await;
+        ended
+            .with_context(|| format!("the peer is still there {KILL_LIMIT:?} after SIGKILL"))?
+            .map(drop)
+            .context("reap it")
     }
 
     /// Stops the peer without ending it (SIGSTOP): to others it is silent, and it does not know.

@@ -1,6 +1,7 @@
 //! A server process: started in a session of its own, guarded, signalled with all its children.
 
 use crate::launchers::{Facts, Launch, Site};
+use crate::slow_disk::let_go;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -111,6 +112,7 @@ impl Running {
         for pid in members {
             send(*pid, Signal::KILL)?;
         }
+        members.iter().copied().for_each(let_go);
         let gone = async {
             while self.ended().is_none() || members.iter().any(|pid| is_alive(*pid)) {
                 tokio::time::sleep(POLL).await;
@@ -152,9 +154,10 @@ impl Drop for Running {
             let _ = self.signal(self.abort_signal);
             self.wait_blocking(ABORT_LIMIT);
         }
-        for pid in members {
-            let _ = send(pid, Signal::KILL);
+        for pid in &members {
+            let _ = send(*pid, Signal::KILL);
         }
+        members.into_iter().for_each(let_go);
         let _ = self.child.wait();
         self.dismiss_guard();
     }

@@ -7,8 +7,9 @@ use crate::install::install_tool;
 use crate::process::{family, is_alive, send};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
-use std::io::Read as _;
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 /// The calls that are held back: all by which a program waits until its data are on the disk.
@@ -22,11 +23,23 @@ const DETACH_LIMIT: Duration = Duration::from_secs(2);
 /// What to do where processes may not be followed.
 const REMEDY: &str = "a slow disk is made with ptrace: run as root, with CAP_SYS_PTRACE, or with sysctl kernel.yama.ptrace_scope=0";
 
+/// Runs `strace` (`"$@"`) beside a guard that ends it when the starting process is gone: the guard reads a pipe whose other
+/// end only that process holds. The kernel lets go of the followed processes then.
+const GUARDED: &str = r#"
+exec 3<&0 0</dev/null
+(sh -c 'read -r line <&3 || kill -s KILL "$0"' "$$" >/dev/null 2>&1 &)
+exec 3<&-
+exec "$@"
+"#;
+
 /// A slow disk for one process and all below it, also those that it starts later. Dropping it makes the disk fast again
 /// at once, for calls that wait too; it ends with the process that it slows down.
+///
+/// To kill such a process, use what this crate has for it: a killed process ends only when nobody follows it.
 #[derive(Debug)]
 pub struct SlowDisk {
     strace: Child,
+    guard: Option<ChildStdin>,
 }
 
 impl SlowDisk {
@@ -36,16 +49,26 @@ impl SlowDisk {
     pub async fn of(pid: u32, delay: Duration) -> Result<Self> {
         ensure!(is_alive(pid), "process {pid} has ended");
         let program = install_tool("strace").await?;
-        let mut command = Command::new(program);
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARDED, "sh"]).arg(program).args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "signal=none",
+            "-e",
+        ]);
         command.arg(format!("trace={FLUSHES}")).arg("-e");
         command.arg(format!("inject={FLUSHES}:delay_enter={}", delay.as_micros()));
         let members = family(pid);
         for member in &members {
             command.arg("-p").arg(member.to_string());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut disk = Self { strace: command.spawn().context("start strace")? };
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut strace = command.spawn().context("start strace")?;
+        let guard = strace.stdin.take();
+        let mut disk = Self { strace, guard };
         let attached = async {
             while !members.iter().all(|member| is_followed(*member, disk.strace.id())) {
                 if let Some(status) = disk.strace.try_wait()? {
@@ -79,6 +102,29 @@ impl Drop for SlowDisk {
         }
         let _ = self.strace.kill();
         let _ = self.strace.wait();
+        if let Some(mut guard) = self.guard.take() {
+            // A guard that is already gone needs no telling.
+            let _ = guard.write_all(b"ended\n");
+        }
+    }
+}
+
+/// Ends every `strace` that follows a process which was sent SIGKILL: a call that is held back would keep it from ending.
+pub(crate) fn let_go(pid: u32) {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let tracers: BTreeSet<u32> = threads
+        .filter_map(|thread| {
+            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            status.lines().find_map(|line| line.strip_prefix("TracerPid:\t"))?.parse().ok()
+        })
+        .filter(|tracer| *tracer != 0)
+        .collect();
+    for tracer in tracers {
+        let name = std::fs::read_to_string(format!("/proc/{tracer}/comm")).unwrap_or_default();
+        if name.trim() == "strace" {
+            // One that is gone already has let go.
+            let _ = send(tracer, Signal::KILL);
+        }
     }
 }
 

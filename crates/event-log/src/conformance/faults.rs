@@ -1,44 +1,23 @@
-//! Conformance under faults: the engine dies, connections break, members turn into zombies.
+//! Conformance under faults: the engine dies, its disk is slow, connections break, members turn into zombies.
 
 use super::consuming::drain;
-use super::{Corner, Harness, commit, number_of, receive, soon};
-use crate::api::{
-    CONSUMER_FENCED, Delivery, EventLog, PartitionInfo, ReadFrom, Subscription, SubscriptionSpec,
-};
+use super::{Corner, Harness, Site, commit, number_of, receive, soon};
+use crate::api::{CONSUMER_FENCED, Delivery, PartitionInfo, ReadFrom, Subscription, SubscriptionSpec};
 use crate::capabilities::Capability;
-use banyan_core::{BoxFuture, Code, Envelope, Retry};
+use banyan_core::{Code, Envelope, Retry};
+use banyan_engines::Faults;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// What a test can do to an engine and to the way there.
-pub trait Faults: Send + Sync {
-    /// Breaks the present connections of the log under test; new ones work.
-    fn cut(&self) -> BoxFuture<'_, ()>;
-
-    /// Lets nothing pass between the log under test and its engine, until [`Faults::release`].
-    fn hold(&self) -> BoxFuture<'_, ()>;
-
-    /// Lets everything pass again; what was held breaks or arrives late.
-    fn release(&self) -> BoxFuture<'_, ()>;
-
-    /// Kills the engine as a power cut would (SIGKILL), for everybody.
-    fn kill(&self) -> BoxFuture<'_, ()>;
-
-    /// Starts the killed engine again, with its data; returns when it is ready.
-    fn restart(&self) -> BoxFuture<'_, ()>;
-
-    /// Returns a log with connections of its own, which `cut` and `hold` do not touch.
-    fn witness(&self) -> Arc<dyn EventLog>;
-}
+use tokio::time::timeout;
 
 /// Makes a test of every conformance function with faults; `$open` as for [`crate::event_log_conformance!`], with a
-/// harness that has [`Faults`]: an engine of its own for each call.
+/// harness that has a [`Site`]: an engine of its own for each call.
 #[macro_export]
 macro_rules! event_log_fault_conformance {
     ($open:path) => {
         $crate::event_log_conformance! { $open:
             what_was_acknowledged_survives_a_killed_engine []
+            a_slow_disk_loses_and_doubles_nothing []
             a_publish_that_was_cut_off_can_be_repeated []
             a_publish_that_was_cut_off_is_kept_whole_or_not_at_all [AtomicPublish]
             a_dead_members_batch_is_delivered_to_another []
@@ -51,13 +30,12 @@ macro_rules! event_log_fault_conformance {
 const FAULTS: u64 = 3;
 
 impl Corner {
-    fn faults(&self) -> Arc<dyn Faults> {
-        Arc::clone(
-            self.harness
-                .faults
-                .as_ref()
-                .expect("the functions with faults need a harness that can make them"),
-        )
+    fn site(&self) -> &Site {
+        self.harness.site.as_ref().expect("the functions with faults need a harness with an engine to hurt")
+    }
+
+    fn faults(&self) -> &dyn Faults {
+        &*self.site().faults
     }
 
     /// Publishes events, again and again until they are acknowledged; every error on the way must say that this may
@@ -75,9 +53,31 @@ impl Corner {
         .await
     }
 
+    /// Publishes events to a disk that hangs: the call ends in time. Returns whether with an acknowledgement; otherwise with
+    /// an error that allows to repeat it.
+    async fn publish_in_time(&self, events: Vec<Envelope>) -> bool {
+        /// What a busy machine may add.
+        const GRACE: Duration = Duration::from_secs(5);
+        /// Of a caller, where the provider has no limit of its own.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let limit = self.site().publish_limit;
+        let call = timeout(limit.map_or(PATIENCE, |limit| limit + GRACE), self.log.publish(events));
+        match call.await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => {
+                assert_ne!(error.retry(), Retry::Never, "{error:?}");
+                false
+            }
+            Err(_) => {
+                assert_eq!(limit, None, "a call of publish ends after its limit");
+                false
+            }
+        }
+    }
+
     /// Reads everything that the topic holds, through a connection that no fault touches: the numbers by key.
     async fn kept(&self) -> BTreeMap<String, Vec<u64>> {
-        let log = self.faults().witness();
+        let log = &self.site().witness;
         let topics = log.topics().await.expect("topics can be listed");
         let info = topics.into_iter().find(|t| t.topic == self.name).expect("the topic exists");
         let mut kept: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -147,6 +147,58 @@ pub async fn what_was_acknowledged_survives_a_killed_engine(harness: Harness) {
     drain(corner.tasks).await;
 }
 
+/// The disk is slow, then it hangs: what is acknowledged is kept when the engine is killed meanwhile, a call ends when its
+/// time is up and may be repeated, and everything goes on by itself when the disk is fast again. What was published without
+/// a failure is kept once.
+pub async fn a_slow_disk_loses_and_doubles_nothing(harness: Harness) {
+    const EVENTS: u64 = 20;
+    const SLOW: Duration = Duration::from_millis(100);
+    /// Longer than any call and any test.
+    const HANGS: Duration = Duration::from_secs(3_600);
+    let corner = Corner::new(harness);
+    corner.configure(3).await;
+    let batch = |batch: u64| -> Vec<Envelope> {
+        let numbers = batch * EVENTS..(batch + 1) * EVENTS;
+        numbers.map(|n| corner.event(&format!("key-{}", n % KEYS), n)).collect()
+    };
+    let mut handled = corner.consume(corner.options("group"), &corner.tasks, |_, _| Ok(()));
+    let mut failures = vec![corner.publish_until_done(batch(0)).await];
+    corner.faults().slow_disk(SLOW).await;
+    failures.push(corner.publish_until_done(batch(1)).await);
+    for kills in [true, false] {
+        let events = batch(failures.len() as u64);
+        corner.faults().slow_disk(HANGS).await;
+        let acknowledged = corner.publish_in_time(events.clone()).await;
+        if kills {
+            corner.faults().kill().await;
+            corner.faults().restart().await;
+        }
+        corner.faults().slow_disk(Duration::ZERO).await;
+        failures.push(if acknowledged { 0 } else { 1 + corner.publish_until_done(events).await });
+    }
+
+    let count = failures.len() as u64 * EVENTS;
+    let mut by_key: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut numbers = BTreeSet::new();
+    while (numbers.len() as u64) < count {
+        let delivery = soon("an event is handled", handled.recv()).await.expect("the consumer runs");
+        numbers.insert(number_of(&delivery));
+        by_key.entry(delivery.envelope.key.clone()).or_default().push(number_of(&delivery));
+    }
+    by_key.iter().for_each(|(key, numbers)| in_order(key, numbers));
+    corner.caught_up("group").await;
+    let kept = corner.kept().await;
+    kept.iter().for_each(|(key, numbers)| in_order(key, numbers));
+    let once = corner.log.capabilities().has(Capability::Deduplication);
+    let kept: Vec<u64> = kept.into_values().flatten().collect();
+    for number in 0..count {
+        let times = kept.iter().filter(|n| **n == number).count();
+        let single = once || failures[(number / EVENTS) as usize] == 0;
+        assert!(times == 1 || times > 1 && !single, "{number} is kept {times} times; {failures:?}");
+    }
+    drain(corner.tasks).await;
+}
+
 /// Connections break while events are published: each call ends with an answer or with an error that allows to repeat
 /// it, and repeated, every event is kept in its key's order; once, where the engine knows it again.
 pub async fn a_publish_that_was_cut_off_can_be_repeated(harness: Harness) {
@@ -160,7 +212,7 @@ pub async fn a_publish_that_was_cut_off_can_be_repeated(harness: Harness) {
         let cut = async {
             if batch % 2 == 1 {
                 tokio::time::sleep(Duration::from_millis(batch / 2 % 5)).await;
-                corner.faults().cut().await;
+                corner.faults().cut();
             }
         };
         tokio::join!(corner.publish_until_done(events), cut);
@@ -187,7 +239,7 @@ pub async fn a_publish_that_was_cut_off_is_kept_whole_or_not_at_all(harness: Har
         let events = numbers.map(|n| corner.event(&format!("key-{}", n % KEYS), n)).collect();
         let cut = async {
             tokio::time::sleep(Duration::from_millis(call / 2)).await;
-            corner.faults().cut().await;
+            corner.faults().cut();
         };
         // Whether it was kept is asked below.
         let _ = tokio::join!(corner.log.publish(events), cut);
@@ -205,27 +257,27 @@ pub async fn a_publish_that_was_cut_off_is_kept_whole_or_not_at_all(harness: Har
 pub async fn a_dead_members_batch_is_delivered_to_another(harness: Harness) {
     let corner = Corner::new(harness);
     let (dead, received) = corner.doomed_member().await;
-    corner.faults().hold().await;
+    corner.faults().hold();
     let mut heir =
-        corner.faults().witness().subscribe(corner.spec("group", "heir")).await.expect("joining works");
+        corner.site().witness.subscribe(corner.spec("group", "heir")).await.expect("joining works");
     let again = receive(heir.as_mut(), 15).await;
     let numbers = |of: &[Delivery]| of.iter().map(number_of).collect::<BTreeSet<_>>();
     assert_eq!(numbers(&again), numbers(&received[5..]));
     corner.not_now("a delivery of what was committed", heir.next(1)).await;
     drop(dead);
-    corner.faults().release().await;
+    corner.faults().release();
 }
 
 /// A member that was cut off and taken for dead comes back: it can commit nothing, and gets nothing.
 pub async fn a_zombie_is_fenced_when_it_comes_back(harness: Harness) {
     let corner = Corner::new(harness);
     let (mut zombie, received) = corner.doomed_member().await;
-    corner.faults().hold().await;
+    corner.faults().hold();
     let mut heir =
-        corner.faults().witness().subscribe(corner.spec("group", "heir")).await.expect("joining works");
+        corner.site().witness.subscribe(corner.spec("group", "heir")).await.expect("joining works");
     let again = receive(heir.as_mut(), 15).await;
     commit(heir.as_mut(), &again[..2]).await;
-    corner.faults().release().await;
+    corner.faults().release();
     let position = &received[19].position;
     soon("the zombie hears that it is fenced", async {
         loop {
@@ -252,7 +304,7 @@ pub async fn a_zombie_is_fenced_when_it_comes_back(harness: Harness) {
     soon("only the heir's commits count", async {
         let group = format!("{}.group", corner.name);
         loop {
-            let groups = corner.faults().witness().groups().await.expect("groups can be listed");
+            let groups = corner.site().witness.groups().await.expect("groups can be listed");
             let info = groups.iter().find(|g| g.group == group).expect("the group exists");
             assert!(info.lag() >= 13, "what the zombie committed is not counted");
             if info.lag() == 13 {

@@ -1,19 +1,22 @@
 //! What every provider of [`EventLog`] must do, as functions that panic when it does not.
 //!
 //! A provider's test binary calls [`crate::event_log_conformance!`] with an async function that opens it, and
-//! [`crate::event_log_fault_conformance!`] if faults can be made. Every function uses topics and groups of its own, so
-//! they may share one log and run side by side. What a provider does not guarantee it must refuse, clearly.
+//! [`crate::event_log_fault_conformance!`] and [`crate::event_log_process_conformance!`] if faults can be made and the log
+//! can be opened in several processes. Every function uses topics and groups of its own, so they may share one log and run
+//! side by side. What a provider does not guarantee it must refuse, clearly.
 //!
-//! With `BANYAN_SEMANTICS` set to a folder, each function leaves a line with its outcome there (see [`run`]).
+//! With `BANYAN_SEMANTICS` set to a folder, each function leaves a line with its outcome there (see [`Outcome`]).
 
 mod consuming;
 mod delivery;
 mod faults;
+mod processes;
 mod refusal;
 mod replay;
 mod requests;
 mod results;
 
+pub use banyan_engines::{Faults, Outcome, Parent};
 pub use consuming::{
     a_dead_letter_is_kept_and_redriven_to_its_group_only, a_panic_is_a_failed_attempt,
     a_queue_shares_events_among_workers, a_stopping_consumer_finishes_what_runs,
@@ -28,16 +31,20 @@ pub use delivery::{
     what_was_announced_as_lost_is_delivered_again,
 };
 pub use faults::{
-    Faults, a_dead_members_batch_is_delivered_to_another, a_publish_that_was_cut_off_can_be_repeated,
-    a_publish_that_was_cut_off_is_kept_whole_or_not_at_all, a_zombie_is_fenced_when_it_comes_back,
-    what_was_acknowledged_survives_a_killed_engine,
+    a_dead_members_batch_is_delivered_to_another, a_publish_that_was_cut_off_can_be_repeated,
+    a_publish_that_was_cut_off_is_kept_whole_or_not_at_all, a_slow_disk_loses_and_doubles_nothing,
+    a_zombie_is_fenced_when_it_comes_back, what_was_acknowledged_survives_a_killed_engine,
+};
+pub use processes::{
+    Effects, Elsewhere, a_killed_members_batch_is_delivered_to_another,
+    a_paused_member_is_fenced_when_it_goes_on, an_event_delivered_twice_has_one_effect, be_the_other_process,
 };
 pub use replay::{
     a_living_member_follows_a_seek, a_seek_fences_what_was_fetched_before, replay_from_a_time,
     replay_from_an_offset,
 };
 pub use requests::{a_late_reply_is_dropped_and_counted, a_request_gets_its_reply_or_its_error};
-pub use results::run;
+pub use results::{outcome, run};
 
 use crate::api::{Delivery, EventLog, Subscription};
 use banyan_core::{Context, Env, Envelope, Event, Identity, Payload, Result, Tasks};
@@ -57,14 +64,26 @@ pub struct Harness {
     pub quiet: Duration,
     /// The shortest session timeout of a member that the provider allows.
     pub session_timeout: Duration,
-    /// What can be done to the engine and the connections of `log`; the functions with faults need it.
-    pub faults: Option<Arc<dyn Faults>>,
+    /// Where another process finds the same log, in the provider's own words; the functions with processes need it.
+    pub address: String,
+    /// The engine of `log`, if it may be hurt; the functions with faults need it.
+    pub site: Option<Site>,
+}
+
+/// An engine of a test's own.
+#[derive(Clone)]
+pub struct Site {
+    pub faults: Arc<dyn Faults>,
+    /// A log on the same engine with connections of its own, which no fault on the way of the other one touches.
+    pub witness: Arc<dyn EventLog>,
+    /// How long a call of `publish` may take at most; none if only its caller limits it.
+    pub publish_limit: Option<Duration>,
 }
 
 impl Harness {
     pub fn new(log: Arc<dyn EventLog>) -> Self {
         let (quiet, session_timeout) = (Duration::from_millis(150), Duration::from_millis(300));
-        Self { log, quiet, session_timeout, faults: None }
+        Self { log, quiet, session_timeout, address: String::new(), site: None }
     }
 }
 

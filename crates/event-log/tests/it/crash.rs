@@ -2,6 +2,7 @@
 
 use super::{event, options, read_partition, word};
 use banyan_core::{Rng, Tasks};
+use banyan_event_log::conformance::outcome;
 use banyan_event_log::{EmbeddedLog, EmbeddedOptions, EventLog, Position, SubscriptionSpec};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -57,6 +58,7 @@ async fn child() {
 
 #[tokio::test]
 async fn everything_acknowledged_survives_a_kill() {
+    let outcome = outcome("what_was_acknowledged_survives_a_killed_engine", "embedded");
     let seed = Rng::default().u64();
     println!("seed {seed}");
     let rng = Rng::seeded(seed);
@@ -79,6 +81,7 @@ async fn everything_acknowledged_survives_a_kill() {
     }
     println!("{} acknowledged events survived {ROUNDS} kills", acknowledged.len());
     assert!(acknowledged.len() as u64 >= ROUNDS, "the child worked");
+    outcome.passed();
 }
 
 /// Runs the child until it has printed `acks` acknowledgements, kills it and returns all that it printed.

@@ -4,6 +4,8 @@
 
 mod crash;
 mod damage;
+mod effects;
+mod processes;
 mod retention;
 mod single;
 
@@ -22,6 +24,10 @@ async fn open_conforming() -> (Arc<dyn EventLog>, TempDir) {
 
 mod conformance {
     banyan_event_log::event_log_conformance!(super::open_conforming);
+    // It is refused: what a provider lacks needs no fault.
+    banyan_event_log::event_log_conformance! { super::open_conforming:
+        a_publish_that_was_cut_off_is_kept_whole_or_not_at_all [AtomicPublish]
+    }
 }
 
 fn options(folder: &Path) -> EmbeddedOptions {

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../event-log/tests/it/effects.rs"]
+mod effects;
 mod faults;
+mod transactions;
 mod wire;
 
 use banyan_core::Env;
@@ -29,9 +32,19 @@ fn harness(log: Arc<dyn EventLog>) -> Harness {
 }
 
 async fn open() -> (Harness, ()) {
-    (harness(Arc::new(connect().await)), ())
+    let options = options().await;
+    let address = options.bootstrap.clone();
+    let log = KafkaLog::connect(options, Env::default()).await.unwrap();
+    (Harness { address, ..harness(Arc::new(log)) }, ())
+}
+
+/// Opens the log of `open` in another process.
+async fn join(address: String) -> (Arc<dyn EventLog>, ()) {
+    let options = KafkaOptions { partitions_default: 4, ..KafkaOptions::new(address) };
+    (Arc::new(KafkaLog::connect(options, Env::default()).await.unwrap()), ())
 }
 
 mod conformance {
     banyan_event_log::event_log_conformance!(super::open);
+    banyan_event_log::event_log_process_conformance!(super::open, super::join, crate::effects::effects);
 }

@@ -4,7 +4,7 @@ use super::harness;
 use banyan_core::{BoxFuture, Env};
 use banyan_engines::{Kind, install};
 use banyan_event_log::EventLog;
-use banyan_event_log::conformance::{self, Faults, Harness};
+use banyan_event_log::conformance::{self, Faults, Harness, Site};
 use banyan_nats::{NatsLog, NatsOptions};
 use std::path::Path;
 use std::process::Stdio;
@@ -118,16 +118,20 @@ impl Cluster {
 
 /// One server of three is killed at a time: the others go on.
 impl Faults for Cluster {
-    fn cut(&self) -> BoxFuture<'_, ()> {
+    fn cut(&self) {
         panic!("servers are killed here, no connections cut")
     }
 
-    fn hold(&self) -> BoxFuture<'_, ()> {
-        self.cut()
+    fn cut_answers_after(&self, _: u64) {
+        self.cut();
     }
 
-    fn release(&self) -> BoxFuture<'_, ()> {
-        self.cut()
+    fn hold(&self) {
+        self.cut();
+    }
+
+    fn release(&self) {
+        self.cut();
     }
 
     fn kill(&self) -> BoxFuture<'_, ()> {
@@ -146,8 +150,8 @@ impl Faults for Cluster {
         })
     }
 
-    fn witness(&self) -> Arc<dyn EventLog> {
-        panic!("every connection reaches the cluster here")
+    fn slow_disk(&self, _: Duration) -> BoxFuture<'_, ()> {
+        panic!("servers are killed here, their disks are fast")
     }
 }
 
@@ -155,6 +159,7 @@ impl Faults for Cluster {
 async fn what_was_acknowledged_survives_killed_servers() {
     let cluster = Cluster::start().await;
     let log = cluster.connect().await;
-    let harness = Harness { faults: Some(Arc::new(cluster)), ..harness(log) };
+    let site = Site { faults: Arc::new(cluster), witness: Arc::clone(&log), publish_limit: None };
+    let harness = Harness { site: Some(site), ..harness(log) };
     conformance::what_was_acknowledged_survives_a_killed_engine(harness).await;
 }

@@ -1,56 +1,24 @@
 //! The suite's functions with faults, each on a server of its own behind a fault proxy.
 
 use super::harness;
-use banyan_core::{BoxFuture, Env};
-use banyan_engines::{Engine, FaultProxy, Kind, Options};
-use banyan_event_log::EventLog;
-use banyan_event_log::conformance::{Faults, Harness};
+use banyan_core::Env;
+use banyan_engines::{Kind, Mortal};
+use banyan_event_log::conformance::{Harness, Site};
 use banyan_nats::{NatsLog, NatsOptions};
 use std::sync::Arc;
-use tempfile::TempDir;
+use std::time::Duration;
 
-/// A server that may be killed, reached by the log under test through a proxy and by a witness directly.
-struct Site {
-    nats: Engine,
-    proxy: FaultProxy,
-    witness: Arc<dyn EventLog>,
-}
-
-impl Faults for Site {
-    fn cut(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.proxy.cut() })
-    }
-
-    fn hold(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.proxy.black_hole() })
-    }
-
-    fn release(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.proxy.pass() })
-    }
-
-    fn kill(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.nats.kill().await.unwrap() })
-    }
-
-    fn restart(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.nats.restart().await.unwrap() })
-    }
-
-    fn witness(&self) -> Arc<dyn EventLog> {
-        Arc::clone(&self.witness)
-    }
-}
-
-async fn open() -> (Harness, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let nats = Engine::start(Kind::Nats, Options::in_folder(folder.path())).await.unwrap();
-    let proxy = FaultProxy::before(&nats).await.unwrap();
-    let connect = async |url: &str| NatsLog::connect(NatsOptions::new(url), Env::default()).await.unwrap();
-    let log = Arc::new(connect(&proxy.url(nats.url())).await);
-    let witness = Arc::new(connect(nats.url()).await);
-    let site = Site { nats, proxy, witness };
-    (Harness { faults: Some(Arc::new(site)), ..harness(log) }, folder)
+async fn open() -> (Harness, ()) {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let nats = Mortal::start(Kind::Nats).await.unwrap();
+    let connect = async |url: &str| {
+        let options = NatsOptions { request_timeout: LIMIT, ..NatsOptions::new(url) };
+        NatsLog::connect(options, Env::default()).await.unwrap()
+    };
+    let log = Arc::new(connect(nats.url()).await);
+    let witness = Arc::new(connect(nats.engine().url()).await);
+    let site = Site { faults: Arc::new(nats), witness, publish_limit: Some(LIMIT) };
+    (Harness { site: Some(site), ..harness(log) }, ())
 }
 
 mod conformance {

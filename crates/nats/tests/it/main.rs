@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+#[path = "../../../event-log/tests/it/effects.rs"]
+mod effects;
 mod faults;
 mod wire;
 
@@ -31,9 +33,20 @@ fn harness(log: Arc<dyn EventLog>) -> Harness {
 }
 
 async fn open() -> (Harness, ()) {
-    (harness(Arc::new(connect().await)), ())
+    let options = options().await;
+    let address = format!("{} {}", options.prefix, options.url);
+    let log = NatsLog::connect(options, Env::default()).await.unwrap();
+    (Harness { address, ..harness(Arc::new(log)) }, ())
+}
+
+/// Opens the log of `open` in another process.
+async fn join(address: String) -> (Arc<dyn EventLog>, ()) {
+    let (prefix, url) = address.split_once(' ').unwrap();
+    let options = NatsOptions { prefix: prefix.to_owned(), ..NatsOptions::new(url) };
+    (Arc::new(NatsLog::connect(options, Env::default()).await.unwrap()), ())
 }
 
 mod conformance {
     banyan_event_log::event_log_conformance!(super::open);
+    banyan_event_log::event_log_process_conformance!(super::open, super::join, crate::effects::effects);
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../event-log/tests/it/effects.rs"]
+mod effects;
 mod faults;
 mod wire;
 
@@ -40,9 +42,20 @@ fn harness(log: Arc<dyn EventLog>) -> Harness {
 }
 
 async fn open() -> (Harness, ()) {
-    (harness(Arc::new(connect().await)), ())
+    let options = options().await;
+    let address = format!("{} {}", options.prefix, options.url);
+    let log = RabbitLog::connect(options, Env::default()).await.unwrap();
+    (Harness { address, ..harness(Arc::new(log)) }, ())
+}
+
+/// Opens the log of `open` in another process.
+async fn join(address: String) -> (Arc<dyn EventLog>, ()) {
+    let (prefix, url) = address.split_once(' ').unwrap();
+    let options = RabbitOptions { prefix: prefix.to_owned(), ..few_partitions(url) };
+    (Arc::new(RabbitLog::connect(options, Env::default()).await.unwrap()), ())
 }
 
 mod conformance {
     banyan_event_log::event_log_conformance!(super::open);
+    banyan_event_log::event_log_process_conformance!(super::open, super::join, crate::effects::effects);
 }
