@@ -2,30 +2,13 @@
 
 use super::{Text, cx, load, patient, process, soon, text, unique, until};
 use crate::{CacheOptions, CacheStore, Quota, RateLimitStore, RateLimiter};
-use banyan_core::{BoxFuture, Env, Retry, Tasks};
+use banyan_core::{Env, Retry, Tasks};
+use banyan_engines::Faults;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// What a test can do to a store and to the way there.
-pub trait Faults: Send + Sync {
-    /// Breaks the present connections; new ones work.
-    fn cut(&self) -> BoxFuture<'_, ()>;
-
-    /// Lets nothing pass, until [`Faults::release`].
-    fn hold(&self) -> BoxFuture<'_, ()>;
-
-    /// Lets everything pass again; what was held breaks or arrives late.
-    fn release(&self) -> BoxFuture<'_, ()>;
-
-    /// Kills the store as a power cut would (SIGKILL).
-    fn kill(&self) -> BoxFuture<'_, ()>;
-
-    /// Starts the killed store again; returns when it is ready.
-    fn restart(&self) -> BoxFuture<'_, ()>;
-}
 
 /// A provider under test whose store can be hurt.
 pub struct FaultHarness {
@@ -90,7 +73,7 @@ pub async fn a_cut_connection_costs_loads_only(harness: FaultHarness) {
     let cache = process(&unique("cut"), &harness.store, options());
     until_cached(&cache, "key").await;
     for _ in 0..3 {
-        harness.faults.cut().await;
+        harness.faults.cut();
         assert_eq!(load(&cache, "key", "value").await, text("value"));
         many_ask(&cache).await;
         until_cached(&cache, "key").await;
@@ -101,13 +84,13 @@ pub async fn a_cut_connection_costs_loads_only(harness: FaultHarness) {
 pub async fn a_silent_store_costs_bounded_time(harness: FaultHarness) {
     let cache = process(&unique("silent"), &harness.store, options());
     until_cached(&cache, "key").await;
-    harness.faults.hold().await;
+    harness.faults.hold();
     assert_eq!(load(&cache, "key", "value").await, text("value"));
     many_ask(&cache).await;
     assert!(cache.stats().store_errors > 0);
     // Callers do not wait for it one after the other: it is left alone.
     assert!(cache.stats().store_errors < cache.stats().loads, "{:?}", cache.stats());
-    harness.faults.release().await;
+    harness.faults.release();
     until_cached(&cache, "key").await;
 }
 
@@ -124,6 +107,33 @@ pub async fn a_killed_store_costs_loads_only(harness: FaultHarness) {
         until_cached(&cache, "key").await;
         many_ask(&cache).await;
     }
+}
+
+/// The store writes to a disk that is slow, then hangs: callers wait for a bounded time, and an invalidation that was
+/// acknowledged outlives a store that is killed meanwhile.
+pub async fn a_slow_disk_costs_loads_only(harness: FaultHarness) {
+    /// Longer than any call and any test.
+    const HANGS: Duration = Duration::from_secs(3_600);
+    let cache = process(&unique("slow"), &harness.store, options());
+    harness.faults.slow_disk(Duration::from_millis(20)).await;
+    until_cached(&cache, "key").await;
+    until("it is invalidated", async || cache.invalidate(&cx(), "key").await.is_ok(), |ok| *ok).await;
+    for kills in [true, false] {
+        harness.faults.slow_disk(HANGS).await;
+        // The old value is not in the store: whoever asks loads, also when the store does not answer.
+        assert_eq!(soon("an answer", load(&cache, "key", "new")).await, text("new"));
+        soon("answers", many_ask(&cache)).await;
+        let error = soon("a refusal", cache.invalidate(&cx(), "key")).await.expect_err("nothing is written");
+        assert_ne!(error.retry(), Retry::Never, "{error:?}");
+        if kills {
+            harness.faults.kill().await;
+            harness.faults.restart().await;
+        }
+        harness.faults.slow_disk(Duration::ZERO).await;
+        until("it is invalidated", async || cache.invalidate(&cx(), "key").await.is_ok(), |ok| *ok).await;
+        assert_eq!(load(&cache, "key", "new").await, text("new"));
+    }
+    until_cached(&cache, "other").await;
 }
 
 /// An invalidation that does not arrive says so, and may be repeated: as a subscription does.

@@ -1,18 +1,21 @@
 //! What every provider of [`CacheStore`] and [`crate::RateLimitStore`] must do, as functions that panic when it does not.
 //!
-//! A provider's test binary calls [`crate::cache_store_conformance!`] and [`crate::rate_limit_conformance!`] with an async
-//! function that opens it, and [`crate::cache_fault_conformance!`] if faults can be made. Every function uses keys of
-//! its own, so they may share one store and run side by side.
+//! A provider's test binary calls [`crate::cache_store_conformance!`] and [`crate::rate_limit_conformance!`] with its name and
+//! an async function that opens it, and [`crate::cache_fault_conformance!`] if faults can be made. Every function uses keys
+//! of its own, so they may share one store and run side by side.
+//!
+//! With `BANYAN_SEMANTICS` set to a folder, each function leaves a line with its outcome there (see [`Outcome`]).
 
 mod faults;
 mod limits;
 mod read_through;
 mod stores;
 
+pub use banyan_engines::{Faults, Outcome};
 pub use faults::{
-    FaultHarness, Faults, a_cut_connection_costs_loads_only, a_killed_store_costs_loads_only,
-    a_silent_store_costs_bounded_time, an_invalidation_that_failed_is_known_and_can_be_repeated,
-    limits_go_on_without_their_store,
+    FaultHarness, a_cut_connection_costs_loads_only, a_killed_store_costs_loads_only,
+    a_silent_store_costs_bounded_time, a_slow_disk_costs_loads_only,
+    an_invalidation_that_failed_is_known_and_can_be_repeated, limits_go_on_without_their_store,
 };
 pub use limits::{
     a_cost_counts_that_often, a_limit_is_shared_by_all_that_ask_at_once, a_smaller_quota_holds_at_once,
@@ -43,12 +46,12 @@ const LONG: Duration = Duration::from_secs(600);
 /// A time to live whose end tests wait for.
 const SHORT: Duration = Duration::from_millis(100);
 
-/// Makes a test of every function about a [`CacheStore`]; `$open` is an
+/// Makes a test of every function about a [`CacheStore`]; `$provider` is its name in the published matrix, `$open` is an
 /// `async fn() -> (Arc<dyn CacheStore>, impl Sized)` whose second value is kept until the test ends.
 #[macro_export]
 macro_rules! cache_store_conformance {
-    ($open:path) => {
-        $crate::conformance_tests! { $open:
+    ($provider:literal, $open:path) => {
+        $crate::conformance_tests! { "cache", $provider, $open:
             what_was_set_is_found_until_removed
             a_value_ends_with_its_time
             any_text_is_a_key
@@ -75,8 +78,8 @@ macro_rules! cache_store_conformance {
 /// `async fn() -> (Arc<dyn RateLimitStore>, impl Sized)` whose second value is kept until the test ends.
 #[macro_export]
 macro_rules! rate_limit_conformance {
-    ($open:path) => {
-        $crate::conformance_tests! { $open:
+    ($provider:literal, $open:path) => {
+        $crate::conformance_tests! { "rate-limit", $provider, $open:
             a_limit_is_shared_by_all_that_ask_at_once
             what_is_refused_costs_nothing
             a_cost_counts_that_often
@@ -92,11 +95,12 @@ macro_rules! rate_limit_conformance {
 /// for each call.
 #[macro_export]
 macro_rules! cache_fault_conformance {
-    ($open:path) => {
-        $crate::conformance_tests! { $open:
+    ($provider:literal, $open:path) => {
+        $crate::conformance_tests! { "cache", $provider, $open:
             a_cut_connection_costs_loads_only
             a_silent_store_costs_bounded_time
             a_killed_store_costs_loads_only
+            a_slow_disk_costs_loads_only
             an_invalidation_that_failed_is_known_and_can_be_repeated
             limits_go_on_without_their_store
         }
@@ -107,12 +111,14 @@ macro_rules! cache_fault_conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {
-    ($open:path: $($name:ident)*) => {
+    ($suite:literal, $provider:literal, $open:path: $($name:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let (provider, _kept) = $open().await;
+                let outcome = $crate::conformance::Outcome::of($suite, stringify!($name), $provider);
                 $crate::conformance::$name(provider).await;
+                outcome.passed();
             }
         )*
     };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod examine;
 mod faults;
 mod server;
 
@@ -27,9 +28,9 @@ async fn open_limits() -> (Arc<dyn RateLimitStore>, ()) {
 }
 
 mod stores {
-    banyan_cache::cache_store_conformance!(super::open_store);
+    banyan_cache::cache_store_conformance!("redis", super::open_store);
 }
 
 mod limits {
-    banyan_cache::rate_limit_conformance!(super::open_limits);
+    banyan_cache::rate_limit_conformance!("redis", super::open_limits);
 }
