@@ -5,7 +5,7 @@ use banyan_control::contract::{ControlServiceClient, GetSystemRequest, ListSagas
 use banyan_control::root::client_at;
 use banyan_control::{RemoteLog, RunFile};
 use banyan_core::{Code, Context, Env, Error, Identity, Reason, Result};
-use banyan_event_log::EventLog;
+use banyan_event_log::{EventLog, GroupInfo};
 use banyan_rpc::{Directory, DirectoryOptions, Endpoint, PeerSecret, Target};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -24,12 +24,14 @@ const SYSTEM_NOT_RUNNING: Reason = Reason::new("SYSTEM_NOT_RUNNING");
 const SYSTEM_DIED: Reason = Reason::new("SYSTEM_DIED");
 
 /// What a system has begun and not finished.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnderWay {
     /// Sagas that run or compensate; from 500 of one service on, at least so many.
     pub sagas: usize,
     /// Deliveries of events to consumer groups that have not read them yet.
     pub events: u64,
+    /// The consumer groups that have not read them.
+    pub behind: Vec<GroupInfo>,
 }
 
 /// A running system, as a command line reaches it.
@@ -99,8 +101,10 @@ impl Remote {
             };
             sagas += control.list_sagas(&cx, request).await?.sagas.len();
         }
-        let events = self.log()?.groups().await?.iter().map(|group| group.lag()).sum();
-        Ok(UnderWay { sagas, events })
+        let mut behind = self.log()?.groups().await?;
+        behind.retain(|group| group.lag() > 0);
+        let events = behind.iter().map(GroupInfo::lag).sum();
+        Ok(UnderWay { sagas, events, behind })
     }
 
     /// Returns the way to every service of the system, as they are placed at this moment.

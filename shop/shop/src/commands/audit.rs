@@ -1,11 +1,12 @@
 //! `audit`: proves from the stores' files and the card processor's ledger that the shop lost nothing.
 //!
 //! Only a shop at rest can be judged: an order half-way to its end has reserved what is not yet sold. So the audit asks
-//! first what is under way, and waits for it.
+//! first what is under way, and waits for it. A consumer group that stands still is not waited for: it needs somebody.
 
 use crate::beside;
 use anyhow::{Context, Result, anyhow};
 use banyan::core::{Code, Env, Error, Reason};
+use banyan::event_log::{GroupInfo, GroupPartition};
 use banyan_cli::{Globals, Output, Problem, Remote, UnderWay};
 use clap::Args;
 use shop_auditor::{Options, Report};
@@ -23,6 +24,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// events there is a moment in which neither is to be seen.
 const REST: Duration = Duration::from_secs(2);
 
+/// How many groups that are behind are named.
+const GROUPS_NAMED_MAX: usize = 3;
+
+/// A consumer group stands still at an event, so the shop does not come to rest by itself.
+const CONSUMER_STOPPED: Reason = Reason::new("CONSUMER_STOPPED");
 const SHOP_NOT_AT_REST: Reason = Reason::new("SHOP_NOT_AT_REST");
 const BOOKS_UNBALANCED: Reason = Reason::new("BOOKS_UNBALANCED");
 
@@ -79,10 +85,12 @@ struct Audit {
 }
 
 /// What keeps the shop from its rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Unrest {
     orders: usize,
     events: u64,
+    /// The consumer groups that have not handled the events.
+    behind: Vec<GroupInfo>,
 }
 
 impl Audit {
@@ -90,6 +98,7 @@ impl Audit {
         let clock = Env::default().clock;
         let until = clock.now() + self.wait;
         let (mut announced, mut quiet_since) = (self.quiet, None::<Instant>);
+        let mut stopped_since = None::<Instant>;
         loop {
             // Asked before the books are read: what ends meanwhile is in them.
             let under_way = match self.under_way().await {
@@ -114,6 +123,13 @@ impl Audit {
                 }
             } else {
                 quiet_since = None;
+                // For a moment it may only be that the group's member is another one.
+                stopped_since = unrest.stopped().and(stopped_since.or(Some(now)));
+                if let (Some((group, partition)), Some(since)) = (unrest.stopped(), stopped_since)
+                    && (now - since >= REST || now >= until)
+                {
+                    return Err(stands_still(group, partition).into());
+                }
                 if now >= until {
                     return Err(self.not_at_rest(unrest).into());
                 }
@@ -163,24 +179,59 @@ impl Audit {
 impl Unrest {
     fn new(report: &Report, under_way: UnderWay) -> Self {
         // An order that is refunded is not pending, and one that flows by events has no saga.
-        Self { orders: report.orders.pending.max(under_way.sagas), events: under_way.events }
+        let UnderWay { sagas, events, behind } = under_way;
+        Self { orders: report.orders.pending.max(sagas), events, behind }
     }
 
-    fn is_none(self) -> bool {
-        self == Self::default()
+    /// Returns a consumer group that stands still, and where.
+    fn stopped(&self) -> Option<(&GroupInfo, &GroupPartition)> {
+        let stopped = |group: &'_ GroupInfo| group.partitions.iter().position(|p| p.stopped.is_some());
+        self.behind.iter().find_map(|group| Some((group, &group.partitions[stopped(group)?])))
+    }
+
+    /// Says which groups have not handled how many events.
+    fn groups(&self) -> String {
+        let named = self.behind.iter().take(GROUPS_NAMED_MAX).map(|group| {
+            let nobody = if group.members.is_empty() { ", which nobody works for" } else { "" };
+            format!("{} by {}{nobody}", group.lag(), group.group)
+        });
+        let more = self.behind.len().saturating_sub(GROUPS_NAMED_MAX);
+        let more = (more > 0).then(|| format!("the rest by {more} more groups"));
+        named.chain(more).collect::<Vec<_>>().join(", ")
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 
 impl fmt::Display for Unrest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { orders, events } = self;
+        let Self { orders, events, .. } = self;
         match (orders, events) {
-            (1, _) => f.write_str("1 order is under way"),
-            (0, 1) => f.write_str("no order is under way, but 1 event is not handled yet"),
-            (0, _) => write!(f, "no order is under way, but {events} events are not handled yet"),
-            _ => write!(f, "{orders} orders are under way"),
+            (1, _) => return f.write_str("1 order is under way"),
+            (0, 1) => f.write_str("no order is under way, but 1 event is not handled yet")?,
+            (0, _) => write!(f, "no order is under way, but {events} events are not handled yet")?,
+            _ => return write!(f, "{orders} orders are under way"),
         }
+        if self.behind.is_empty() { Ok(()) } else { write!(f, ": {}", self.groups()) }
     }
+}
+
+/// Says that a group needs somebody to go on.
+fn stands_still(group: &GroupInfo, at: &GroupPartition) -> Problem {
+    let (name, GroupPartition { topic, partition, next_offset, lag, stopped }) = (&group.group, at);
+    let why = stopped.as_deref().unwrap_or("it does not say why");
+    let message = format!(
+        "the consumer group {name} stands still at {topic}, partition {partition}, offset {next_offset} ({why}); {lag} \
+         events wait there, and the books cannot be judged without them"
+    );
+    let next = format!(
+        "mend what is wrong; or pass over that one event, whose effect is then missing: `shop topics replay {name} {topic} \
+         --partition {partition} --from-offset {}`",
+        next_offset + 1
+    );
+    Problem::new(Error::failed_precondition(CONSUMER_STOPPED, message), next)
 }
 
 /// Fails if the books do not balance.
@@ -201,10 +252,42 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_counted_once() {
-        let unrest = |orders, events| Unrest { orders, events };
+        let unrest = |orders, events| Unrest { orders, events, behind: Vec::new() };
         assert!(unrest(0, 0).is_none() && !unrest(0, 1).is_none() && !unrest(1, 0).is_none());
         assert_eq!(unrest(1, 7).to_string(), "1 order is under way");
         assert_eq!(unrest(3, 0).to_string(), "3 orders are under way");
         assert_eq!(unrest(0, 2).to_string(), "no order is under way, but 2 events are not handled yet");
+    }
+    #[test]
+    fn a_group_is_named_with_what_keeps_it() {
+        let partition = |lag, stopped: Option<&str>| GroupPartition {
+            topic: "orders".into(),
+            partition: 3,
+            next_offset: 17,
+            lag,
+            stopped: stopped.map(str::to_owned),
+        };
+        let group = |name: &str, at| GroupInfo {
+            group: name.into(),
+            generation: 1,
+            members: Vec::new(),
+            partitions: vec![at],
+        };
+        let behind = vec![group("loyalty", partition(2, None))];
+        let slow = Unrest { orders: 0, events: 2, behind };
+        let expected =
+            "no order is under way, but 2 events are not handled yet: 2 by loyalty, which nobody works for";
+        assert_eq!((slow.to_string().as_str(), slow.stopped()), (expected, None));
+
+        let damaged = "orders/3@17 is damaged";
+        let behind =
+            vec![group("loyalty", partition(1, None)), group("analytics", partition(4, Some(damaged)))];
+        let unrest = Unrest { orders: 0, events: 5, behind };
+        let (name, at) = unrest.stopped().unwrap();
+        let problem = stands_still(name, at);
+        let (said, next) = (problem.error().to_string(), problem.next_step().to_owned());
+        assert!(said.contains("CONSUMER_STOPPED") && said.contains(damaged), "{said}");
+        assert!(said.contains("analytics stands still at orders, partition 3, offset 17"), "{said}");
+        assert!(next.contains("topics replay analytics orders --partition 3 --from-offset 18"), "{next}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{Draft, END_MAX, Person, Setup, Shop, order_id, state, until};
 use serde_json::Value;
+use std::path::Path;
 
 /// Runs a command that fails, and returns the error object that it ends with.
 async fn refused(shop: &Shop, args: &[&str]) -> Value {
@@ -165,6 +166,50 @@ async fn an_audit_waits_for_the_shop_to_come_to_rest() {
     assert_eq!((&report["passed"], &report["orders"]["confirmed"]), (&true.into(), &1.into()), "{report}");
     assert_eq!(state(&customer.ended(&order).await), "CONFIRMED");
     shop.stop().await;
+}
+
+/// Damages the first record of the event log that has `text`.
+fn damage(folder: &Path, text: &str) {
+    let mut files: Vec<_> = std::fs::read_dir(folder).expect("the log").flatten().map(|e| e.path()).collect();
+    files.sort();
+    for path in files.iter().filter(|path| path.is_file()) {
+        let mut bytes = std::fs::read(path).expect("a file of the log");
+        if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
+            bytes[at] ^= 1;
+            return std::fs::write(path, bytes).expect("it is written");
+        }
+    }
+    panic!("no file of the log has {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_names_the_consumer_group_that_stands_still_and_how_it_goes_on() {
+    let mut shop = Shop::start(Setup::one_process()).await;
+    let lamp = shop.admin.product(250, 10).await;
+    let customer = Person::register(&shop.client).await;
+    let mut orders = Vec::new();
+    for _ in 0..2 {
+        let order = order_id(&customer.place(&Draft::of(&lamp, 1)).await);
+        assert_eq!(state(&customer.ended(&order).await), "CONFIRMED");
+        orders.push(order);
+    }
+    shop.command(&["audit"]).await.expect("the books balance");
+    shop.kill_root().await;
+    // Analytics has lost everything and reads it again; one event cannot be read.
+    damage(&shop.data().join("log"), &orders[0]);
+    for file in ["analytics.db", "analytics.db-wal", "analytics.db-shm"] {
+        let _ = std::fs::remove_file(shop.data().join("stores").join(file));
+    }
+    shop.restart().await;
+    shop.command(&["topics", "replay", "analytics", "orders", "--from", "start"])
+        .await
+        .expect("it reads again");
+    let error = refused(&shop, &["audit", "--wait-s", "60"]).await;
+    let still = "the consumer group analytics stands still at orders, partition ";
+    says(&error, "CONSUMER_STOPPED", &[still, "is damaged", "topics replay analytics orders --partition "]);
+    let next = error["next_step"].as_str().and_then(|text| text.split('`').nth(1)).expect("a command");
+    let command: Vec<_> = next.split(' ').skip(1).collect();
+    shop.command(&command).await.expect("the next step is possible");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
