@@ -1,6 +1,7 @@
 //! The pages of stable reasons, where the `type` of every problem points: `/errors/REASON`.
 //!
-//! The pages of `docs/errors` are part of the program. A page that is new there is noticed when this crate is compiled
+//! The platform's pages, those of `docs/errors`, are part of this crate, and a system brings its own
+//! ([`crate::GatewayOptions::pages`]). A page that is new there is noticed when this crate is compiled
 //! the next time.
 
 use axum::Router;

@@ -1,13 +1,18 @@
-//! The gateway's settings for the shop: whose tokens count, and the page of a signed-in customer.
+//! The gateway's settings for the shop: whose tokens count, the page of a signed-in customer, the pages of the shop's
+//! reasons.
 
 use banyan::Config;
 use banyan::core::Result;
 use banyan_gateway::{Aggregate, GatewayOptions, Part, Tokens};
 use banyan_identity::{Jwk, Jwks};
+use include_dir::{Dir, File, include_dir};
 use shop_contracts::loyalty::v1::GetPointsRequest;
 use shop_contracts::orders::v1::ListOrdersRequest;
 use shop_contracts::users::v1::{GetUserRequest, ListKeysRequest, UserServiceClient};
 use shop_contracts::{loyalty, orders, users};
+
+/// One page for each reason.
+static PAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/docs/errors");
 
 /// What `/openapi.json` says of the shop.
 const DESCRIPTION: &str = "\
@@ -34,8 +39,17 @@ pub(crate) fn options(config: &Config) -> Result<GatewayOptions> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tokens: Some(tokens),
         aggregates: vec![me()],
+        pages: pages(),
         ..GatewayOptions::default()
     })
+}
+
+/// Returns the pages of the reasons that only the shop has.
+fn pages() -> Vec<(&'static str, &'static str)> {
+    let page = |file: &'static File<'static>| {
+        Some((file.path().file_name()?.to_str()?.strip_suffix(".md")?, file.contents_utf8()?))
+    };
+    PAGES.files().filter_map(page).collect()
 }
 
 /// `GET /v1/me`: who I am, what I ordered last, and my points.

@@ -1,34 +1,43 @@
-//! Every stable reason has its page in `docs/errors/`, and every page its reason.
+//! Every stable reason has its page, and every page its reason: in `docs/errors/` the platform's, in `shop/shop/docs/errors/` the
+//! shop's.
 
 use super::Problems;
 use crate::workspace::SourceFile;
 use std::collections::{BTreeMap, BTreeSet};
 
-const PAGES: &str = "docs/errors/";
+/// Where the sources are whose pages are in a folder; the first that fits.
+const PAGES: [(&str, &str); 2] = [("shop/", "shop/shop/docs/errors/"), ("", "docs/errors/")];
 const CONSTRUCTOR: &str = concat!("Reason", "::new(");
 
 pub(super) fn check(files: &[SourceFile]) -> Problems {
-    let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
+    // Pages by their paths, and what needs them.
+    let mut needed: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for file in files.iter().filter(|file| file.is_rust() && !is_test(&file.path)) {
         for reason in reasons_in(without_tests(&file.text)) {
-            reasons.entry(reason).or_insert(&file.path);
+            needed.entry(page_of(reason, &file.path)).or_insert((reason, &file.path));
         }
     }
-    let pages: BTreeSet<&str> = files
-        .iter()
-        .filter_map(|file| file.path.strip_prefix(PAGES)?.strip_suffix(".md"))
-        .filter(|page| *page != "README")
-        .collect();
+    let is_page = |path: &&str| {
+        let name = PAGES.iter().find_map(|(_, folder)| path.strip_prefix(folder)?.strip_suffix(".md"));
+        name.is_some_and(|name| name != "README")
+    };
+    let pages: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).filter(is_page).collect();
 
-    let missing = reasons
+    let missing = needed
         .iter()
-        .filter(|(reason, _)| !pages.contains(*reason))
-        .map(|(reason, path)| format!("{path}: the reason {reason} has no page {PAGES}{reason}.md"));
+        .filter(|(page, _)| !pages.contains(page.as_str()))
+        .map(|(page, (reason, path))| format!("{path}: the reason {reason} has no page {page}"));
     let unused = pages
         .iter()
-        .filter(|page| !reasons.contains_key(*page))
-        .map(|page| format!("{PAGES}{page}.md: no source has the reason {page}"));
+        .filter(|page| !needed.contains_key(**page))
+        .map(|page| format!("{page}: no source that belongs to it has the reason"));
     missing.chain(unused).collect()
+}
+
+/// Returns the path of the page of a reason that the source at `path` has.
+fn page_of(reason: &str, path: &str) -> String {
+    let folder = PAGES.iter().find(|(sources, _)| path.starts_with(sources)).map_or("", |(_, folder)| folder);
+    format!("{folder}{reason}.md")
 }
 
 /// Tells whether a file is an integration test or a conformance suite, whose invented reasons need no page.
@@ -60,13 +69,17 @@ mod tests {
         let tests = format!("#[cfg(test)]\nmod tests {{ {CONSTRUCTOR}\"INVENTED\"); }}");
         let files = [
             file("crates/x/src/lib.rs", source + &tests),
+            file("shop/x/src/lib.rs", format!("const C: Reason = {CONSTRUCTOR}\"C\");")),
+            file("shop/shop/docs/errors/C.md", String::new()),
+            file("shop/shop/docs/errors/A.md", String::new()),
             file("docs/errors/A.md", String::new()),
             file("docs/errors/OLD.md", String::new()),
             file("docs/errors/README.md", String::new()),
         ];
         let problems = check(&files);
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].contains("reason B has no page"), "{problems:?}");
         assert!(problems[1].starts_with("docs/errors/OLD.md"), "{problems:?}");
+        assert!(problems[2].starts_with("shop/shop/docs/errors/A.md"), "{problems:?}");
     }
 }

@@ -19,8 +19,13 @@ async fn every_reason_of_the_platform_has_its_page() {
     assert_eq!(bed.get("/errors/RECORD_CORRUPT.md").await.text().await.0, StatusCode::OK);
     let (_, list) = bed.get("/errors").await.text().await;
     assert!(list.contains("- [INVALID_FIELD](/errors/INVALID_FIELD)"), "{list}");
-    for unknown in ["/errors/NO_SUCH_REASON", "/errors/README", "/errors/..%2FCargo.toml", "/errors/%3Cb%3E"]
-    {
+    for unknown in [
+        "/errors/NO_SUCH_REASON",
+        "/errors/CARD_DECLINED",
+        "/errors/README",
+        "/errors/..%2FCargo.toml",
+        "/errors/%3Cb%3E",
+    ] {
         assert_eq!(bed.get(unknown).await.problem().await, (404, "NOT_FOUND".into()), "{unknown}");
     }
     // Where every problem points.
