@@ -1,7 +1,9 @@
 //! A system's program: its arguments, its commands, its end.
 
 use crate::args::{Globals, RunArgs};
-use crate::commands::{config, dead_letters, move_service, process, replay, run, sagas, status, topics};
+use crate::commands::{
+    config, dead_letters, doctor, move_service, process, replay, run, sagas, status, topics,
+};
 use crate::problem::{report, report_usage};
 use anyhow::Result;
 use banyan::{Config, System};
@@ -94,6 +96,8 @@ enum Verb {
     Sagas(sagas::SagasArgs),
     /// Show the configuration and where each value comes from, or compare two.
     Config(config::ConfigArgs),
+    /// Examine every engine that the configuration names, and say what to do.
+    Doctor(doctor::DoctorArgs),
     /// Run one process of a system; started by its root.
     #[command(hide = true)]
     Process,
@@ -243,6 +247,7 @@ impl Program {
             Verb::Dlq(args) => dead_letters::run(args, globals).await,
             Verb::Sagas(args) => sagas::run(args, globals).await,
             Verb::Config(args) => config::run(&self.system, args, globals),
+            Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,
             Verb::Process => process::run(self.system).await,
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod dead_letters;
+pub(crate) mod doctor;
 pub(crate) mod move_service;
 pub(crate) mod process;
 pub(crate) mod replay;

@@ -1,0 +1,212 @@
+//! `doctor`: whether the engines of a configuration are there, and can do what the system asks of them.
+
+use crate::args::{Globals, RunArgs};
+use crate::output::Output;
+use crate::problem::Problem;
+use anyhow::Result;
+use banyan::{DoctorOptions, EngineReport, Report, System};
+use banyan_core::{Env, Error, Finding, Reason, Verdict};
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+/// At least one check of `doctor` failed.
+const DOCTOR_FAILED: Reason = Reason::new("DOCTOR_FAILED");
+/// Columns of a progress line that a narrow terminal still shows on one line.
+const PROGRESS_COLUMNS: usize = 72;
+
+/// The end of the help.
+const EXAMPLES: &str = "\
+Takes the arguments of `run`, and examines what they make of the configuration. Nothing is changed that stays, and no secret \
+is shown. It ends with 0, or with 1 if a check failed; a warning is no failure.
+
+Examples:
+  doctor                               what the system keeps on this machine
+  doctor --profile fleet               every server that the profile names
+  doctor --profile fleet --timeout 3   give up on an engine after three seconds
+  doctor --json                        for a program: check, subject, verdict, found, next_step";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DoctorArgs {
+    /// Seconds that the examination of one engine may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(crate) async fn run(system: &System, args: DoctorArgs, globals: Globals) -> Result<()> {
+    let config = args.run.config(&globals)?;
+    let options =
+        DoctorOptions { limit: Duration::from_secs(args.timeout), ..DoctorOptions::new(Env::default()) };
+    let progress = Progress::new(globals.json);
+    let report =
+        system.examine(config, &options, &|part, done, total| progress.show(part, done, total)).await;
+    progress.clear();
+    let report = report?;
+    let text = text(&report, Paint { colours: colours() });
+    Output::new(globals.json)?.value(&json_of(&report, globals.profile.as_deref()), &text)?;
+    match report.count(Verdict::Fail) {
+        0 => Ok(()),
+        failed => {
+            let message = format!("{failed} {} failed", if failed == 1 { "check" } else { "checks" });
+            let error = Error::failed_precondition(DOCTOR_FAILED, message);
+            Err(Problem::new(error, "do what stands under each failed check, and run doctor again").into())
+        }
+    }
+}
+
+/// One line on a terminal that says how far it is.
+struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    fn new(json: bool) -> Self {
+        Self { shown: !json && std::io::stderr().is_terminal() }
+    }
+
+    fn show(&self, part: &str, done: usize, total: usize) {
+        if self.shown {
+            let line: String =
+                format!("examined {done} of {total}: {part}").chars().take(PROGRESS_COLUMNS).collect();
+            // Who does not see it misses nothing.
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[K{line}");
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Tells whether standard output takes colours (<https://no-color.org>).
+fn colours() -> bool {
+    let unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    unset("NO_COLOR") && !dumb && std::io::stdout().is_terminal()
+}
+
+/// Colours, if there are any.
+#[derive(Clone, Copy)]
+struct Paint {
+    colours: bool,
+}
+
+impl Paint {
+    fn verdict(self, verdict: Verdict) -> String {
+        let code = match verdict {
+            Verdict::Ok => "32",
+            Verdict::Unknown => "36",
+            Verdict::Warn => "33",
+            Verdict::Fail => "31;1",
+        };
+        self.paint(&format!("{:<7}", verdict.name()), code)
+    }
+
+    fn paint(self, text: &str, code: &str) -> String {
+        match self.colours {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
+
+fn text(report: &Report, paint: Paint) -> String {
+    let all = || report.engines.iter().flat_map(|engine| &engine.findings);
+    let width = |of: &dyn Fn(&Finding) -> usize| all().map(of).max().unwrap_or_default();
+    let checks = width(&|finding| finding.check.name().chars().count());
+    let subjects = width(&|finding| finding.subject.chars().count());
+    let mut lines = Vec::new();
+    for EngineReport { engine, used_by, findings } in &report.engines {
+        lines.push(format!("{}  {}", paint.paint(engine, "1"), paint.paint(&used_by.join(", "), "2")));
+        for Finding { check, subject, verdict, found, next_step } in findings {
+            let verdict = paint.verdict(*verdict);
+            let line = format!("  {verdict}  {:<checks$}  {subject:<subjects$}  {found}", check.name());
+            lines.push(line.trim_end().to_owned());
+            if let Some(next) = next_step {
+                lines.push(format!(
+                    "  {:7}  {:checks$}  {:subjects$}  {}",
+                    "",
+                    "",
+                    "",
+                    paint.paint(&format!("next: {next}"), "1")
+                ));
+            }
+        }
+        lines.push(String::new());
+    }
+    let counted = [Verdict::Fail, Verdict::Warn, Verdict::Unknown, Verdict::Ok]
+        .into_iter()
+        .map(|verdict| (verdict, report.count(verdict)))
+        .filter(|(verdict, count)| *count > 0 || *verdict == Verdict::Ok)
+        .map(|(verdict, count)| format!("{count} {}", verdict.name()));
+    lines.push(counted.collect::<Vec<_>>().join(", "));
+    lines.join("\n")
+}
+
+fn json_of(report: &Report, profile: Option<&str>) -> Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "check": finding.check.name(), "subject": finding.subject, "verdict": finding.verdict.name(),
+            "found": finding.found, "next_step": finding.next_step,
+        })
+    };
+    let engine = |engine: &EngineReport| {
+        json!({
+            "engine": engine.engine, "used_by": engine.used_by, "verdict": engine.verdict().name(),
+            "findings": engine.findings.iter().map(finding).collect::<Vec<_>>(),
+        })
+    };
+    let verdict = report.engines.iter().map(EngineReport::verdict).max().unwrap_or(Verdict::Ok);
+    json!({
+        "profile": profile, "verdict": verdict.name(),
+        "engines": report.engines.iter().map(engine).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::Check;
+
+    fn report() -> Report {
+        let next = "GRANT CREATE ON SCHEMA public TO shop;";
+        let findings = vec![
+            Finding::ok(Check::Reachable, "server", "answers in 0.3 ms"),
+            Finding::fail(Check::Permissions, "make tables", "permission denied", next),
+        ];
+        let used_by = vec!["store of users".to_owned(), "store of orders".to_owned()];
+        Report { engines: vec![EngineReport { engine: "postgres://h:5432".to_owned(), used_by, findings }] }
+    }
+
+    #[test]
+    fn findings_line_up_under_their_engine() {
+        let expected = "\
+postgres://h:5432  store of users, store of orders
+  ok       reachable    server       answers in 0.3 ms
+  fail     permissions  make tables  permission denied
+                                     next: GRANT CREATE ON SCHEMA public TO shop;
+
+1 fail, 1 ok";
+        assert_eq!(text(&report(), Paint { colours: false }), expected);
+        let coloured = text(&report(), Paint { colours: true });
+        assert!(coloured.contains("\x1b[31;1mfail") && coloured.contains("\x1b[32mok"), "{coloured}");
+    }
+
+    #[test]
+    fn a_program_reads_the_same() {
+        let json = json_of(&report(), Some("fleet"));
+        assert_eq!((json["profile"].as_str(), json["verdict"].as_str()), (Some("fleet"), Some("fail")));
+        let finding = &json["engines"][0]["findings"][1];
+        assert_eq!(finding["next_step"], "GRANT CREATE ON SCHEMA public TO shop;");
+        assert_eq!(
+            (finding["check"].as_str(), finding["verdict"].as_str()),
+            (Some("permissions"), Some("fail"))
+        );
+    }
+}
