@@ -40,6 +40,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-rabbitmq", Floor::Platform(2)),
     ("banyan-postgres", Floor::Platform(2)),
     ("banyan-mysql", Floor::Platform(2)),
+    ("banyan-copy", Floor::Platform(2)),
     ("banyan", Floor::Platform(3)),
     ("banyan-gateway", Floor::Platform(4)),
     ("banyan-control", Floor::Platform(4)),

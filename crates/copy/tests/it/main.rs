@@ -1,0 +1,6 @@
+//! Copies between real servers.
+
+mod directions;
+mod interrupted;
+mod refused;
+mod zoo;
