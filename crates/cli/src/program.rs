@@ -1,6 +1,8 @@
 //! A system's program: its arguments, its commands, its end.
 
 use crate::args::{Globals, RunArgs};
+#[cfg(feature = "postgres")]
+use crate::commands::cdc;
 use crate::commands::{
     config, dead_letters, doctor, move_service, process, replay, run, sagas, status, topics,
 };
@@ -98,6 +100,9 @@ enum Verb {
     Config(config::ConfigArgs),
     /// Examine every engine that the configuration names, and say what to do.
     Doctor(doctor::DoctorArgs),
+    /// Turn a table of a PostgreSQL database into events: its rows, and then every change.
+    #[cfg(feature = "postgres")]
+    Cdc(cdc::CdcArgs),
     /// Run one process of a system; started by its root.
     #[command(hide = true)]
     Process,
@@ -248,6 +253,8 @@ impl Program {
             Verb::Sagas(args) => sagas::run(args, globals).await,
             Verb::Config(args) => config::run(&self.system, args, globals),
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,
+            #[cfg(feature = "postgres")]
+            Verb::Cdc(args) => cdc::run(&self.system, args, globals).await,
             Verb::Process => process::run(self.system).await,
         }
     }

@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+#[cfg(feature = "postgres")]
+pub(crate) mod cdc;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
