@@ -29,8 +29,16 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "cache",
-        title: "Caches and rate limits",
-        text: "",
+        title: "Caches",
+        text: "`memory` is a cache of each process by itself: an invalidation reaches the other processes as an event, and nothing \
+               outlives the process. `redis` is shared by all, and what it keeps outlives them.",
+        crates: &["banyan-cache", "banyan-redis"],
+    },
+    Suite {
+        name: "rate-limit",
+        title: "Rate limits",
+        text: "`memory` limits each process by itself, so that a system of N processes admits up to N times the limit; `redis` \
+               limits all together.",
         crates: &["banyan-cache", "banyan-redis"],
     },
 ];
@@ -102,24 +110,53 @@ fn existing_crates() -> Result<Vec<&'static str>> {
     Ok(SUITES.iter().flat_map(|suite| suite.crates).copied().filter(|name| members.contains(name)).collect())
 }
 
+/// What one function found on one provider.
+#[derive(Clone, Debug, PartialEq)]
+enum Cell {
+    Passed,
+    Refused,
+    Lacking,
+    /// With the reason.
+    Impossible(String),
+    Failed,
+}
+
 /// The outcomes of one suite.
 #[derive(Default)]
 struct Outcomes {
     /// In the order of their first line.
     providers: Vec<String>,
     /// By function and provider.
-    cells: BTreeMap<(String, String), String>,
+    cells: BTreeMap<(String, String), Cell>,
     /// What a function needs, by function.
     needed: BTreeMap<String, Vec<String>>,
+    /// Why a fault cannot happen to a provider, in the order of the notes.
+    notes: Vec<String>,
+}
+
+impl Cell {
+    fn of(line: &Value) -> Result<Self> {
+        Ok(match line["outcome"].as_str().unwrap_or_default() {
+            "passed" => Self::Passed,
+            "refused" => Self::Refused,
+            "lacking" => Self::Lacking,
+            "impossible" => Self::Impossible(line["why"].as_str().unwrap_or_default().to_owned()),
+            "failed" => Self::Failed,
+            other => bail!("{other:?} is no outcome"),
+        })
+    }
 }
 
 impl Outcomes {
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        Self::of(&text).with_context(|| format!("a line of {}", path.display()))
+    }
+
+    fn of(text: &str) -> Result<Self> {
         let mut outcomes = Self::default();
         for line in text.lines() {
-            let line: Value =
-                serde_json::from_str(line).with_context(|| format!("a line of {}", path.display()))?;
+            let line: Value = serde_json::from_str(line)?;
             let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
             let names = |key: &str| -> Vec<String> {
                 let names = line[key].as_array().into_iter().flatten();
@@ -130,12 +167,19 @@ impl Outcomes {
                 outcomes.providers.push(provider.clone());
             }
             outcomes.needed.insert(function.clone(), names("needed"));
-            let outcome = text("outcome");
-            if let Some(earlier) =
-                outcomes.cells.insert((function.clone(), provider.clone()), outcome.clone())
-                && earlier != outcome
+            let cell = Cell::of(&line).with_context(|| format!("{function} on {provider}"))?;
+            if let Some(earlier) = outcomes.cells.insert((function.clone(), provider.clone()), cell.clone())
+                && earlier != cell
             {
-                bail!("{function} on {provider} was found {earlier} and {outcome}");
+                bail!("{function} on {provider} was found {earlier:?} and {cell:?}");
+            }
+        }
+        // By function and provider, so that the page is the same whichever test ended first.
+        for cell in outcomes.cells.values() {
+            if let Cell::Impossible(why) = cell
+                && !outcomes.notes.contains(why)
+            {
+                outcomes.notes.push(why.clone());
             }
         }
         outcomes.providers.sort_by_key(|provider| (!EMBEDDED.contains(&provider.as_str()), provider.clone()));
@@ -152,7 +196,8 @@ fn page() -> Result<String> {
          Every provider of a trait runs the same conformance suite against the real engine. This page is written by\n\
          `cargo xtask semantics` from what the suites found, and `cargo xtask test` fails if it says anything else.\n\n\
          ✅ the suite passed · 🟥 the engine cannot do it, declares so, and refuses it with `CAPABILITY_MISSING`; a system that\n\
-         says it needs it (`events.needs`) does not start · *no*: a trait that the engine lacks · – not run for this provider\n",
+         says it needs it (`events.needs`) does not start · ❌ the suite failed · *no*: a trait that the engine lacks · ¹ cannot\n\
+         happen to this provider, the reason stands below the table · – not run for this provider\n",
     );
     for suite in SUITES {
         let file = folder().join(format!("{}.jsonl", suite.name));
@@ -170,17 +215,23 @@ fn page() -> Result<String> {
     Ok(page)
 }
 
+/// The signs of notes, in their order.
+const NOTES: [&str; 9] = ["¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"];
+
 fn table(page: &mut String, outcomes: &Outcomes) -> Result<()> {
+    let Outcomes { notes, .. } = outcomes;
+    ensure!(notes.len() <= NOTES.len(), "there are more than {} reasons: {notes:?}", NOTES.len());
     writeln!(page, "| guarantee | needs | {} |", outcomes.providers.join(" | "))?;
     writeln!(page, "|---|---|{}", ":-:|".repeat(outcomes.providers.len()))?;
     for (function, needed) in &outcomes.needed {
         let cell = |provider: &String| match outcomes.cells.get(&(function.clone(), provider.clone())) {
-            Some(outcome) => match outcome.as_str() {
-                "passed" => "✅",
-                "refused" => "🟥",
-                "missing" => "*no*",
-                _ => "❌",
-            },
+            Some(Cell::Passed) => "✅",
+            Some(Cell::Refused) => "🟥",
+            Some(Cell::Lacking) => "*no*",
+            Some(Cell::Impossible(why)) => {
+                notes.iter().position(|note| note == why).map_or("❌", |at| NOTES[at])
+            }
+            Some(Cell::Failed) => "❌",
             None => "–",
         };
         let cells: Vec<_> = outcomes.providers.iter().map(cell).collect();
@@ -188,5 +239,53 @@ fn table(page: &mut String, outcomes: &Outcomes) -> Result<()> {
         let sentence = function.replace('_', " ");
         writeln!(page, "| {sentence} | {} | {} |", needed.join(" "), cells.join(" | "))?;
     }
+    let notes: Vec<_> = notes.iter().zip(NOTES).map(|(why, sign)| format!("{sign} {why}")).collect();
+    if !notes.is_empty() {
+        write!(page, "\n{}\n", notes.join(" · "))?;
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcomes, table};
+
+    fn line(function: &str, provider: &str, outcome: &str, why: &str) -> String {
+        format!(
+            "{{\"suite\":\"s\",\"function\":\"{function}\",\"provider\":\"{provider}\",\"outcome\":\"{outcome}\",\
+             \"needed\":[\"a-thing\"],\"missing\":[],\"why\":\"{why}\"}}\n"
+        )
+    }
+
+    #[test]
+    fn every_outcome_has_its_cell_and_every_reason_its_note() {
+        let lines = [
+            line("a_b", "redis", "passed", ""),
+            line("a_b", "memory", "impossible", "no server"),
+            line("c", "redis", "refused", ""),
+            line("c", "memory", "impossible", "no disk"),
+            line("d", "redis", "lacking", ""),
+            line("d", "memory", "impossible", "no server"),
+            line("e", "redis", "failed", ""),
+        ];
+        let mut page = String::new();
+        table(&mut page, &Outcomes::of(&lines.concat()).unwrap()).unwrap();
+        assert_eq!(
+            page,
+            "| guarantee | needs | memory | redis |\n\
+             |---|---|:-:|:-:|\n\
+             | a b | `a-thing` | ¹ | ✅ |\n\
+             | c | `a-thing` | ² | 🟥 |\n\
+             | d | `a-thing` | ¹ | *no* |\n\
+             | e | `a-thing` | – | ❌ |\n\
+             \n¹ no server · ² no disk\n"
+        );
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let twice = line("a", "redis", "passed", "") + &line("a", "redis", "failed", "");
+        assert!(Outcomes::of(&twice).is_err());
+        assert!(Outcomes::of(&line("a", "redis", "maybe", "")).is_err());
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::{engines, workspace};
 use anyhow::{Context, Result};
-use banyan_engines::{Kind, install};
+use banyan_engines::{Kind, install, install_tool};
 use std::process::Command;
 
 struct Requirement {
@@ -35,6 +35,9 @@ pub(crate) fn run() -> Result<()> {
             .with_context(|| format!("engine {} of {}: {kind}", index + 1, Kind::ALL.len()))?;
         println!("ok       {kind:<16} {}", program.display());
     }
+    let program =
+        engines::block_on(install_tool("strace")).context("strace, which makes disks slow in tests")?;
+    println!("ok       {:<16} {}", "strace", program.display());
     println!("nothing is missing: `cargo xtask test` can run");
     Ok(())
 }
