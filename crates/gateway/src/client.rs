@@ -1,6 +1,7 @@
 //! Which address a request comes from, behind proxies that may say so.
 
-use banyan_core::{Error, Result};
+use crate::limits::wrong;
+use banyan_core::Result;
 use http::HeaderMap;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ impl Proxies {
             let address = || text.parse::<IpAddr>().map(IpNet::from);
             text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
                 let message = format!("{text:?} is no address and no network such as 10.0.0.0/8");
-                Error::invalid("gateway.trusted_proxies", message)
+                wrong("gateway.trusted_proxies".to_owned(), message)
             })
         };
         texts.iter().map(read).collect::<Result<_>>().map(Self)

@@ -4,8 +4,8 @@ use crate::client::Proxies;
 use crate::routes::Routes;
 use arc_swap::ArcSwapOption;
 use banyan::cache::{Decision, Quota, RateLimitStore, RateLimiter, TAKES_MAX, Take};
-use banyan::{GatewaySettings, Per};
-use banyan_core::{Code, Context, Env, Error, Identity, IdentityKind, Reason, Result, Retry};
+use banyan::{CONFIG_INVALID, GatewaySettings, Per};
+use banyan_core::{Code, Context, Env, Error, FieldViolation, Identity, IdentityKind, Reason, Result, Retry};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -111,9 +111,9 @@ fn rules(settings: &GatewaySettings, routes: &Routes) -> Result<Rules> {
     let mut rules = Vec::new();
     let mut by_route: HashMap<String, Vec<usize>> = HashMap::new();
     for (name, limit) in &settings.limits {
-        let held = routes.select(&limit.routes).map_err(|unknown| {
-            Error::invalid(format!("gateway.limits.{name}.routes"), routes.unknown(&unknown))
-        })?;
+        let held = routes
+            .select(&limit.routes)
+            .map_err(|unknown| wrong(format!("gateway.limits.{name}.routes"), routes.unknown(&unknown)))?;
         let quota = limit.quota()?;
         if !limit.on {
             continue;
@@ -123,13 +123,20 @@ fn rules(settings: &GatewaySettings, routes: &Routes) -> Result<Rules> {
             holding.push(rules.len());
             if holding.len() > TAKES_MAX {
                 let message = format!("more than {TAKES_MAX} hold for {route}");
-                return Err(Error::invalid("gateway.limits", message));
+                return Err(wrong("gateway.limits".to_owned(), message));
             }
         }
         rules.push(Rule { name: name.clone(), quota, per: limit.per });
     }
     let boxed = by_route.into_iter().map(|(route, rules)| (route, rules.into_boxed_slice()));
     Ok((rules, boxed.collect()))
+}
+
+/// Refuses a key of the configuration.
+pub(crate) fn wrong(key: String, problem: String) -> Error {
+    let message = format!("{key}: {problem}");
+    let violation = FieldViolation { field: key, description: problem };
+    Error::new(Code::InvalidArgument, CONFIG_INVALID, message).with_violation(violation)
 }
 
 impl Active {

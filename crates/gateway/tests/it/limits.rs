@@ -131,6 +131,7 @@ async fn limits_change_while_the_gateway_runs() {
         (error.code(), &*error.violations()[0].field),
         (Code::InvalidArgument, "gateway.limits.open.routes")
     );
+    assert_eq!(error.reason(), "CONFIG_INVALID");
     assert!(error.message().contains("the nearest is \"/open\""), "{error}");
     assert_eq!(bed.status("/open").await, 429);
     bed.gateway.reconfigure(&GatewaySettings::default()).unwrap();

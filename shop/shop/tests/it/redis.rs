@@ -1,12 +1,14 @@
 //! What processes share on Redis: products that are read once for all of them, and the counts of rate limits.
 
 use crate::support::{Answer, Ask, Client, REST_MAX, Setup, Shop, until};
-use banyan::core::{Clock, Context, Env, Identity};
-use banyan::rpc::Streaming;
+use banyan::core::{Clock, Code, Context, Env, Identity};
+use banyan::rpc::{Client as _, Directory, Endpoint, Streaming, Target};
 use banyan_cli::Remote;
 use banyan_engines::{Engine, Kind, Options};
 use futures::future::join_all;
-use shop_contracts::catalog::v1::{CatalogServiceClient, ImportProductsRequest, Product};
+use shop_contracts::catalog::v1::{
+    CatalogServiceClient, ImportProductsRequest, Product, SearchProductsRequest,
+};
 use shop_contracts::types::v1::Money;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -130,6 +132,22 @@ async fn two_gateways_share_one_limit_and_go_on_without_redis() {
     // Another client and another route are another matter.
     assert_eq!(ask(one, "192.0.2.2").await.status, 200);
     assert_eq!(one.ask(Ask::get("/v1/categories")).await.status, 200);
+
+    // A method has its limit however it is called.
+    let directory = Directory::new(&Env::default());
+    let remote = Remote::find(&a.data()).expect("the shop runs");
+    let endpoint = Endpoint::new(remote.url().trim_start_matches("http://")).expect("an address");
+    directory.set(CatalogServiceClient::SERVICE, Target::Remote(vec![endpoint]));
+    let catalog: CatalogServiceClient = directory.client();
+    let search =
+        async || catalog.search_products(&Context::background(), SearchProductsRequest::default()).await;
+    for _ in 0..LIMIT - 1 {
+        search().await.expect("it is admitted");
+    }
+    assert_eq!(ask(other, "").await.status, 200);
+    let refused = search().await.expect_err("it is one too many");
+    assert_eq!((refused.code(), refused.reason()), (Code::ResourceExhausted, "RATE_LIMIT_EXCEEDED"));
+    assert!(refused.retry_after().is_some_and(|after| after > Duration::from_secs(8_000)), "{refused:?}");
 
     // Without Redis each gateway limits by itself, with the same limit.
     redis.kill().await.expect("Redis is killed");
