@@ -17,6 +17,13 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
 return 1";
 
+/// Keeps a value and voids the lease. KEYS: value, lease; ARGV: value, its time in milliseconds. No MULTI: where a user may not
+/// open a transaction, the client's count of its answers underflows (redis 1.8.1).
+pub(crate) const SET: &str = "
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('DEL', KEYS[2])
+return 1";
+
 /// Ends a lease if it is the token's. KEYS: lease; ARGV: token.
 pub(crate) const RELEASE: &str = "
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -38,11 +45,10 @@ impl CacheStore for RedisStore {
             check_key(key)?;
             check_value(&value)?;
             check_ttl(ttl)?;
-            let mut both = redis::pipe();
-            both.atomic();
-            both.cmd("SET").arg(self.key(key, "")).arg(&value[..]).arg("PX").arg(millis(ttl)).ignore();
-            both.cmd("DEL").arg(self.key(key, LEASE)).ignore();
-            self.call(async |mut redis| both.query_async(&mut redis).await).await
+            let mut set = self.scripts().set.prepare_invoke();
+            set.key(self.key(key, "")).key(self.key(key, LEASE)).arg(&value[..]).arg(millis(ttl));
+            let _done: i32 = self.call(async |mut redis| set.invoke_async(&mut redis).await).await?;
+            Ok(())
         })
     }
 

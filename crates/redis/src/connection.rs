@@ -25,6 +25,7 @@ struct Inner {
 
 /// What runs on the server.
 pub(crate) struct Scripts {
+    pub(crate) set: Script,
     pub(crate) fill: Script,
     pub(crate) release: Script,
     pub(crate) limit: Script,
@@ -48,6 +49,7 @@ impl RedisStore {
             client,
             options,
             scripts: Scripts {
+                set: Script::new(crate::cache::SET),
                 fill: Script::new(crate::cache::FILL),
                 release: Script::new(crate::cache::RELEASE),
                 limit: Script::new(crate::limits::TAKE),
@@ -111,6 +113,7 @@ impl RedisStore {
         let server = &self.0.server;
         let what = match error.kind() {
             ErrorKind::AuthenticationFailed => "refuses our credentials".to_owned(),
+            _ if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) => "refuses our credentials".to_owned(),
             ErrorKind::Server(ServerErrorKind::BusyLoading) => "is still loading its data".to_owned(),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => "is a replica: it takes no writes".to_owned(),
             ErrorKind::Server(_) | ErrorKind::Extension => {

@@ -74,7 +74,7 @@ async fn look(store: &RedisStore, asked: &CacheExamination, findings: &mut Vec<F
 }
 
 fn denied(subject: &str, error: &Error) -> Finding {
-    let next = "ACL SETUSER NAME ~SYSTEM:* +@read +@write +@scripting +@transaction +time +ping +info, for the user in \
+    let next = "ACL SETUSER NAME ~SYSTEM:* +@read +@write +@scripting +time +ping +info, for the user in \
                 cache.url and this system's name";
     Finding::of_error(Check::Permissions, subject, error, next)
 }
