@@ -5,8 +5,11 @@
 #[path = "../../examples/counter_system/contract.rs"]
 mod contract;
 mod crashes;
+#[path = "../../../event-log/tests/it/effects.rs"]
+mod effects;
 mod lifecycle;
 mod moves;
+mod reload;
 mod remote_log;
 mod replicas;
 mod system;
