@@ -32,6 +32,8 @@ const ARGUMENT: &str = "BANYAN_TEST_PEER";
 const MARK: &str = "@peer ";
 /// How long a killed peer may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const POLL: Duration = Duration::from_millis(10);
 /// Lines that wait to be heard.
 const LINES_MAX: usize = 1_000;
 
@@ -81,12 +83,15 @@ impl Peer {
     pub async fn kill(&mut self) -> Result<()> {
         let pid = self.pid();
         self.child.start_kill().context("kill the peer")?;
-        pid.into_iter().for_each(let_go);
-        let ended = tokio::time::timeout(KILL_LIMIT, self.child.wait()).await;
-        ended
-            .with_context(|| format!("the peer is still there {KILL_LIMIT:?} after SIGKILL"))?
-            .map(drop)
-            .context("reap it")
+        let gone = async {
+            while self.child.try_wait()?.is_none() {
+                pid.into_iter().for_each(let_go);
+                tokio::time::sleep(POLL).await;
+            }
+            Ok(())
+        };
+        let in_time = tokio::time::timeout(KILL_LIMIT, gone).await;
+        in_time.with_context(|| format!("the peer is still there {KILL_LIMIT:?} after SIGKILL"))?
     }
 
     /// Stops the peer without ending it (SIGSTOP): to others it is silent, and it does not know.

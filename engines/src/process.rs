@@ -13,6 +13,8 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_millis(10);
 /// How long a dropped engine may take to end by itself.
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a dropped engine may take to be gone after SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Bound of the walk through `/proc`.
 const PROCESSES_MAX: usize = 10_000;
 
@@ -112,9 +114,9 @@ impl Running {
         for pid in members {
             send(*pid, Signal::KILL)?;
         }
-        members.iter().copied().for_each(let_go);
         let gone = async {
             while self.ended().is_none() || members.iter().any(|pid| is_alive(*pid)) {
+                members.iter().copied().for_each(let_go);
                 tokio::time::sleep(POLL).await;
             }
         };
@@ -157,8 +159,12 @@ impl Drop for Running {
         for pid in &members {
             let _ = send(*pid, Signal::KILL);
         }
-        members.into_iter().for_each(let_go);
-        let _ = self.child.wait();
+        let mut left = KILL_LIMIT;
+        while self.ended().is_none() && !left.is_zero() {
+            members.iter().copied().for_each(let_go);
+            self.wait_blocking(POLL);
+            left = left.saturating_sub(POLL);
+        }
         self.dismiss_guard();
     }
 }

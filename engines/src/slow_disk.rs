@@ -110,6 +110,7 @@ impl Drop for SlowDisk {
 }
 
 /// Ends every `strace` that follows a process which was sent SIGKILL: a call that is held back would keep it from ending.
+/// A thread that is just ending shows nobody who follows it: ask until the process is gone.
 pub(crate) fn let_go(pid: u32) {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let tracers: BTreeSet<u32> = threads

@@ -53,6 +53,18 @@ async fn a_slow_disk_delays_what_waits_for_it() -> Result<()> {
     timeout(Duration::from_secs(10), set()).await?
 }
 
+/// Kafka, of many threads, can be killed while some of them wait for a disk that hangs.
+#[tokio::test]
+async fn an_engine_whose_disk_hangs_can_be_killed() -> Result<()> {
+    let kafka = Mortal::start(Kind::Kafka).await?;
+    kafka.slow_disk(Duration::from_secs(3_600)).await;
+    // Heartbeats and checkpoints reach the disk by themselves.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    kafka.kill().await;
+    kafka.restart().await;
+    Ok(())
+}
+
 /// A peer says and hears lines, can be paused, and is gone when it is killed.
 #[tokio::test]
 async fn a_peer_is_a_process_of_its_own() -> Result<()> {
