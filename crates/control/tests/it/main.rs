@@ -9,7 +9,6 @@ mod crashes;
 mod effects;
 mod lifecycle;
 mod moves;
-mod reload;
 mod remote_log;
 mod replicas;
 mod system;
