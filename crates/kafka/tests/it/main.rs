@@ -5,7 +5,6 @@
 #[path = "../../../event-log/tests/it/effects.rs"]
 mod effects;
 mod faults;
-mod transactions;
 mod wire;
 
 use banyan_core::Env;
