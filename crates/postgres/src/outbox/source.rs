@@ -29,7 +29,7 @@ enum Entry {
     Event {
         id: i64,
         commit: Lsn,
-        envelope: Envelope,
+        envelope: Box<Envelope>,
     },
     /// A transaction ends here: all events before it belong to what ended.
     End(Lsn),
@@ -89,7 +89,7 @@ impl Source {
                 let (id, envelope) = event(outbox, &row).ok_or_else(|| malformed("an event"))?;
                 self.events += 1;
                 self.bytes += envelope.payload.len();
-                self.waiting.push_back(Entry::Event { id, commit, envelope });
+                self.waiting.push_back(Entry::Event { id, commit, envelope: Box::new(envelope) });
                 return Ok(true);
             }
             Message::Truncate { .. } | Message::Other => {}
@@ -100,7 +100,7 @@ impl Source {
     /// Returns the oldest events with their ids and the places of their commits, at most `limit`. They stay.
     pub(super) fn oldest(&self, limit: usize) -> Vec<(i64, Lsn, Envelope)> {
         let event = |entry: &Entry| match entry {
-            Entry::Event { id, commit, envelope } => Some((*id, *commit, envelope.clone())),
+            Entry::Event { id, commit, envelope } => Some((*id, *commit, Envelope::clone(envelope))),
             Entry::End(_) => None,
         };
         self.waiting.iter().filter_map(event).take(limit).collect()

@@ -4,10 +4,9 @@ use super::claimant::{Held, Request};
 use super::source::{Source, envelope};
 use crate::address::Address;
 use crate::capture;
-use crate::replication::literal;
 use crate::replication::{
     Copied, Failure, Link, Lsn, Purpose, create_slot, drop_slot_and_publication, ensure_publication,
-    find_slot,
+    find_slot, literal,
 };
 use banyan_core::{BoxFuture, Envelope, Error, Result, Retry};
 use banyan_store::OutboxState;
@@ -258,8 +257,7 @@ impl Worker {
             (self.draining, self.caught_up) = (false, None);
         }
         self.catch_up().await?;
-        loop {
-            let Some(source) = &self.source else { break };
+        while let Some(source) = &self.source {
             let oldest = source.oldest(limit);
             let doubtful: Vec<i64> = oldest
                 .iter()

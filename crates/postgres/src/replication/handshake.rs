@@ -109,7 +109,12 @@ async fn encrypt(
     let connector = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host)
         .map_err(|e| Failure::Protocol(format!("the server's name cannot be verified: {e}")))?;
     let encrypted = connector.connect(socket).await;
-    let encrypted = encrypted.map_err(|e| Failure::Broken(format!("the server is not trusted: {e}")))?;
+    let encrypted =
+        encrypted.map_err(|e| match e.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            // It will not become trusted by itself.
+            true => Failure::Protocol(format!("the server is not trusted: {e}")),
+            false => Failure::from(e),
+        })?;
     Ok(Link::new(Box::new(encrypted), answer_max))
 }
 

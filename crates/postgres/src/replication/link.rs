@@ -59,7 +59,7 @@ impl fmt::Display for Failure {
             Self::Server { code, message, attempted } => {
                 write!(f, "{message} (SQLSTATE {code}) at {attempted}")
             }
-            Self::Protocol(what) => write!(f, "unexpected: {what}"),
+            Self::Protocol(what) => f.write_str(what),
         }
     }
 }
@@ -337,9 +337,9 @@ pub(super) fn refusal(body: Bytes, attempted: &str) -> Failure {
 }
 
 pub(super) fn unexpected(tag: u8) -> Failure {
-    Failure::Protocol(format!("a message {:?} of the server", char::from(tag)))
+    Failure::Protocol(format!("the server sends an unexpected message {:?}", char::from(tag)))
 }
 
 fn malformed(what: &str) -> Failure {
-    Failure::Protocol(format!("{what} that cannot be read"))
+    Failure::Protocol(format!("the server sends {what} that cannot be read"))
 }

@@ -405,3 +405,46 @@ async fn a_killed_snapshot_leaves_nothing_and_a_second_process_takes_over() {
     log.wait("the change", |events| payload(&events[events.len() - 1])["op"] == "d").await;
     second.stop().await.expect("it drains");
 }
+
+#[tokio::test]
+async fn passwords_and_encryption_are_those_of_the_stores() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let engine = Engine::start(Kind::Postgres, Options::in_folder(folder.path())).await.expect("it starts");
+    let data = engine.folder().join("data");
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "server.key", "-out", "server.crt"])
+        .current_dir(&data)
+        .output()
+        .expect("openssl is installed with PostgreSQL");
+    assert!(made.status.success(), "{made:?}");
+    let roles = "CREATE TABLE secrets (id INTEGER PRIMARY KEY); INSERT INTO secrets VALUES (7); \
+                 CREATE ROLE me LOGIN SUPERUSER PASSWORD 'right@geheim/'; SET password_encryption = 'md5'; \
+                 CREATE ROLE old LOGIN SUPERUSER PASSWORD 'right@geheim/'";
+    client(engine.url()).await.batch_execute(roles).await.expect("the roles are made");
+    std::fs::write(data.join("postgresql.auto.conf"), "ssl = on\n").expect("it is configured");
+    let rules = "hostssl all me all scram-sha-256\nhost all old all md5\nhost all me all reject\nhost all all all trust\n";
+    std::fs::write(data.join("pg_hba.conf"), rules).expect("it is configured");
+    engine.restart().await.expect("it starts again");
+    let url = |user: &str, password: &str| engine.url().replace("postgres@", &format!("{user}:{password}@"));
+    let trusting = format!("?sslmode=verify-full&sslrootcert={}", data.join("server.crt").display());
+    for good in [url("me", "right%40geheim%2F") + &trusting, url("old", "right%40geheim%2F")] {
+        let log = Log::new();
+        let mut running =
+            Running::start(CaptureOptions { slot: None, ..options(&good, "secrets") }, log.clone());
+        running.told("it streams", |p| matches!(p, Progress::Streaming { .. })).await;
+        running.stop().await.expect("it drains");
+    }
+    for (bad, said) in [
+        (url("me", "geheim") + &trusting, "check the user and the password"),
+        (url("old", "geheim"), "check the user and the password"),
+        (url("me", "right%40geheim%2F"), "pg_hba.conf"),
+        (url("me", "right%40geheim%2F") + "?sslmode=verify-full", "not trusted"),
+    ] {
+        let error =
+            Running::start(options(&bad, "secrets"), Log::new()).end().await.expect_err("it is refused");
+        assert!(error.message().contains(said), "{error}");
+        assert!(!format!("{error:?}").contains("geheim"), "{error:?}");
+    }
+}

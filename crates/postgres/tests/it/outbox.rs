@@ -252,7 +252,7 @@ async fn relay_some(store: &Store) -> u32 {
 #[tokio::test]
 async fn a_server_that_keeps_no_logical_log_is_refused_with_the_next_step() {
     let mortal = Mortal::start().await;
-    let store = open(&mortal.engine().url().to_owned()).await;
+    let store = open(mortal.engine().url()).await;
     store.close().await.expect("it closes");
     let sql = "CREATE ROLE plain LOGIN SUPERUSER PASSWORD 'geheim'; ALTER ROLE plain NOREPLICATION NOSUPERUSER; \
                GRANT ALL ON SCHEMA public TO plain; GRANT ALL ON ALL TABLES IN SCHEMA public TO plain";
