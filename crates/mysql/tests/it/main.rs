@@ -1,5 +1,6 @@
 //! Stores on a real MariaDB.
 
 mod conformance;
+mod examine;
 mod faults;
 mod mariadb;

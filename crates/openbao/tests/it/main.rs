@@ -1,6 +1,7 @@
 //! The source against a real OpenBao.
 
 mod bao;
+mod examine;
 
 use anyhow::Result;
 use banyan_core::Env;
