@@ -4,6 +4,7 @@ use crate::config::Config;
 use banyan_cache::{CacheProvider, SharedOptions, SharedStores};
 use banyan_core::{Env, Error, Reason, Result};
 use banyan_event_log::{Capability, LogOptions, LogProvider, OpenLog, Retention};
+use banyan_identity::{ConfigProvider, ConfigSource};
 use banyan_store::{Store, StoreOptions, StoreProvider};
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +65,20 @@ impl Engines {
         };
         provider.open(url, SharedOptions { system: system.to_owned() })
     }
+}
+
+/// Opens the central source of the configuration at its URL.
+pub(crate) fn open_source(
+    providers: &[Arc<dyn ConfigProvider>],
+    url: &str,
+    env: &Env,
+) -> Result<Arc<dyn ConfigSource>> {
+    let provider = providers.iter().find(|p| p.schemes().contains(&scheme(url)));
+    let Some(provider) = provider else {
+        let known = providers.iter().flat_map(|p| p.schemes());
+        return Err(unknown("source.url", url, known.copied()));
+    };
+    provider.open(url, env.clone())
 }
 
 /// Returns what a log on a server is opened with; `client` is the name of the process.

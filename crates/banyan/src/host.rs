@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::invalidation::Listener;
 use crate::schema::StoreSchema;
-use crate::{Process, Subscriber};
+use crate::{Live, Process, Subscriber};
 use banyan_cache::{Cache, CacheOptions, RateLimiter};
 use banyan_core::{BoxFuture, Context, Env, Error, Event, Identity, Payload, Result, Tasks};
 use banyan_event_log::request_reply::{Replier, Requester, RequesterOptions, reply_fn};
@@ -35,7 +35,6 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     name: &'static str,
     env: Env,
-    config: Arc<Config>,
     process: Process,
     tasks: Tasks,
     /// Whether nothing may be opened: only the schema of the store is asked for.
@@ -88,7 +87,6 @@ impl Host {
         Self(Arc::new(Inner {
             name,
             env: process.env().clone(),
-            config: process.config().clone(),
             process: process.clone(),
             tasks: tasks.clone(),
             schema_only,
@@ -116,7 +114,19 @@ impl Host {
     /// `CONFIG_INVALID`, naming the key and where it was set. It is found before the system starts if the type is declared
     /// with [`crate::ServiceDef::settings`].
     pub fn settings<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        self.0.config.settings(self.0.name)
+        self.config().settings(self.0.name)
+    }
+
+    /// Returns the service's settings as they are at each moment: what is declared with [`crate::ServiceDef::live`] changes when the
+    /// system reads its configuration again. They are checked before they arrive here.
+    ///
+    /// # Errors
+    /// As [`Host::settings`].
+    pub fn live_settings<T>(&self) -> Result<Live<T>>
+    where
+        T: serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        self.0.process.live_settings(self.0.name)
     }
 
     /// Opens the service's store, brings it up to date with `migrations`, checks that `statements` work on its
@@ -133,14 +143,14 @@ impl Host {
             self.0.declared.lock().schema = Some(StoreSchema { migrations, statements });
             return Err(Error::cancelled("only the schema of the store was asked for"));
         }
-        let shared = self.0.config.is_replicated(self.0.name);
+        let shared = self.config().is_replicated(self.0.name);
         let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
-        let store = match self.0.config.store_url(self.0.name)? {
+        let store = match self.config().store_url(self.0.name)? {
             Some(url) => {
                 self.0.process.system().engines().open_store(self.0.name, url.expose(), options).await?
             }
             None => {
-                let path = self.0.config.data.join("stores").join(format!("{}.db", self.0.name));
+                let path = self.config().data.join("stores").join(format!("{}.db", self.0.name));
                 open_released(&path, options).await?
             }
         };
@@ -159,7 +169,7 @@ impl Host {
     /// If the journal's tables cannot be made.
     pub async fn sagas(&self, store: &Store) -> Result<Sagas> {
         let mut options = SagaOptions::default();
-        if self.0.config.is_replicated(self.0.name) {
+        if self.config().is_replicated(self.0.name) {
             // Sagas that another process starts are announced there only.
             options.poll = SAGA_POLL_SHARED;
         }
@@ -303,6 +313,10 @@ impl Host {
     {
         let work = move |cx| -> BoxFuture<'static, Result<()>> { Box::pin(work(cx)) };
         self.0.declared.lock().timers.push(Timer { name, period, work: Arc::new(work) });
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.0.process.config()
     }
 
     pub(crate) fn take_declared(&self) -> Declared {

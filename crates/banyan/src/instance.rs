@@ -1,10 +1,9 @@
 //! A service that runs in this process: started from its definition, stopped without losing a call.
 
-use crate::config::Limits;
 use crate::host::{Declared, Dispatch, GroupHandler, Timer};
 use crate::relay::Relay;
 use crate::{Host, Process, ServiceDef};
-use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Tasks};
+use banyan_core::{Context, Env, Error, Identity, Result, Tasks};
 use banyan_event_log::{Consumer, ConsumerOptions, Mode};
 use banyan_rpc::Service;
 use banyan_saga::Sagas;
@@ -76,9 +75,9 @@ impl Instance {
             _ => solo.start(&work, RELAY_POLL),
         }
         let consume = |group: &str, topics: &[&'static str], mode, handler| {
-            let options =
-                ConsumerOptions { mode, ..consumer_options(group, topics, &process.config().limits) };
-            Consumer::new(process.log(), options, env.clone()).run(handler, &work);
+            let options = ConsumerOptions { mode, ..ConsumerOptions::new(group, topics.iter().copied()) };
+            let consumer = Consumer::new(process.log(), options, env.clone());
+            consumer.limited_by(process.consumer_limits()).run(handler, &work);
         };
         let mut groups = Vec::new();
         if !topics.is_empty() {
@@ -205,15 +204,6 @@ async fn run_as_leader(leader: &Leader, solo: Solo, tasks: &Tasks) {
     if leading.drain(LEAD_DRAIN).await.is_err() {
         tracing::warn!(service, "what runs once had not ended when the lead was given up");
     }
-}
-
-fn consumer_options(group: &str, topics: &[&'static str], limits: &Limits) -> ConsumerOptions {
-    let mut options = ConsumerOptions::new(group, topics.iter().copied());
-    options.in_flight_max = limits.deliveries_in_flight_max;
-    options.backoff = Backoff { attempts_max: limits.delivery_attempts_max, ..Backoff::default() };
-    // Sooner than the drain limit, so that what was done is still committed.
-    options.stop_timeout = Duration::from_millis(limits.drain_ms_max / 4 * 3);
-    options
 }
 
 /// Forgets what the inbox need not remember any more.

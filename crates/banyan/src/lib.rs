@@ -24,6 +24,7 @@ mod engines;
 mod host;
 mod instance;
 mod invalidation;
+mod live;
 mod mount;
 mod process;
 mod relay;
@@ -32,13 +33,14 @@ mod service;
 
 pub use banyan_rpc::Access;
 pub use config::{
-    Apart, CONFIG_INVALID, Caches, Config, Difference, Entry, Events, GatewaySettings, Handover, Layers,
-    Limits, Origin, Per, Placement, ROOT_PROCESS, RateLimit, SECRET_SOURCE_UNKNOWN, Sources, StoreAway,
-    Supervision, suggestion, valid_process_name,
+    Apart, CONFIG_INVALID, Caches, Calls, Central, Config, Difference, Entry, Events, GatewaySettings,
+    Handover, Layers, Limits, Logging, Origin, Per, Placement, ROOT_PROCESS, RateLimit,
+    SECRET_SOURCE_UNKNOWN, Sources, StoreAway, Supervision, Takes, suggestion, valid_process_name,
 };
 pub use doctor::{DoctorOptions, EngineReport, Report};
 pub use engines::ENGINE_UNKNOWN;
 pub use host::Host;
+pub use live::Live;
 pub use mount::Mount;
 pub use process::{Process, ProcessParts};
 pub use schema::StoreSchema;
@@ -47,13 +49,14 @@ pub use service::{ServiceDef, Subscriber, System};
 pub use banyan_cache as cache;
 pub use banyan_core as core;
 pub use banyan_event_log as event_log;
+pub use banyan_resilience as resilience;
 pub use banyan_rpc as rpc;
 pub use banyan_saga as saga;
 pub use banyan_store as store;
 
 /// The names that nearly every service uses.
 pub mod prelude {
-    pub use crate::{Access, Host, ServiceDef, Subscriber, System};
+    pub use crate::{Access, Host, Live, ServiceDef, Subscriber, System};
     pub use banyan_cache::{Cache, CacheOptions};
     pub use banyan_core::{
         Backoff, Code, Context, Env, Error, Event, Identity, IdentityKind, Payload, Reason, Result,

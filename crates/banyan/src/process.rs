@@ -1,17 +1,18 @@
 //! A process of a system: the services it runs now, and the way to all others.
 
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::instance::Instance;
-use crate::{ServiceDef, System};
+use crate::{Live, ServiceDef, System};
 use banyan_cache::SharedStores;
 use banyan_core::{Env, Error, Reason, Result, Tasks};
-use banyan_event_log::EventLog;
+use banyan_event_log::{ConsumerLimits, EventLog};
+use banyan_resilience::FaultInjector;
 use banyan_rpc::{Directory, Endpoint, Service, Target};
 use banyan_saga::Sagas;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinSet;
 
 const NOT_RUNNING: Reason = Reason::new("SERVICE_NOT_RUNNING");
@@ -24,6 +25,11 @@ pub struct Process(Arc<Inner>);
 
 struct Inner {
     parts: ProcessParts,
+    /// What holds now; `parts` has what held at first.
+    config: watch::Sender<Arc<Config>>,
+    consumer_limits: watch::Sender<ConsumerLimits>,
+    /// The services that take over settings while they run. Held while the configuration changes.
+    followers: parking_lot::Mutex<Vec<Follower>>,
     /// What runs here, by service. Starting and stopping hold the service's lock: one change at a time.
     instances: BTreeMap<&'static str, Mutex<Option<Instance>>>,
     /// The contract services that are served here, by name.
@@ -32,6 +38,13 @@ struct Inner {
     caches: parking_lot::Mutex<Option<SharedStores>>,
     /// The starts and stops that are under way; stops when the process ends.
     changes: Tasks,
+}
+
+/// What hands new settings to a service.
+struct Follower {
+    service: &'static str,
+    /// Returns whether anybody is still there to take them.
+    take: Box<dyn Fn(&Config) -> bool + Send>,
 }
 
 /// What a [`Process`] is made of.
@@ -49,15 +62,79 @@ impl Process {
         let instances = parts.system.services().iter().map(|s| (s.name(), Mutex::default())).collect();
         let served = parking_lot::Mutex::default();
         let caches = parking_lot::Mutex::default();
-        Self(Arc::new(Inner { parts, instances, served, caches, changes: Tasks::new() }))
+        let config = parts.config.clone();
+        parts.directory.set_limits(config.calls.limits());
+        parts.system.call_hooks(&config);
+        Self(Arc::new(Inner {
+            parts,
+            consumer_limits: watch::Sender::new(consumer_limits(&config.limits)),
+            config: watch::Sender::new(config),
+            followers: parking_lot::Mutex::default(),
+            instances,
+            served,
+            caches,
+            changes: Tasks::new(),
+        }))
     }
 
     pub fn system(&self) -> &System {
         &self.0.parts.system
     }
 
-    pub fn config(&self) -> &Arc<Config> {
-        &self.0.parts.config
+    /// Returns the configuration that holds now.
+    pub fn config(&self) -> Arc<Config> {
+        self.0.config.borrow().clone()
+    }
+
+    /// Returns what tells of each new configuration.
+    pub fn config_changes(&self) -> watch::Receiver<Arc<Config>> {
+        self.0.config.subscribe()
+    }
+
+    /// Has `config`, which was checked, hold from now on, as far as a running process can. No call is lost for it. Returns the
+    /// services here that took over their settings.
+    pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
+        let mut followers = self.0.followers.lock();
+        let (before, config) = (self.config(), Arc::new(config));
+        self.directory().set_limits(config.calls.limits());
+        if before.faults != config.faults {
+            // They were checked: the options are valid.
+            let injector = config.faults.clone().and_then(|faults| FaultInjector::new(faults).ok());
+            self.directory().set_faults(injector);
+        }
+        self.0.consumer_limits.send_replace(consumer_limits(&config.limits));
+        self.0.config.send_replace(config.clone());
+        self.system().call_hooks(&config);
+        followers.retain(|follower| (follower.take)(&config));
+        let changed = |service: &str| {
+            before.services.get(service) != config.services.get(service)
+                || !before.sources.same_secrets(&config.sources)
+        };
+        let taken = followers.iter().map(|follower| follower.service).filter(|service| changed(service));
+        taken.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Returns the settings of `service`, which follow the configuration from now on.
+    pub(crate) fn live_settings<T>(&self, service: &'static str) -> Result<Live<T>>
+    where
+        T: serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        let mut followers = self.0.followers.lock();
+        let sender = watch::Sender::new(Arc::new(self.config().settings::<T>(service)?));
+        let live = Live::new(sender.subscribe());
+        let take = move |config: &Config| {
+            match config.settings::<T>(service) {
+                Ok(settings) => drop(sender.send_replace(Arc::new(settings))),
+                Err(error) => tracing::error!(service, %error, "settings that were checked cannot be read"),
+            }
+            sender.receiver_count() > 0
+        };
+        followers.push(Follower { service, take: Box::new(take) });
+        Ok(live)
+    }
+
+    pub(crate) fn consumer_limits(&self) -> watch::Receiver<ConsumerLimits> {
+        self.0.consumer_limits.subscribe()
     }
 
     pub fn env(&self) -> &Env {
@@ -80,7 +157,7 @@ impl Process {
         let mut caches = self.0.caches.lock();
         match &*caches {
             Some(opened) => Ok(opened.clone()),
-            None => Ok(caches.insert(self.system().open_caches(self.config(), self.env())?).clone()),
+            None => Ok(caches.insert(self.system().open_caches(&self.config(), self.env())?).clone()),
         }
     }
 
@@ -251,6 +328,16 @@ impl Process {
                 Err(Error::new(banyan_core::Code::NotFound, NOT_RUNNING, message))
             }
         }
+    }
+}
+
+/// Returns the bounds of consumers.
+fn consumer_limits(limits: &Limits) -> ConsumerLimits {
+    ConsumerLimits {
+        in_flight_max: limits.deliveries_in_flight_max,
+        attempts_max: limits.delivery_attempts_max,
+        // Sooner than the drain limit, so that what was done is still committed.
+        stop_timeout: Duration::from_millis(limits.drain_ms_max / 4 * 3),
     }
 }
 

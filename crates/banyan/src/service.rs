@@ -1,19 +1,20 @@
 //! A service's definition, and the system that is a list of them.
 
-use crate::config::{Config, Difference, Entry, differences, secret_keys};
-use crate::engines::{Engines, log_options};
+use crate::config::{Config, Difference, Entry, Takes, differences, live_keys, secret_keys, takes};
+use crate::engines::{Engines, log_options, open_source};
 use crate::schema::{StoreSchema, schema_of};
 use crate::{Host, Mount};
 use banyan_cache::{CacheProvider, SharedStores};
 use banyan_core::{BoxFuture, Context, Env, Event, Result};
 use banyan_event_log::{LogProvider, OpenLog};
-use banyan_identity::{EnvironmentSecrets, FileSecrets, SecretSource};
+use banyan_identity::{ConfigProvider, ConfigSource, EnvironmentSecrets, FileSecrets, SecretSource};
 use banyan_rpc::Access;
 use banyan_store::{Store, StoreOptions, StoreProvider};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Start = dyn Fn(Host) -> BoxFuture<'static, Result<()>> + Send + Sync;
 
@@ -29,10 +30,11 @@ pub struct ServiceDef {
 }
 
 /// What is known of the settings of a service by their type.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct SettingsType {
-    check: fn(&Config, &str) -> Result<()>,
+    check: Arc<dyn Fn(&Config, &str) -> Result<()> + Send + Sync>,
     secrets: fn(&Config, &str) -> BTreeSet<String>,
+    live: &'static [&'static str],
 }
 
 impl ServiceDef {
@@ -68,11 +70,31 @@ impl ServiceDef {
     /// Says what the service's settings are, so that they are checked before anything starts, and `config show` knows
     /// which of them are secrets.
     #[must_use]
-    pub fn settings<T: DeserializeOwned>(mut self) -> Self {
+    pub fn settings<T: DeserializeOwned + 'static>(self) -> Self {
+        self.settings_within::<T>(|_| Ok(()))
+    }
+
+    /// As [`ServiceDef::settings`], and `check` says which of their values are out of bounds, by
+    /// [`banyan_core::Error::invalid`] with the name of the setting.
+    #[must_use]
+    pub fn settings_within<T: DeserializeOwned + 'static>(mut self, check: fn(&T) -> Result<()>) -> Self {
         self.settings = Some(SettingsType {
-            check: |config, service| config.check_settings::<T>(service),
+            check: Arc::new(move |config, service| config.check_settings::<T>(service, check)),
             secrets: |config, service| secret_keys::<T>(&config.settings_node(service)),
+            live: self.settings.map_or(&[], |settings| settings.live),
         });
+        self
+    }
+
+    /// Says which of its settings (names, or names of tables) the service takes over while it runs: it reads them with
+    /// [`Host::live_settings`]. A change of any other takes hold when the system starts the next time.
+    ///
+    /// # Panics
+    /// If the type of its settings is not declared yet: a mistake in the program, found at its first start.
+    #[must_use]
+    pub fn live(mut self, settings: &'static [&'static str]) -> Self {
+        let declared = self.settings.as_mut();
+        declared.expect("the settings are declared first (ServiceDef::settings)").live = settings;
         self
     }
 
@@ -123,6 +145,8 @@ pub struct System {
     descriptors: Vec<&'static [u8]>,
     engines: Engines,
     secrets: Vec<Arc<dyn SecretSource>>,
+    sources: Vec<Arc<dyn ConfigProvider>>,
+    hooks: Vec<Arc<dyn Fn(&Config) + Send + Sync>>,
 }
 
 impl fmt::Debug for System {
@@ -141,7 +165,15 @@ impl System {
     pub fn new(name: &'static str) -> Self {
         let engines = Engines::default();
         let secrets: Vec<Arc<dyn SecretSource>> = vec![Arc::new(EnvironmentSecrets), Arc::new(FileSecrets)];
-        Self { name, services: Vec::new(), descriptors: Vec::new(), engines, secrets }
+        Self {
+            name,
+            services: Vec::new(),
+            descriptors: Vec::new(),
+            engines,
+            secrets,
+            sources: Vec::new(),
+            hooks: Vec::new(),
+        }
     }
 
     /// Links in what reads secrets, beside `${env:NAME}` and `${file:/path}`.
@@ -149,6 +181,29 @@ impl System {
     pub fn secrets(mut self, source: impl SecretSource) -> Self {
         self.secrets.push(Arc::new(source));
         self
+    }
+
+    /// Links in what reads the configuration from a central source, for when `source.url` names one.
+    #[must_use]
+    pub fn config_source(mut self, provider: impl ConfigProvider) -> Self {
+        self.sources.push(Arc::new(provider));
+        self
+    }
+
+    /// Opens the central source that `config` names, after reading the secrets that its URL refers to; `None` if it names
+    /// none.
+    ///
+    /// # Errors
+    /// `ENGINE_UNKNOWN`, `SECRET_MISSING`, or the provider's refusal of the URL.
+    pub async fn open_source(&self, config: &Config, env: &Env) -> Result<Option<Arc<dyn ConfigSource>>> {
+        if config.source.url.is_none() {
+            return Ok(None);
+        }
+        let mut alone = Config { source: config.source.clone(), ..Config::default() };
+        alone.sources.origins = config.sources.origins.clone();
+        alone.read_secrets(&self.secrets).await?;
+        let Some(url) = alone.source_url()? else { return Ok(None) };
+        open_source(&self.sources, url.expose(), env).map(Some)
     }
 
     /// Reads the secrets that `config` refers to, and checks it (see [`System::check`]).
@@ -168,6 +223,11 @@ impl System {
         std::future::pending().await
     }
 
+    /// Gives back what was read of secrets, when the system ends: leases are revoked. Takes `limit` at most.
+    pub async fn release_secrets(&self, limit: Duration) {
+        futures::future::join_all(self.secrets.iter().map(|source| source.release(limit))).await;
+    }
+
     /// Checks what is known before anything starts: the services that `config` names, and their settings except for values
     /// that refer to a secret that was not read (see [`ServiceDef::settings`]).
     ///
@@ -177,7 +237,7 @@ impl System {
         let names: Vec<_> = self.services.iter().map(|service| service.name).collect();
         config.place(&names)?;
         for service in &self.services {
-            if let Some(settings) = service.settings {
+            if let Some(settings) = &service.settings {
                 (settings.check)(config, service.name)?;
             }
         }
@@ -189,10 +249,39 @@ impl System {
     /// # Errors
     /// If a number is too large for TOML.
     pub fn entries(&self, config: &Config) -> Result<Vec<Entry>> {
-        config.entries(|name| {
-            let settings = self.find(name).and_then(|service| service.settings);
-            settings.map(|settings| (settings.secrets)(config, name)).unwrap_or_default()
-        })
+        let settings = |name: &str| self.find(name).and_then(|service| service.settings.as_ref());
+        let secret = |name: &str| settings(name).map(|of| (of.secrets)(config, name)).unwrap_or_default();
+        config.entries(secret, |name| self.live_settings_of(name))
+    }
+
+    /// Returns when a change of `key` takes hold.
+    pub fn takes(&self, key: &str) -> Takes {
+        takes(key, |name| self.live_settings_of(name))
+    }
+
+    fn live_settings_of(&self, service: &str) -> &'static [&'static str] {
+        self.find(service).and_then(|service| service.settings.as_ref()).map_or(&[], |settings| settings.live)
+    }
+
+    /// Makes the configuration that holds when a running system takes over what may change of `new`.
+    ///
+    /// # Errors
+    /// If a number is too large for TOML.
+    pub fn taking_live(&self, running: &Config, new: &Config) -> Result<Config> {
+        let differences = self.differences(running, new)?;
+        let entries = differences.iter().flat_map(|(left, right)| [left, right]).flatten();
+        running.taking(new, &live_keys(entries))
+    }
+
+    /// Has `hook` called with each configuration that takes hold in a process of the system, the first one included.
+    #[must_use]
+    pub fn on_config(mut self, hook: impl Fn(&Config) + Send + Sync + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    pub(crate) fn call_hooks(&self, config: &Config) {
+        self.hooks.iter().for_each(|hook| hook(config));
     }
 
     /// Lists what differs between two configurations, in the order of the keys. Secrets count, and are not shown.

@@ -3,6 +3,7 @@
 use crate::problem::Problem;
 use banyan::{Config, Layers, Origin};
 use banyan_core::Error;
+use banyan_identity::Snapshot;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +67,9 @@ pub struct RunArgs {
     /// How many processes a service runs in, for example `--replicas catalog=2`.
     #[arg(long, value_name = "SERVICE=COUNT", value_parser = replicas)]
     pub replicas: Vec<Replicas>,
+    /// Central source of the configuration, over files and under the environment, for example `etcd://127.0.0.1:2379/shop`.
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
     /// Any other setting, for example `--set services.orders.flow=choreographed`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -87,13 +91,29 @@ pub struct Replicas {
 }
 
 impl RunArgs {
-    /// Puts the configuration together: defaults, file, profile, environment, arguments. Secrets are not read.
+    /// Puts the configuration together: defaults, file, profile, environment, arguments. Secrets are not read, nor is the
+    /// central source.
     ///
     /// # Errors
     /// If a file, a variable or an argument is not valid; the message names the key.
     pub fn config(&self, globals: &Globals) -> anyhow::Result<Config> {
+        self.config_over(globals, None)
+    }
+
+    /// Puts the configuration together with what the central source at a place has.
+    ///
+    /// # Errors
+    /// As [`RunArgs::config`].
+    pub(crate) fn config_over(
+        &self,
+        globals: &Globals,
+        central: Option<(&str, &Snapshot)>,
+    ) -> anyhow::Result<Config> {
         self.check_placement()?;
         let mut layers = base_layers(self.config.as_deref(), globals.profile.as_deref(), globals)?;
+        if let Some((place, snapshot)) = central {
+            layers.central(place, snapshot)?;
+        }
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             // What is not UTF-8 is no valid value, and is refused or used like any other text.
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
@@ -122,6 +142,9 @@ impl RunArgs {
     fn arguments(&self, layers: &mut Layers) -> banyan_core::Result<()> {
         if let Some(port) = self.port {
             layers.argument(flag("--port"), &["port"], i64::from(port))?;
+        }
+        if let Some(source) = &self.source {
+            layers.argument(flag("--source"), &["source", "url"], source.as_str())?;
         }
         match self.apart.as_slice() {
             [] => {}

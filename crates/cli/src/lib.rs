@@ -11,6 +11,7 @@
 //! `banyan` itself is the same command line without services. One file per command, in [`commands`].
 
 mod args;
+mod central;
 mod commands;
 mod output;
 mod problem;

@@ -96,7 +96,7 @@ enum Verb {
     Dlq(dead_letters::DeadLettersArgs),
     /// List sagas, show a journal, retry or cancel one.
     Sagas(sagas::SagasArgs),
-    /// Show the configuration and where each value comes from, or compare two.
+    /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
     /// Examine every engine that the configuration names, and say what to do.
     Doctor(doctor::DoctorArgs),
@@ -232,15 +232,18 @@ impl Program {
         if let Some((name, sub)) = matches.subcommand()
             && let Some(extra) = self.extras.iter().find(|e| e.command.get_name() == name)
         {
-            run::log(&globals);
+            drop(run::log(&globals));
             return (extra.run)(sub, globals).await;
         }
         let verb = match matches.subcommand() {
             None => Verb::Run(RunArgs::default()),
             Some(_) => Verb::from_arg_matches(&matches)?,
         };
+        if let Verb::Process = verb {
+            return process::run(self.system.on_config(run::log(&globals))).await;
+        }
         if !matches!(verb, Verb::Run(_)) {
-            run::log(&globals);
+            drop(run::log(&globals));
         }
         match verb {
             // It leaves out at first what the start of the system ends with anyway.
@@ -251,11 +254,11 @@ impl Program {
             Verb::Replay(args) => replay::run(args, globals).await,
             Verb::Dlq(args) => dead_letters::run(args, globals).await,
             Verb::Sagas(args) => sagas::run(args, globals).await,
-            Verb::Config(args) => config::run(&self.system, args, globals),
+            Verb::Config(args) => config::run(&self.system, args, globals).await,
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,
             #[cfg(feature = "postgres")]
             Verb::Cdc(args) => cdc::run(&self.system, args, globals).await,
-            Verb::Process => process::run(self.system).await,
+            Verb::Process => unreachable!("it has returned"),
         }
     }
 }

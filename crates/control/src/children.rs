@@ -114,7 +114,7 @@ impl Supervisor {
 
     /// How long a child may take to end.
     fn end_max(&self) -> Duration {
-        Duration::from_millis(self.parts.config.limits.drain_ms_max) * 2
+        Duration::from_millis(self.config().limits.drain_ms_max) * 2
     }
 
     async fn spawn(&self, name: &str) -> Result<(Child, ChildStdin, Run)> {
@@ -135,7 +135,7 @@ impl Supervisor {
             process: name.to_owned(),
             root_address: self.parts.address.clone(),
             peer_secret: self.parts.peer_secret.clone(),
-            config: self.parts.config.as_ref().into(),
+            config: self.config().as_ref().into(),
         };
         let sent = tokio::time::timeout(BOOTSTRAP_MAX, bootstrap.send(&mut link)).await;
         match sent.unwrap_or_else(|_| Err(Error::unavailable("it does not read its first line"))) {

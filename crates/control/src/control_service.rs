@@ -23,7 +23,20 @@ impl api::ControlService for ControlApi {
 
     async fn get_system(&self, _: &Context, _: api::GetSystemRequest) -> Result<api::SystemStatus> {
         let (processes, services) = self.supervisor.status();
-        Ok(api::SystemStatus { name: self.system.to_owned(), processes, services })
+        let config = Some(self.supervisor.reloading.status());
+        Ok(api::SystemStatus { name: self.system.to_owned(), processes, services, config })
+    }
+
+    async fn reload_config(
+        &self,
+        _: &Context,
+        req: api::ReloadConfigRequest,
+    ) -> Result<api::ReloadConfigResponse> {
+        self.supervisor.reload(&req.cause).await
+    }
+
+    async fn get_config(&self, _: &Context, _: api::GetConfigRequest) -> Result<api::GetConfigResponse> {
+        self.supervisor.list_config().await
     }
 
     async fn move_service(

@@ -20,6 +20,7 @@ mod moves;
 mod process_service;
 pub mod program;
 mod registry;
+mod reload;
 mod remote_log;
 pub mod root;
 mod run_file;
@@ -29,5 +30,6 @@ mod supervisor;
 
 /// The contract between the processes, generated from `crates/control/proto`.
 pub use generated::banyan::control::v1 as contract;
+pub use reload::Reader;
 pub use remote_log::RemoteLog;
 pub use run_file::{RunFile, RunFileGuard};

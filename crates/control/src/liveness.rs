@@ -7,9 +7,10 @@
 use crate::contract as api;
 use crate::registry::Run;
 use crate::supervisor::Supervisor;
+use banyan::Supervision;
 use banyan_core::Code;
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// What a probe says of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +24,27 @@ enum Probe {
 impl Supervisor {
     /// Returns, with the reason, when this run of a process has left too many probes in a row unanswered.
     pub(crate) async fn silent(&self, run: &Run) -> String {
-        let settings = &self.parts.config.supervision;
-        let missed_max = settings.probes_missed_max;
-        if missed_max == 0 {
-            return std::future::pending().await;
-        }
-        let mut ticks = tokio::time::interval(Duration::from_millis(settings.probe_period_ms));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.parts.agent.config_changes();
         let mut missed = 0;
-        while missed < missed_max {
-            ticks.tick().await;
+        let mut settings = changes.borrow_and_update().supervision.clone();
+        let mut ticks = ticks(&settings);
+        // While there is no limit, or until that is reached.
+        while settings.probes_missed_max == 0 || missed < settings.probes_missed_max {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Ok(()) = changes.changed() => {
+                    settings = changes.borrow_and_update().supervision.clone();
+                    ticks = self::ticks(&settings);
+                    continue;
+                }
+            }
+            if settings.probes_missed_max == 0 {
+                missed = 0;
+                continue;
+            }
             // One that has not registered is watched by the limit for that.
             let Some(client) = self.read(|registry| registry.client(run)) else { continue };
-            match self.probe(&client).await {
+            match self.probe(&client, &settings).await {
                 Probe::Answered => missed = 0,
                 Probe::Missed => missed += 1,
                 Probe::Void => {}
@@ -45,8 +54,8 @@ impl Supervisor {
         format!("it left {missed} probes in a row unanswered ({limit_ms} ms each) and was killed")
     }
 
-    async fn probe(&self, client: &api::ProcessServiceClient) -> Probe {
-        let limit = Duration::from_millis(self.parts.config.supervision.probe_timeout_ms);
+    async fn probe(&self, client: &api::ProcessServiceClient, settings: &Supervision) -> Probe {
+        let limit = Duration::from_millis(settings.probe_timeout_ms);
         let began = self.parts.env.clock.now();
         let answer = client.probe(&self.context(limit), api::ProbeRequest {}).await;
         match answer {
@@ -57,4 +66,10 @@ impl Supervisor {
             _ => Probe::Answered,
         }
     }
+}
+
+fn ticks(settings: &Supervision) -> Interval {
+    let mut ticks = tokio::time::interval(Duration::from_millis(settings.probe_period_ms));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

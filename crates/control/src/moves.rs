@@ -149,7 +149,7 @@ impl Supervisor {
     }
 
     async fn stop_at(&self, service: &str, run: &Run) -> Result<()> {
-        let limit = Duration::from_millis(self.parts.config.limits.drain_ms_max) * 3 + INFORM_MAX;
+        let limit = Duration::from_millis(self.config().limits.drain_ms_max) * 3 + INFORM_MAX;
         let request = api::StopServiceRequest { service: service.to_owned() };
         self.client(run)?.stop_service(&self.context(limit), request).await.map(drop)
     }

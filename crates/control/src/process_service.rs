@@ -2,11 +2,11 @@
 
 use crate::contract as api;
 use crate::saga_admin;
-use banyan::Process;
 use banyan::rpc::{Endpoint, Server};
+use banyan::{Config, Handover, Process};
 use banyan_core::{Context, Error, Result};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// Serves `banyan.control.v1.ProcessService` for one process.
 pub(crate) struct ProcessAgent {
@@ -14,11 +14,40 @@ pub(crate) struct ProcessAgent {
     server: Server,
     /// The version of the placement that is in force.
     placement: Mutex<u64>,
+    configured: parking_lot::Mutex<Configured>,
+}
+
+/// The configuration that holds here.
+#[derive(Default)]
+struct Configured {
+    version: u64,
+    /// The services that took over settings of their own when it came.
+    services: Vec<&'static str>,
 }
 
 impl ProcessAgent {
     pub(crate) fn new(process: Process, server: Server) -> Arc<Self> {
-        Arc::new(Self { process, server, placement: Mutex::new(0) })
+        let (placement, configured) = (Mutex::new(0), parking_lot::Mutex::default());
+        Arc::new(Self { process, server, placement, configured })
+    }
+
+    /// Returns the configuration that holds here.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.process.config()
+    }
+
+    pub(crate) fn config_changes(&self) -> watch::Receiver<Arc<Config>> {
+        self.process.config_changes()
+    }
+
+    /// Has a configuration hold here unless a newer one does. Returns the services that took over settings of their own.
+    pub(crate) fn reconfigure(&self, version: u64, config: Config) -> Vec<&'static str> {
+        let mut configured = self.configured.lock();
+        if version > configured.version {
+            *configured = Configured { version, services: self.process.reconfigure(config) };
+            tracing::info!(version, "another configuration holds");
+        }
+        configured.services.clone()
     }
 
     /// Starts a service in this process and makes it reachable from the others.
@@ -79,6 +108,18 @@ impl api::ProcessService for ProcessApi {
     ) -> Result<api::UpdatePlacementResponse> {
         self.0.place(&req).await?;
         Ok(api::UpdatePlacementResponse {})
+    }
+
+    async fn update_config(
+        &self,
+        _: &Context,
+        req: api::UpdateConfigRequest,
+    ) -> Result<api::UpdateConfigResponse> {
+        // The cause would show a part of it.
+        let handover: Handover = serde_json::from_slice(&req.config)
+            .map_err(|_| Error::internal("a configuration that this process's root sent cannot be read"))?;
+        let services = self.0.reconfigure(req.version, handover.into());
+        Ok(api::UpdateConfigResponse { services: services.into_iter().map(str::to_owned).collect() })
     }
 
     async fn list_local_sagas(

@@ -155,6 +155,11 @@ impl Registry {
         self.processes.get(name).map(|p| &p.life)
     }
 
+    /// Returns the processes that run, with clients of them.
+    pub(crate) fn named_clients(&self) -> Vec<(String, api::ProcessServiceClient)> {
+        self.processes.iter().filter_map(|(name, p)| Some((name.clone(), p.client.clone()?))).collect()
+    }
+
     /// Returns the names of the processes, the root's first.
     pub(crate) fn names(&self) -> Vec<String> {
         let there = self.processes.iter().filter(|(_, process)| !process.life.is_stopping());

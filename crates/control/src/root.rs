@@ -4,6 +4,7 @@ use crate::contract as api;
 use crate::control_service::ControlApi;
 use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
+use crate::reload::Reader;
 use crate::run_file::{RunFile, RunFileGuard};
 use crate::supervisor::{Parts, Supervisor};
 use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog as _, OpenLog};
@@ -39,19 +40,16 @@ impl Root {
     /// If the data folder is in use, a service cannot start, or the placement names what is not there. What had been
     /// started is stopped again. If the future is dropped, the children that it has started end.
     pub async fn start(system: System, config: Config, env: Env) -> Result<Self> {
-        let names: Vec<_> = system.services().iter().map(|s| s.name()).collect();
-        config.place(&names)?;
-        config.supervision.check()?;
+        system.check(&config)?;
         let peer_secret = new_secret()?;
         make_private(&config.data)?;
         let events = open_log(&system, &config, &env).await?;
         let log = events.log();
         let directory = directory(&env, &config, &peer_secret)?;
         let server = internal_server(&env, &peer_secret).await?;
-        let config = Arc::new(config);
         let process = Process::new(ProcessParts {
             system: system.clone(),
-            config: config.clone(),
+            config: Arc::new(config),
             env: env.clone(),
             directory: directory.clone(),
             log: log.clone(),
@@ -62,7 +60,6 @@ impl Root {
         let supervisor = Supervisor::new(Parts {
             env: env.clone(),
             system: system.clone(),
-            config,
             agent: agent.clone(),
             log: log_server.clone(),
             address: server.address().to_string(),
@@ -93,6 +90,25 @@ impl Root {
     /// Returns the root's own process: its directory reaches every service of the system.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Has the configuration read by `reader` when somebody asks for that ([`Root::reload`], or `ReloadConfig` of the
+    /// control contract). `read` is the configuration as it was read at the start, before the program added to it.
+    pub async fn reload_by(&self, reader: Reader, read: Config) {
+        self.supervisor.reloading.begin(reader, read, self.process.env().clock.unix_ms()).await;
+    }
+
+    /// Reads the configuration again, and has what may change of it hold in every process. `cause` is for the log.
+    ///
+    /// # Errors
+    /// What is wrong with it; then all stays as it was.
+    pub async fn reload(&self, cause: &str) -> Result<api::ReloadConfigResponse> {
+        self.supervisor.reload(cause).await
+    }
+
+    /// Returns what tells the system how its central source is.
+    pub fn source_notes(&self) -> SourceNotes {
+        SourceNotes(self.supervisor.clone())
     }
 
     /// Writes the run file, by which command lines find the system, whose gateway is at `url`.
@@ -127,6 +143,25 @@ impl Root {
         if let Some(events) = self.events.take() {
             events.close(limit).await;
         }
+    }
+}
+
+/// Tells a running system how its central source is, and when it has changed. Cheap to clone.
+#[derive(Clone)]
+pub struct SourceNotes(Arc<Supervisor>);
+
+impl SourceNotes {
+    /// Notes how the source at `place` is; `problem` is empty while it answers.
+    pub fn note(&self, place: &str, problem: &str) {
+        self.0.reloading.note_source(place, problem);
+    }
+
+    /// As [`Root::reload`].
+    ///
+    /// # Errors
+    /// As [`Root::reload`].
+    pub async fn reload(&self, cause: &str) -> Result<api::ReloadConfigResponse> {
+        self.0.reload(cause).await
     }
 }
 

@@ -7,6 +7,7 @@ use crate::contract as api;
 use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::registry::{Registry, Run};
+use crate::reload::Reloading;
 use crate::root::{client_at, client_of};
 use banyan::rpc::Target;
 use banyan::{Config, ROOT_PROCESS, System};
@@ -35,7 +36,6 @@ pub(crate) const AGAIN: Backoff = Backoff {
 pub(crate) struct Parts {
     pub(crate) env: Env,
     pub(crate) system: System,
-    pub(crate) config: Arc<Config>,
     pub(crate) agent: Arc<ProcessAgent>,
     pub(crate) log: Arc<LogServer>,
     /// Where this process serves its contracts.
@@ -51,6 +51,7 @@ pub(crate) struct Supervisor {
     registry: Mutex<Registry>,
     /// The registry's version: wakes whoever follows it.
     version: watch::Sender<u64>,
+    pub(crate) reloading: Reloading,
     /// Held by a move: one at a time.
     pub(crate) moving: tokio::sync::Mutex<()>,
     /// Whether everything served once: until then, why a service does not start is what [`Supervisor::start`] returns.
@@ -64,13 +65,14 @@ impl Supervisor {
     /// If the placement names what is not there.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
         let names: Vec<_> = parts.system.services().iter().map(|s| s.name()).collect();
-        let placement = parts.config.place(&names)?;
+        let placement = parts.agent.config().place(&names)?;
         let services = parts.system.services().iter().map(|s| (s.name(), s.contracts().to_vec()));
         let registry = Mutex::new(Registry::new(services, &placement));
         Ok(Arc::new(Self {
             parts,
             registry,
             version: watch::Sender::new(0),
+            reloading: Reloading::default(),
             moving: tokio::sync::Mutex::new(()),
             started: AtomicBool::new(false),
         }))
@@ -197,10 +199,21 @@ impl Supervisor {
     /// Tells one process where everything is, each time that changes, while this run of it lasts.
     async fn inform(&self, run: Run) {
         let mut changes = self.version.subscribe();
+        let mut configured = 0;
         loop {
             changes.mark_unchanged();
             let (placement, client) = self.read(|registry| (registry.placement(), registry.client(&run)));
             let Some(client) = client else { return };
+            if configured < self.reloading.version() {
+                match self.configure(&client).await {
+                    Ok(version) => configured = version,
+                    Err(error) => {
+                        tracing::debug!(process = run.process, ?error, "a process could not be configured");
+                        tokio::time::sleep(INFORM_AGAIN).await;
+                        continue;
+                    }
+                }
+            }
             let version = placement.version;
             match client.update_placement(&self.context(INFORM_MAX), placement).await {
                 Ok(_) => {
@@ -229,6 +242,11 @@ impl Supervisor {
         if self.until(INFORM_MAX, |registry| registry.all_know(version).then_some(())).await.is_none() {
             tracing::warn!("a process does not take note of a new placement");
         }
+    }
+
+    /// Returns the configuration that holds now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.parts.agent.config()
     }
 
     /// Describes the system as it is now.

@@ -169,6 +169,30 @@ impl Bucket {
         Ok(entries)
     }
 
+    /// Writes a key, whatever it was; returns its revision.
+    pub(crate) async fn put(&self, key: &str, value: &str) -> Result<u64> {
+        self.connections.ask("writing a key", self.store.put(key, value.to_owned().into())).await
+    }
+
+    /// Deletes a key, whatever it was; returns whether there was one.
+    pub(crate) async fn remove(&self, key: &str) -> Result<bool> {
+        if self.get(key).await?.is_none_or(|entry| entry.value.is_none()) {
+            return Ok(false);
+        }
+        self.connections.ask("deleting a key", self.store.delete(key)).await.map(|()| true)
+    }
+
+    /// Returns the revision of the newest change, whichever key it was of.
+    pub(crate) async fn newest_revision(&self) -> Result<u64> {
+        let status = self.connections.ask("reading a bucket's state", self.store.status()).await?;
+        Ok(status.info.state.last_sequence)
+    }
+
+    /// Follows the keys that match `filter`, beginning with changes of this revision.
+    pub(crate) async fn watch_from(&self, filter: &str, revision: u64) -> Result<kv::Watch> {
+        self.connections.ask("watching keys", self.store.watch_from_revision(filter, revision)).await
+    }
+
     /// Follows the keys that match `filter`, beginning with their newest states.
     pub(crate) async fn watch(&self, filter: &str) -> Result<kv::Watch> {
         self.connections.ask("watching keys", self.store.watch_with_history(filter)).await

@@ -22,10 +22,13 @@
 //! A client that is not ours publishes to a topic under [`event_subject`], and keeps the order of its keys if it picks
 //! the partition as [`partition_of`] does; it reads a topic under `PREFIX.TOPIC.*`.
 //!
+//! [`NatsConfigs`] reads a system's configuration from a key-value bucket.
+//!
 //! It needs NATS 2.12 (atomic batches; TTLs and batched reads are older) with JetStream enabled.
 
 mod bucket;
 pub mod cloud_event;
+mod config_source;
 mod connection;
 mod errors;
 mod examine;
@@ -38,6 +41,7 @@ mod publish;
 mod read;
 mod topics;
 
+pub use config_source::NatsConfigs;
 pub use errors::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM};
 pub use log::NatsLog;
 pub use names::{event_subject, partition_of};

@@ -26,7 +26,8 @@ impl Carts {
         }
         let cart = self.find(cx, user_id.clone()).await?;
         if cart.items.is_empty() {
-            let key = cart.just_ordered(cx.env().clock.unix_ms(), self.repeat_ms);
+            let repeat_ms = u64::from(self.settings.get().repeat_seconds) * 1_000;
+            let key = cart.just_ordered(cx.env().clock.unix_ms(), repeat_ms);
             return self.repeated(cx, &req, key).await?.ok_or_else(empty);
         }
         let own_key = cx.idempotency_key().is_none();

@@ -39,18 +39,18 @@ pub(crate) struct Carts {
     store: Store,
     catalog: CatalogServiceClient,
     orders: OrderServiceClient,
-    repeat_ms: u64,
+    settings: Live<Settings>,
 }
 
 /// Defines the service.
 pub fn service() -> ServiceDef {
     ServiceDef::new("cart", [CartServiceClient::SERVICE], |host| async move {
-        let settings: Settings = host.settings()?;
+        let settings = host.live_settings::<Settings>()?;
         let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
-        let repeat_ms = u64::from(settings.repeat_seconds) * 1_000;
-        let carts = Carts { store, catalog: host.client(), orders: host.client(), repeat_ms };
+        let carts = Carts { store, catalog: host.client(), orders: host.client(), settings };
         host.serve(cart_service(Arc::new(carts)));
         Ok(())
     })
     .settings::<Settings>()
+    .live(&["repeat_seconds"])
 }

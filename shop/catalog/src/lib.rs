@@ -73,5 +73,5 @@ pub fn service() -> ServiceDef {
         host.serve(catalog_service(Arc::new(Catalog { store, products, settings })));
         Ok(())
     })
-    .settings::<Settings>()
+    .settings_within(Settings::check)
 }

@@ -27,9 +27,9 @@ struct Settings {
     processor_url: String,
     /// The secret key at the processor.
     processor_key: String,
-    /// How long one request to the processor may take.
+    /// How long one request to the processor may take; 1 to 600,000.
     processor_timeout_ms: u64,
-    /// Requests to the processor at the same time; more wait.
+    /// Requests to the processor at the same time; more wait. 1 to 10,000.
     processor_requests_max: usize,
 }
 
@@ -44,6 +44,29 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    const TIMEOUT_MS_MAX: u64 = 600_000;
+    const REQUESTS_MAX: usize = 10_000;
+
+    fn check(&self) -> Result<()> {
+        let valid = |url: &http::Uri| url.scheme_str() == Some("http") && url.authority().is_some();
+        if !self.processor_url.parse().is_ok_and(|url| valid(&url)) {
+            return Err(Error::invalid("processor_url", "must look like http://127.0.0.1:4242"));
+        }
+        // The key is not repeated.
+        processor::authorization(&self.processor_key)?;
+        if !(1..=Self::TIMEOUT_MS_MAX).contains(&self.processor_timeout_ms) {
+            let message = format!("must be 1 to {}, is {}", Self::TIMEOUT_MS_MAX, self.processor_timeout_ms);
+            return Err(Error::invalid("processor_timeout_ms", message));
+        }
+        if !(1..=Self::REQUESTS_MAX).contains(&self.processor_requests_max) {
+            let message = format!("must be 1 to {}, is {}", Self::REQUESTS_MAX, self.processor_requests_max);
+            return Err(Error::invalid("processor_requests_max", message));
+        }
+        Ok(())
+    }
+}
+
 /// The service.
 pub(crate) struct Payments {
     store: Store,
@@ -53,13 +76,14 @@ pub(crate) struct Payments {
 /// Defines the service.
 pub fn service() -> ServiceDef {
     ServiceDef::new("payments", [PaymentServiceClient::SERVICE], |host| async move {
-        let settings: Settings = host.settings()?;
+        let settings = host.live_settings::<Settings>()?;
         let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
-        let cashier = Cashier::new(store.clone(), Processor::new(&settings)?);
+        let cashier = Cashier::new(store.clone(), Processor::new(settings));
         let payments = Arc::new(Payments { store, cashier });
         host.serve(payment_service(payments.clone()));
         choreography::subscribe(&host, &payments);
         Ok(())
     })
-    .settings::<Settings>()
+    .settings_within(Settings::check)
+    .live(&["processor_key", "processor_timeout_ms", "processor_requests_max"])
 }

@@ -3,14 +3,15 @@
 use crate::Settings;
 use crate::domain::{Answer, Record};
 use banyan::prelude::*;
+use banyan::resilience::Bulkhead;
 use bytes::Bytes;
-use http::{Method, Request, Uri, header};
+use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The processor cannot be asked, or its answer makes no sense.
 const PROCESSOR_UNAVAILABLE: Reason = Reason::new("PROCESSOR_UNAVAILABLE");
@@ -23,35 +24,27 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 pub(crate) struct Processor {
     http: HttpClient<HttpConnector, Full<Bytes>>,
     url: String,
-    authorization: http::HeaderValue,
-    timeout: Duration,
-    requests: Arc<Semaphore>,
+    settings: Live<Settings>,
+    requests: Bulkhead,
+    /// What `requests` was made for.
+    requests_max: Arc<AtomicUsize>,
 }
 
 impl Processor {
-    pub(crate) fn new(settings: &Settings) -> Result<Self> {
-        let url = settings.processor_url.trim_end_matches('/').to_owned();
-        let valid =
-            url.parse::<Uri>().is_ok_and(|u| u.scheme_str() == Some("http") && u.authority().is_some());
-        if !valid {
-            let key = "services.payments.processor_url";
-            return Err(Error::invalid(key, "must look like http://127.0.0.1:4242"));
-        }
-        let mut authorization = http::HeaderValue::from_str(&format!("Bearer {}", settings.processor_key))
-            .map_err(|_| Error::invalid("services.payments.processor_key", "must be visible ASCII"))?;
-        authorization.set_sensitive(true);
+    pub(crate) fn new(settings: Live<Settings>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(connector);
-        Ok(Self {
+        let now = settings.get();
+        Self {
             http,
-            url,
-            authorization,
-            timeout: Duration::from_millis(settings.processor_timeout_ms),
-            requests: Arc::new(Semaphore::new(settings.processor_requests_max.clamp(1, 10_000))),
-        })
+            url: now.processor_url.trim_end_matches('/').to_owned(),
+            requests: Bulkhead::new(now.processor_requests_max, usize::MAX),
+            requests_max: Arc::new(AtomicUsize::new(now.processor_requests_max)),
+            settings,
+        }
     }
 
     /// Charges the payment's card; the payment's id makes asking again safe.
@@ -97,16 +90,21 @@ impl Processor {
     }
 
     async fn post(&self, cx: &Context, path: &str, key: &str, body: &Value) -> Result<(u16, Value)> {
+        let settings = self.settings.get();
+        let requests_max = settings.processor_requests_max;
+        if self.requests_max.swap(requests_max, Ordering::Relaxed) != requests_max {
+            self.requests.resize(requests_max, usize::MAX);
+        }
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("{}{path}", self.url))
-            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::AUTHORIZATION, authorization(&settings.processor_key)?)
             .header(header::CONTENT_TYPE, "application/json")
             .header("idempotency-key", key)
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(Error::internal)?;
         let exchange = async {
-            let _permit = self.requests.acquire().await.map_err(Error::internal)?;
+            let _permit = self.requests.enter(cx).await?;
             let response =
                 self.http.request(request).await.map_err(|e| unknown("no answer").with_source(e))?;
             let status = response.status().as_u16();
@@ -117,12 +115,23 @@ impl Processor {
             Ok((status, value))
         };
         let limited = async {
-            tokio::time::timeout(self.timeout, exchange)
+            tokio::time::timeout(Duration::from_millis(settings.processor_timeout_ms), exchange)
                 .await
                 .unwrap_or_else(|_| Err(unknown("no answer in time")))
         };
         cx.within(limited).await
     }
+}
+
+/// Returns how the shop proves itself to the processor.
+///
+/// # Errors
+/// [`Code::InvalidArgument`], naming the setting and not the key.
+pub(crate) fn authorization(key: &str) -> Result<http::HeaderValue> {
+    let value = http::HeaderValue::from_str(&format!("Bearer {key}"));
+    let mut value = value.map_err(|_| Error::invalid("processor_key", "must be visible ASCII"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn unknown(what: &str) -> Error {

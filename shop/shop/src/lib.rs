@@ -42,12 +42,14 @@ pub fn system() -> System {
 fn with_engines(system: System) -> System {
     #[cfg(feature = "postgres")]
     let system = system.stores(banyan_postgres::PostgresStores);
+    #[cfg(feature = "etcd")]
+    let system = system.config_source(banyan_etcd::EtcdSources);
     #[cfg(feature = "kafka")]
     let system = system.events(banyan_kafka::KafkaLogs);
     #[cfg(feature = "mysql")]
     let system = system.stores(banyan_mysql::MySqlStores);
     #[cfg(feature = "nats")]
-    let system = system.events(banyan_nats::NatsLogs);
+    let system = system.events(banyan_nats::NatsLogs).config_source(banyan_nats::NatsConfigs);
     #[cfg(feature = "rabbitmq")]
     let system = system.events(banyan_rabbitmq::RabbitLogs);
     #[cfg(feature = "redis")]

@@ -37,5 +37,5 @@ pub fn service() -> ServiceDef {
         });
         Ok(())
     })
-    .settings::<Settings>()
+    .settings_within(Settings::validate)
 }

@@ -36,6 +36,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-kafka", Floor::Platform(2)),
     ("banyan-nats", Floor::Platform(2)),
     ("banyan-openbao", Floor::Platform(2)),
+    ("banyan-etcd", Floor::Platform(2)),
     ("banyan-redis", Floor::Platform(2)),
     ("banyan-rabbitmq", Floor::Platform(2)),
     ("banyan-postgres", Floor::Platform(2)),

@@ -14,6 +14,7 @@ pub struct Handover {
     stores: BTreeMap<String, String>,
     events_url: Option<String>,
     cache_url: Option<String>,
+    source_url: Option<String>,
     services: BTreeMap<String, toml::Table>,
     origins: Origins,
     secrets: BTreeMap<String, String>,
@@ -26,6 +27,7 @@ impl From<&Config> for Handover {
             stores: config.stores.clone(),
             events_url: config.events.url.clone(),
             cache_url: config.cache.url.clone(),
+            source_url: config.source.url.clone(),
             services: config.services.clone(),
             origins: config.sources.origins.clone(),
             secrets: secrets
@@ -38,12 +40,14 @@ impl From<&Config> for Handover {
 
 impl From<Handover> for Config {
     fn from(handover: Handover) -> Self {
-        let Handover { mut config, stores, events_url, cache_url, services, origins, secrets } = handover;
+        let Handover { mut config, stores, events_url, cache_url, source_url, services, origins, secrets } =
+            handover;
         let secrets =
             secrets.into_iter().map(|(reference, secret)| (reference, Secret::new(secret))).collect();
         config.stores = stores;
         config.events.url = events_url;
         config.cache.url = cache_url;
+        config.source.url = source_url;
         config.services = services;
         config.sources = Sources { origins, secrets };
         config

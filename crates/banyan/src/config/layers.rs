@@ -134,7 +134,7 @@ impl Layers {
         self.set_node(&path, Node::plain(value, origin))
     }
 
-    fn set_node(&mut self, path: &[&str], node: Node) -> Result<()> {
+    pub(super) fn set_node(&mut self, path: &[&str], node: Node) -> Result<()> {
         let (origin, key) = (node.origin.clone(), path.join("."));
         if path.iter().any(|part| part.is_empty()) {
             return Err(invalid(key, "this is no key", Some(&origin)));

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How long a service may take to finish what it is doing when it stops; then it is cut off.
+    /// How long a service may take to finish what it is doing when it stops; then it is cut off. At most 3,600,000.
     pub drain_ms_max: u64,
-    /// Attempts in all to deliver an event to a subscriber before it becomes a dead letter.
+    /// Attempts in all to deliver an event to a subscriber before it becomes a dead letter; at least 1.
     pub delivery_attempts_max: u32,
-    /// Events that one service handles at the same time.
+    /// Events that one service handles at the same time; 1 to 100,000.
     pub deliveries_in_flight_max: usize,
     /// Partitions of a topic that is made on first use.
     pub topic_partitions: u32,
@@ -58,6 +58,33 @@ impl Supervision {
             }
         }
         Ok(())
+    }
+}
+
+impl Limits {
+    const DRAIN_MS_MAX: u64 = 3_600_000;
+    const DELIVERIES_MAX: usize = 100_000;
+
+    /// Checks what the types alone do not.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key: &str, must: String| Err(Error::invalid(format!("limits.{key}"), must));
+        let (drain, deliveries) = (self.drain_ms_max, self.deliveries_in_flight_max);
+        match () {
+            () if drain > Self::DRAIN_MS_MAX => {
+                wrong("drain_ms_max", format!("must be at most {}, is {drain}", Self::DRAIN_MS_MAX))
+            }
+            () if !(1..=Self::DELIVERIES_MAX).contains(&deliveries) => {
+                let must = format!("must be between 1 and {}, is {deliveries}", Self::DELIVERIES_MAX);
+                wrong("deliveries_in_flight_max", must)
+            }
+            () if self.delivery_attempts_max == 0 => {
+                wrong("delivery_attempts_max", "must be at least 1".to_owned())
+            }
+            () => Ok(()),
+        }
     }
 }
 

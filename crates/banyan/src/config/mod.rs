@@ -1,31 +1,40 @@
 //! A system's configuration: in layers, typed, every value with its origin, without its secrets.
 
 mod cache;
+mod calls;
 mod gateway;
 mod handover;
 mod layers;
 mod limits;
+mod live;
+mod log;
 mod mistake;
 mod origin;
 mod placement;
 mod redact;
 mod reference;
+mod source;
 mod sources;
 mod tree;
 mod typed;
 
 pub use cache::Caches;
+pub use calls::Calls;
 pub use gateway::{GatewaySettings, Per, RateLimit, StoreAway};
 pub use handover::Handover;
 pub use layers::Layers;
 pub use limits::{Limits, Supervision};
+pub use live::Takes;
+pub use log::Logging;
 pub use mistake::{CONFIG_INVALID, suggestion};
 pub use origin::Origin;
 pub use placement::{Apart, Placement, valid_process_name};
 pub use redact::{Difference, Entry};
 pub use reference::SECRET_SOURCE_UNKNOWN;
+pub use source::Central;
 pub use sources::Sources;
 
+pub(crate) use live::{live_keys, takes};
 pub(crate) use redact::{differences, url as shown_url};
 pub(crate) use tree::Node;
 pub(crate) use typed::secret_keys;
@@ -39,7 +48,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use tree::Kind;
+use tree::{Kind, join};
 
 /// The name of the process that hosts the gateway, the event log and every service not placed elsewhere.
 pub const ROOT_PROCESS: &str = "main";
@@ -61,7 +70,9 @@ pub struct Config {
     pub port: u16,
     pub placement: Placement,
     pub limits: Limits,
+    pub calls: Calls,
     pub supervision: Supervision,
+    pub log: Logging,
     /// Where services keep their data, by service: a URL such as `postgres://127.0.0.1/orders`. `default` holds for those
     /// that are not named; `{service}` in it stands for the service's name. Without a URL it is a SQLite file in the
     /// data folder, which `sqlite` says too. References to secrets stand in it as they are written: see
@@ -71,6 +82,8 @@ pub struct Config {
     pub events: Events,
     pub cache: Caches,
     pub gateway: GatewaySettings,
+    /// Where else the configuration is read from.
+    pub source: Central,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
@@ -127,11 +140,14 @@ impl Default for Config {
             port: 8080,
             placement: Placement::default(),
             limits: Limits::default(),
+            calls: Calls::default(),
             supervision: Supervision::default(),
+            log: Logging::default(),
             stores: BTreeMap::new(),
             events: Events::default(),
             cache: Caches::default(),
             gateway: GatewaySettings::default(),
+            source: Central::default(),
             faults: None,
             services: BTreeMap::new(),
             sources: Sources::default(),
@@ -182,6 +198,9 @@ impl Config {
             None => error,
         };
         self.supervision.check().map_err(|error| located(error, ""))?;
+        self.limits.check().map_err(|error| located(error, ""))?;
+        self.calls.check().map_err(|error| located(error, ""))?;
+        self.log.targets().map_err(|error| located(error, ""))?;
         self.gateway.check().map_err(|error| located(error, ""))?;
         if let Some(faults) = &self.faults {
             faults.validate().map_err(|error| located(error, "faults."))?;
@@ -224,11 +243,17 @@ impl Config {
         typed::typed(&node).map_err(|mistake| mistake.into_error(&key))
     }
 
-    /// Checks the settings of one service. Where a secret was not read, only the value that refers to it goes unchecked.
-    pub(crate) fn check_settings<T: serde::de::DeserializeOwned>(&self, service: &str) -> Result<()> {
+    /// Checks the settings of one service, their bounds by `check`. Where a secret was not read, the value that refers to it
+    /// and the bounds go unchecked.
+    pub(crate) fn check_settings<T: serde::de::DeserializeOwned>(
+        &self,
+        service: &str,
+        check: impl Fn(&T) -> Result<()>,
+    ) -> Result<()> {
         match self.settings::<T>(service) {
             Err(error) if error.is(SECRET_MISSING) => {}
-            read => return read.map(drop),
+            Err(error) => return Err(error),
+            Ok(settings) => return check(&settings).map_err(|error| self.of_service(service, error)),
         }
         let node = self.settings_node(service);
         let Err(mistake) = typed::typed::<T>(&node) else { return Ok(()) };
@@ -237,6 +262,16 @@ impl Config {
             refers |= key == mistake.key && leaf.to_toml().to_string().contains("${")
         });
         if refers { Ok(()) } else { Err(mistake.into_error(&format!("services.{service}"))) }
+    }
+
+    /// Names the key of a bound that a service's settings break, and where it was set.
+    fn of_service(&self, service: &str, error: Error) -> Error {
+        let Some(wrong) = error.violations().first() else { return error };
+        let (prefix, field) = (format!("services.{service}"), wrong.field.as_str());
+        match field == prefix || field.starts_with(&format!("{prefix}.")) {
+            true => self.refuse(field, &wrong.description),
+            false => self.refuse(&join(&prefix, field), &wrong.description),
+        }
     }
 
     /// Returns the settings of a service as they are written.

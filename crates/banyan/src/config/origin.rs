@@ -18,12 +18,14 @@ pub enum Origin {
     Environment { name: String },
     /// An argument of the command line, for example `--port`.
     Flag { name: String },
+    /// A key of the central source at `place`, a URL without credentials.
+    Source { place: String, key: String, revision: u64 },
 }
 
 impl Origin {
     /// Tells whether the value was written as plain text: whether `5` is a number is then decided by the setting.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Self::Environment { .. } | Self::Flag { .. })
+        matches!(self, Self::Environment { .. } | Self::Flag { .. } | Self::Source { .. })
     }
 }
 
@@ -35,6 +37,7 @@ impl fmt::Display for Origin {
             Self::Profile { name, line } => write!(f, "profile {name}:{line}"),
             Self::Environment { name } => f.write_str(name),
             Self::Flag { name } => f.write_str(name),
+            Self::Source { place, key, revision } => write!(f, "{place} {key}, revision {revision}"),
         }
     }
 }

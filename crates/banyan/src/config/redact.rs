@@ -1,9 +1,10 @@
 //! A configuration as it may be shown: every value with its origin, and no secret.
 
-use super::reference::is_reference;
+use super::reference::{Part, is_reference, parts};
 use super::tree::{Kind, Node};
-use super::{Config, Origin};
+use super::{Config, Origin, Takes, takes};
 use banyan_core::{Error, Result};
+use banyan_identity::Secret;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,12 +21,18 @@ pub struct Entry {
     /// Without its secret, if it has one; references to secrets stay as they are written.
     pub value: toml::Value,
     pub origin: Origin,
+    /// When a change of it takes hold.
+    pub takes: Takes,
 }
 
 impl Config {
     /// Lists every value that holds, in the order of the keys. `secret` says for a service which of its settings, by
-    /// their keys below the service's own, are secrets by their type.
-    pub(crate) fn entries(&self, secret: impl Fn(&str) -> BTreeSet<String>) -> Result<Vec<Entry>> {
+    /// their keys below the service's own, are secrets by their type; `live`, which take hold live.
+    pub(crate) fn entries(
+        &self,
+        secret: impl Fn(&str) -> BTreeSet<String>,
+        live: impl Fn(&str) -> &'static [&'static str],
+    ) -> Result<Vec<Entry>> {
         let table = toml::Table::try_from(self).map_err(Error::internal)?;
         let hidden: BTreeSet<String> = self
             .services
@@ -44,7 +51,8 @@ impl Config {
                         value if hidden.contains(key) && !is_shown(&value) => REDACTED.into(),
                         value => value,
                     };
-                    entries.push(Entry { key: key.to_owned(), value, origin: node.origin.clone() });
+                    let takes = takes(key, &live);
+                    entries.push(Entry { key: key.to_owned(), value, origin: node.origin.clone(), takes });
                 },
             );
         }
@@ -71,6 +79,7 @@ pub(crate) fn differences(of: [&Config; 2], entries: [Vec<Entry>; 2]) -> Vec<Dif
     pairs.retain(|key, (left, right)| {
         left.as_ref().map(|entry| &entry.value) != right.as_ref().map(|entry| &entry.value)
             || written(of[0], key) != written(of[1], key)
+            || secrets(of[0], key) != secrets(of[1], key)
     });
     pairs.into_values().collect()
 }
@@ -82,6 +91,7 @@ fn written(config: &Config, key: &str) -> Option<toml::Value> {
         "stores" => config.stores.get(parts.next()?).cloned().map(toml::Value::String),
         "events" if key == "events.url" => config.events.url.clone().map(toml::Value::String),
         "cache" if key == "cache.url" => config.cache.url.clone().map(toml::Value::String),
+        "source" if key == "source.url" => config.source.url.clone().map(toml::Value::String),
         "services" => {
             let service = config.services.get(parts.next()?)?;
             let first = service.get(parts.next()?)?;
@@ -89,6 +99,16 @@ fn written(config: &Config, key: &str) -> Option<toml::Value> {
         }
         _ => None,
     }
+}
+
+/// Returns the secrets that the value at `key` refers to, as far as they were read: they may change behind a reference.
+fn secrets<'c>(config: &'c Config, key: &str) -> Vec<Option<&'c String>> {
+    let written = written(config, key).map(|value| value.to_string()).unwrap_or_default();
+    let secret = |part| match part {
+        Part::Reference(reference) => Some(config.sources.secrets.get(reference).map(Secret::expose)),
+        Part::Text(_) => None,
+    };
+    parts(&written).unwrap_or_default().into_iter().filter_map(secret).collect()
 }
 
 /// Tells whether a secret's value is one that refers to it.
@@ -198,7 +218,8 @@ mod tests {
             of("port = 1\nstores.a = 'p://u:hunter2@h'\nservices.s.key = 'x'\nservices.s.pin = 'hunter2'");
         let right =
             of("data = 'd'\nstores.a = 'p://u:hunter3@h'\nservices.s.key = 'x'\nservices.s.pin = 'hunter3'");
-        let entries = |config: &Config| config.entries(|_| BTreeSet::from(["pin".to_owned()])).unwrap();
+        let entries =
+            |config: &Config| config.entries(|_| BTreeSet::from(["pin".to_owned()]), |_| &[]).unwrap();
         let found = differences([&left, &right], [entries(&left), entries(&right)]);
         let keys: Vec<_> = found.iter().map(|(left, _)| left.as_ref().unwrap().key.as_str()).collect();
         assert_eq!(keys, ["data", "port", "services.s.pin", "stores.a"]);
@@ -212,7 +233,7 @@ mod tests {
                     mail = { password = 'hunter2', url = 'smtp://a:hunter2@h', pin = 'hunter2' }";
         let config = Config::parse(text).unwrap();
         let secret = |_: &str| BTreeSet::from(["mail.pin".to_owned()]);
-        let entries = config.entries(secret).unwrap();
+        let entries = config.entries(secret, |_| &[]).unwrap();
         let shown = format!("{entries:?}");
         assert!(!shown.contains("hunter2") && shown.contains("token_minutes"), "{shown}");
         let config = Config::parse(&text.replace("pin =", "pin_key =")).unwrap();

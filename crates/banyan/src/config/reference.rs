@@ -51,17 +51,17 @@ pub(crate) fn is_reference(text: &str) -> bool {
     !text.is_empty() && parts(text).is_ok_and(all)
 }
 
-/// Refuses references where none is read: outside of `stores`, `events.url`, `cache.url` and `services`.
+/// Refuses references where none is read: outside of `stores`, `events.url`, `cache.url`, `source.url` and `services`.
 pub(super) fn check_places(tree: &Node) -> Result<()> {
     let mut outcome = Ok(());
     tree.leaves("", &mut |key, node| {
-        let read = ["events.url", "cache.url"].contains(&key)
+        let read = ["events.url", "cache.url", "source.url"].contains(&key)
             || ["stores.", "services."].iter().any(|section| key.starts_with(section));
         if let (Kind::Scalar(toml::Value::String(text)) | Kind::Text(text), false, true) =
             (&node.kind, read, outcome.is_ok())
             && text.contains("${")
         {
-            let problem = "references to secrets are read in stores, events.url, cache.url and services only";
+            let problem = "references to secrets are read in stores, events.url, cache.url, source.url and services only";
             outcome = Err(invalid(key, problem, Some(&node.origin)));
         }
     });
@@ -99,6 +99,7 @@ impl Config {
             self.stores.iter().map(|(name, url)| (format!("stores.{name}"), url.clone())).collect();
         texts.extend(self.events.url.iter().map(|url| ("events.url".to_owned(), url.clone())));
         texts.extend(self.cache.url.iter().map(|url| ("cache.url".to_owned(), url.clone())));
+        texts.extend(self.source.url.iter().map(|url| ("source.url".to_owned(), url.clone())));
         for service in self.services.keys() {
             let tree = self.settings_node(service);
             tree.leaves(&format!("services.{service}"), &mut |key, node| collect(key, node, &mut texts));

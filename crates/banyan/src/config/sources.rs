@@ -27,6 +27,14 @@ impl Sources {
         self.origins.of(key).cloned().unwrap_or(Origin::Default)
     }
 
+    /// Tells whether the same secrets were read, with the same values.
+    pub(crate) fn same_secrets(&self, other: &Self) -> bool {
+        let same = |((a, left), (b, right)): ((&String, &Secret<String>), (&String, &Secret<String>))| {
+            a == b && left.expose() == right.expose()
+        };
+        self.secrets.len() == other.secrets.len() && self.secrets.iter().zip(&other.secrets).all(same)
+    }
+
     /// Puts the secrets into the text at `key`. Next to other text they are percent-encoded.
     pub(crate) fn fill_url(&self, key: &str, url: &str) -> Result<Secret<String>> {
         self.filled(key, url, true)

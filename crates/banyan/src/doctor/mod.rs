@@ -180,6 +180,7 @@ fn silent(limit: Duration) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ServiceDef;
 
     #[test]
     fn what_several_databases_say_of_their_server_is_said_once() {
@@ -210,5 +211,66 @@ mod tests {
         assert_eq!(shown, expected);
         assert!(engine.findings.contains(&bad) && engine.verdict() == Verdict::Fail);
         assert_eq!((report.count(Verdict::Fail), report.count(Verdict::Warn)), (1, 1));
+    }
+
+    fn of<'r>(report: &'r Report, engine: &str, subject: &str) -> &'r Finding {
+        let engine = report.engines.iter().find(|report| report.engine.starts_with(engine));
+        let finding = engine.and_then(|report| report.findings.iter().find(|f| f.subject == subject));
+        finding.unwrap_or_else(|| panic!("{engine:?} {subject} is not in {report:#?}"))
+    }
+
+    async fn examined(system: System, text: &str, limit: Duration) -> Report {
+        let options = DoctorOptions { limit, ..DoctorOptions::new(Env::default()) };
+        let told = std::sync::Mutex::new(Vec::new());
+        let progress =
+            |_: &str, done: usize, total: usize| told.lock().expect("no panic").push((done, total));
+        let report = system.examine(Config::parse(text).expect("it is valid"), &options, &progress).await;
+        let report = report.expect("it is examined");
+        let told = told.into_inner().expect("no panic");
+        assert!(told.last().is_some_and(|(done, total)| done == total), "{told:?}");
+        assert!(!format!("{report:?}").contains("hunter2"), "a secret is shown: {report:#?}");
+        report
+    }
+
+    fn system() -> System {
+        let service = |name| ServiceDef::new(name, [], |_| async { Ok(()) });
+        System::new("test").service(service("orders")).service(service("users")).service(service("cart"))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_resolved_or_opened_is_a_finding() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "data = '{}'\nstores.orders = '${{env:BANYAN_TEST_DOCTOR_URL}}'\n\
+             stores.users = 'oracle://scott:hunter2@db/users'\ncache.url = '${{bao:kv/a#b}}'",
+            folder.path().join("data").display()
+        );
+        let report = examined(system(), &text, LIMIT).await;
+        let variable = of(&report, "environment", "BANYAN_TEST_DOCTOR_URL");
+        assert!(
+            variable.verdict == Verdict::Fail && variable.found == "is not set (stores.orders)",
+            "{variable:?}"
+        );
+        let next = variable.next_step.as_deref().unwrap_or_default();
+        assert!(next.starts_with("export BANYAN_TEST_DOCTOR_URL='SCHEME://"), "{next}");
+        let store = of(&report, "${env:BANYAN_TEST_DOCTOR_URL}", "orders: server");
+        assert_eq!(store.verdict, Verdict::Unknown, "{store:?}");
+        let unknown = of(&report, "oracle://db", "users: engine");
+        assert!(unknown.verdict == Verdict::Fail && unknown.found.contains("oracle"), "{unknown:?}");
+        assert_eq!(of(&report, "secrets", "${bao:kv/a#b}").verdict, Verdict::Fail);
+        assert_eq!(of(&report, "data folder", "folder").verdict, Verdict::Ok);
+        assert!(of(&report, "SQLite in", "cart: file").found.contains("first start"));
+        assert!(!folder.path().join("data").exists(), "nothing is made");
+    }
+
+    #[tokio::test]
+    async fn a_silent_engine_ends_with_its_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it has an address").port();
+        let limit = Duration::from_secs(1);
+        let text = format!("data = '/nonexistent/banyan'\ncache.url = 'redis://:hunter2@127.0.0.1:{port}'");
+        let report = examined(system().caches(banyan_redis::RedisCaches), &text, limit).await;
+        let silent = of(&report, &format!("redis://127.0.0.1:{port}"), "server");
+        assert!(silent.verdict == Verdict::Fail && silent.check == Check::Reachable, "{silent:?}");
     }
 }

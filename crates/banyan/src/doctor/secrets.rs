@@ -2,7 +2,7 @@
 
 use super::{DoctorOptions, provider_limit};
 use crate::{Config, SECRET_SOURCE_UNKNOWN, System};
-use banyan_core::{Check, Error, Finding, Result};
+use banyan_core::{Check, Code, Error, Finding, Result};
 use banyan_identity::SECRET_MISSING;
 use std::collections::BTreeMap;
 
@@ -37,6 +37,7 @@ pub(super) async fn read(system: &System, config: &mut Config, options: &DoctorO
         sources: sources.iter().map(|source| (named(source.schemes()), Vec::new())).collect(),
     };
     let (mut variables, mut unread) = (Vec::new(), Vec::new());
+    let mut silent: Vec<Option<Error>> = vec![None; sources.len()];
     for (reference, keys) in keys {
         let (scheme, path) = reference.split_once(':').unwrap_or((&reference, ""));
         let Some(at) = sources.iter().position(|source| source.schemes().contains(&scheme)) else {
@@ -46,10 +47,20 @@ pub(super) async fn read(system: &System, config: &mut Config, options: &DoctorO
             unread.push(Finding::fail(Check::Configuration, format!("${{{reference}}}"), found, next));
             continue;
         };
-        let limit = provider_limit(options.limit);
-        let outcome = tokio::time::timeout(limit, sources[at].read(path)).await;
-        let outcome =
-            outcome.unwrap_or_else(|_| Err(Error::unavailable("its source did not answer in time")));
+        let outcome = match &silent[at] {
+            Some(error) => Err(error.clone()),
+            None => {
+                let limit = provider_limit(options.limit);
+                let outcome = tokio::time::timeout(limit, sources[at].read(path)).await;
+                outcome.unwrap_or_else(|_| Err(Error::unavailable("its source did not answer in time")))
+            }
+        };
+        if let Err(error) = &outcome
+            && error.code() == Code::Unavailable
+        {
+            // The time for an engine is for all that is asked of it.
+            silent[at] = Some(error.clone());
+        }
         match scheme {
             ENVIRONMENT => variables.push(variable(system, path, &keys, outcome.as_ref().err())),
             _ => secrets.sources[at].1.push(path.to_owned()),

@@ -1,23 +1,32 @@
 //! `run`: the system starts, serves, and drains when it is told to end.
 
 use crate::args::{Globals, RunArgs};
+use crate::central::{self, Central};
 use crate::output::Output;
 use crate::problem::Problem;
 use crate::program::Program;
 use anyhow::Result;
+use banyan::{Config, System};
 use banyan_control::root::Root;
-use banyan_core::Env;
-use banyan_gateway::{Gateway, GatewayParts};
+use banyan_core::{Env, Error};
+use banyan_gateway::{Gateway, GatewayOptions, GatewayParts};
 use serde_json::json;
 use std::io::IsTerminal;
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts logging to standard error, as the arguments and `RUST_LOG` (`info,banyan_rpc=debug`) say.
-pub(crate) fn log(globals: &Globals) {
+/// How long the sources of secrets may take to take leases back when the system ends.
+const RELEASE_MAX: Duration = Duration::from_secs(3);
+
+/// Starts logging to standard error, as the arguments and `RUST_LOG` (`info,banyan_rpc=debug`) say. Returns what has it follow
+/// `log.filter` of the configuration, which wins over both.
+pub(crate) fn log(globals: &Globals) -> impl Fn(&Config) + Send + Sync + 'static {
     let default = match globals.verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -33,18 +42,74 @@ pub(crate) fn log(globals: &Globals) {
         // It would complain on standard error that standard error is closed, and panic.
         .log_internal_errors(false);
     let layer = if globals.log_json { layer.json().boxed() } else { layer.boxed() };
+    let (following, handle) = reload::Layer::new(filter.clone());
     // A second call, in a test, keeps the first one's settings.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let _ = tracing_subscriber::registry().with(layer.with_filter(following)).try_init();
+    move |config| {
+        // It was checked.
+        let wanted = config.log.targets().ok().flatten().unwrap_or_else(|| filter.clone());
+        let same = handle.with_current(|current| *current == wanted).unwrap_or(true);
+        if !same && let Err(error) = handle.reload(wanted) {
+            tracing::warn!(%error, "the log does not follow the configuration");
+        }
+    }
+}
+
+/// Makes what reads the configuration of the running system again.
+fn reader(
+    system: &System,
+    args: &RunArgs,
+    globals: &Globals,
+    central: &Option<Arc<Central>>,
+    options: &GatewayOptions,
+) -> banyan_control::Reader {
+    let parts = Arc::new((system.clone(), args.clone(), globals.clone(), central.clone(), options.clone()));
+    Arc::new(move || {
+        let parts = parts.clone();
+        Box::pin(async move {
+            let (system, args, globals, central, options) = &*parts;
+            let read = match central {
+                None => args.config(globals),
+                Some(central) => {
+                    central.refresh().await;
+                    central.config(args, globals)
+                }
+            };
+            let mut config = read.map_err(error_of)?;
+            system.resolve(&mut config).await?;
+            Gateway::check(system, options, &config.gateway)?;
+            if let Some(central) = central {
+                central.keep();
+            }
+            Ok(config)
+        })
+    })
+}
+
+/// Returns the error that a command would print.
+fn error_of(error: anyhow::Error) -> Error {
+    match error.downcast::<Problem>() {
+        Ok(problem) => problem.error().clone(),
+        Err(error) => error.downcast::<Error>().unwrap_or_else(|error| Error::internal(format!("{error:#}"))),
+    }
 }
 
 pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Result<()> {
-    log(&globals);
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let system = program.system.clone();
+    let outcome = run_until_told(program, args, globals).await;
+    // Nobody uses them any more.
+    system.release_secrets(RELEASE_MAX).await;
+    outcome
+}
+
+async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -> Result<()> {
+    program.system = program.system.on_config(log(&globals));
+    let mut signals = Signals::new()?;
     let output = Output::new(globals.json)?;
-    let mut config = args.config(&globals)?;
-    program.system.resolve(&mut config).await?;
     let env = Env::default();
+    let (mut config, central) = central::read(&args, &globals, &program.system, &env).await?;
+    program.system.resolve(&mut config).await?;
+    let read = config.clone();
     let began = env.clock.now();
     let _beside = match &program.prepare {
         Some(prepare) => Some(prepare(&mut config).await?),
@@ -52,25 +117,14 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
     };
     let options = (program.gateway)(&config)?;
     Gateway::check(&program.system, &options, &config.gateway)?;
-    let (port, system, settings) = (config.port, program.system.clone(), config.gateway.clone());
+    let (port, system) = (config.port, program.system.clone());
     let mut root = tokio::select! {
         root = Root::start(program.system, config, env.clone()) => root?,
         // What was started ends with this process.
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+        () = signals.end() => return Ok(()),
     };
-    let started = async {
-        let parts = GatewayParts {
-            env: env.clone(),
-            system: system.clone(),
-            directory: root.process().directory().clone(),
-            options,
-            settings,
-            counts: root.process().caches()?.limits,
-        };
-        Gateway::start(parts, port).await
-    };
-    let gateway = match started.await {
+    let reader = reader(&system, &args, &globals, &central, &options);
+    let gateway = match start_gateway(&root, &system, options, port).await {
         Ok(gateway) => gateway,
         Err(error) => {
             root.stop().await;
@@ -78,6 +132,7 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
             return Err(Problem::new(error, next).into());
         }
     };
+    root.reload_by(reader, read).await;
     root.announce(&gateway.url())?;
     let ready_ms = began.elapsed().as_millis() as u64;
     let announced = output.value(
@@ -88,15 +143,11 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
         // The system is for its callers, not for whoever reads this line.
         tracing::warn!(%error, "the ready line could not be printed");
     }
-    let told = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
     tokio::select! {
-        () = told => {}
+        () = signals.told(&root) => {}
         () = system.keep_secrets() => {}
+        () = follow(central.as_deref(), &root, &env) => {}
+        () = reconfigure(&gateway, &root) => {}
     }
     let drained = async {
         gateway.stop().await;
@@ -104,6 +155,98 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
     };
     tokio::select! {
         () = drained => Ok(()),
-        _ = interrupt.recv() => anyhow::bail!("interrupted again: stopped without draining"),
+        _ = signals.interrupt.recv() => anyhow::bail!("interrupted again: stopped without draining"),
+    }
+}
+
+async fn start_gateway(
+    root: &Root,
+    system: &System,
+    options: GatewayOptions,
+    port: u16,
+) -> banyan_core::Result<Gateway> {
+    let parts = GatewayParts {
+        env: root.process().env().clone(),
+        system: system.clone(),
+        directory: root.process().directory().clone(),
+        options,
+        settings: root.process().config().gateway.clone(),
+        counts: root.process().caches()?.limits,
+    };
+    Gateway::start(parts, port).await
+}
+
+/// Has the system follow its central source, if it has one. Never ends.
+async fn follow(central: Option<&Central>, root: &Root, env: &Env) {
+    match central {
+        Some(central) => {
+            central.keep();
+            central.follow(root.source_notes(), env).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Has the gateway take over what holds for it. Never ends.
+async fn reconfigure(gateway: &Gateway, root: &Root) {
+    let mut changes = root.process().config_changes();
+    while changes.changed().await.is_ok() {
+        let config = changes.borrow_and_update().clone();
+        if let Err(error) = gateway.reconfigure(&config.gateway) {
+            tracing::error!(%error, "the gateway does not take over settings that were checked");
+        }
+    }
+    std::future::pending().await
+}
+
+/// What the system is told by signals.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    /// Whether a terminal was there at the start.
+    interactive: bool,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            interactive: std::io::stderr().is_terminal(),
+        })
+    }
+
+    /// Waits until the system is told to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Waits until the system is told to end, and has it read its configuration again when it is told that (SIGHUP).
+    async fn told(&mut self, root: &Root) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hang_up.recv() => {}
+            }
+            // Its terminal has gone, and the system with it.
+            if self.interactive && !std::io::stderr().is_terminal() {
+                return;
+            }
+            match root.reload("SIGHUP").await {
+                Ok(answer) => tracing::info!(
+                    changed = answer.changed.len(),
+                    need_restart = answer.restart.len(),
+                    "the configuration was read again"
+                ),
+                // It is in the log already, with what is wrong.
+                Err(error) => tracing::debug!(%error, "SIGHUP"),
+            }
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! `status`: the processes and services of the running system.
 
 use crate::args::Globals;
-use crate::output::{Output, table};
+use crate::output::{Output, table, time};
 use crate::program::{Companion, Companions};
 use crate::remote::Remote;
 use anyhow::Result;
-use banyan_control::contract::{GetSystemRequest, SystemStatus};
+use banyan_control::contract::{ConfigStatus, GetSystemRequest, SystemStatus};
 
 pub(crate) async fn run(companions: Option<Companions>, globals: Globals) -> Result<()> {
     let data = globals.data()?;
@@ -45,6 +45,9 @@ fn text(status: &SystemStatus, beside: &[Companion], url: &str) -> String {
         table(&["PROCESS", "STATE", "PID", "RESTARTS", "ADDRESS"], &processes),
         table(&["SERVICE", "STATE", "PROCESS"], &services)
     );
+    if let Some(notes) = status.config.as_ref().and_then(config_notes) {
+        text.push_str(&format!("\n\n{notes}"));
+    }
     if !beside.is_empty() {
         let row = |c: &Companion| {
             let pid = c.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
@@ -55,6 +58,27 @@ fn text(status: &SystemStatus, beside: &[Companion], url: &str) -> String {
         text.push_str(&format!("\n\n{}", table(&heading, &rows)));
     }
     text
+}
+
+/// Says what is to be known of a configuration beyond its values; nothing if all is well.
+pub(crate) fn config_notes(status: &ConfigStatus) -> Option<String> {
+    let mut notes = Vec::new();
+    if !status.refused.is_empty() {
+        let at = time(status.refused_ms);
+        notes.push(format!(
+            "a new configuration was refused at {at}, the one before it holds: {}",
+            status.refused
+        ));
+    }
+    if !status.source_problem.is_empty() {
+        let (place, problem) = (&status.source, &status.source_problem);
+        notes.push(format!("the central source {place} is away, what it had last holds: {problem}"));
+    }
+    if !status.restart_keys.is_empty() {
+        notes.push(format!("changed, and needs a restart: {}", status.restart_keys.join(", ")));
+    }
+    let lines = notes.iter().map(|note| format!("configuration: {note}")).collect::<Vec<_>>();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use banyan::prelude::*;
 use banyan::rpc::{Channel, MethodInfo, Server, ServerOptions, Service};
 use banyan::{Config, System};
 use banyan_control::root::Root;
+use banyan_core::BoxFuture;
 use contract::{ADD, Amount, CALLER, COUNTER, GET, HEARD, ORDER, WAIT};
 use serde::Deserialize;
 use std::path::Path;
@@ -30,7 +31,12 @@ const MIGRATIONS: &[Migration] = &[Migration::new(
 struct Settings {
     /// Where the counters begin; not below 0.
     first: i64,
+    /// What is read of the counter [`LIVE`]; at most 100. Taken over while the service runs.
+    live: i64,
 }
+
+/// The counter that nobody adds to: it is what a setting says at the moment.
+const LIVE: &str = "live";
 
 #[derive(Clone)]
 struct Counters {
@@ -89,6 +95,7 @@ impl Client for Counter {
 
 async fn counter(host: Host) -> Result<()> {
     let settings: Settings = host.settings()?;
+    let live = host.live_settings::<Settings>()?;
     if settings.first < 0 {
         return Err(Error::invalid("services.counter.first", "must be 0 or more"));
     }
@@ -101,8 +108,13 @@ async fn counter(host: Host) -> Result<()> {
             async move { counters.add(&cx, amount).await }
         })
         .unary(&GET, move |cx, amount: Amount| {
-            let counters = getting.clone();
-            async move { counters.read(&cx, "SELECT number FROM counters WHERE name = $1", amount.name).await }
+            let (counters, live) = (getting.clone(), live.clone());
+            async move {
+                if amount.name == LIVE {
+                    return Ok(Amount { number: live.get().live, ..amount });
+                }
+                counters.read(&cx, "SELECT number FROM counters WHERE name = $1", amount.name).await
+            }
         })
         .unary(&HEARD, move |cx, amount: Amount| {
             let counters = hearing.clone();
@@ -140,17 +152,26 @@ fn pass_on(
     builder.build()
 }
 
+/// Checks what may change; where the counters begin is checked by the service, for the tests of a start that fails.
+fn check(settings: &Settings) -> Result<()> {
+    match settings.live {
+        ..=100 => Ok(()),
+        _ => Err(Error::invalid("live", "must be at most 100")),
+    }
+}
+
 fn system() -> System {
     System::new("counter-system")
-        .service(ServiceDef::new("counter", [COUNTER], counter))
+        .service(ServiceDef::new("counter", [COUNTER], counter).settings_within(check).live(&["live"]))
         .service(ServiceDef::new("caller", [CALLER], caller))
 }
 
 async fn run(file: &Path) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
     let env = Env::default();
+    let config = Config::read(file)?;
     let mut root = tokio::select! {
-        root = Root::start(system(), Config::read(file)?, env.clone()) => root?,
+        root = Root::start(system(), config.clone(), env.clone()) => root?,
         _ = terminate.recv() => return Ok(()),
     };
     let directory = root.process().directory().clone();
@@ -159,6 +180,16 @@ async fn run(file: &Path) -> Result<()> {
     let counter = pass_on(COUNTER, &[(&ADD, &ADD), (&GET, &GET), (&HEARD, &HEARD), (&WAIT, &WAIT)], &counter);
     edge.add(counter);
     edge.add(pass_on(CALLER, &[(&ORDER, &ORDER)], &caller));
+    let file = file.to_owned();
+    let reader = move || -> BoxFuture<'static, Result<Config>> {
+        let file = file.clone();
+        Box::pin(async move {
+            let mut config = Config::read(&file)?;
+            system().resolve(&mut config).await?;
+            Ok(config)
+        })
+    };
+    root.reload_by(Arc::new(reader), config).await;
     root.announce(&edge.address().to_string())?;
     terminate.recv().await;
     edge.drain(Duration::from_secs(10)).await?;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+mod configuration;
 #[path = "../../../event-log/tests/it/effects.rs"]
 mod effects;
 mod faults;

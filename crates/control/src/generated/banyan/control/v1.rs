@@ -26,6 +26,20 @@ pub mod control_service {
         kind: Kind::Unary,
         idempotency: Idempotency::NoSideEffects,
     };
+    pub static RELOAD_CONFIG: MethodInfo = MethodInfo {
+        service: super::CONTROL_SERVICE,
+        name: "ReloadConfig",
+        path: "/banyan.control.v1.ControlService/ReloadConfig",
+        kind: Kind::Unary,
+        idempotency: Idempotency::Idempotent,
+    };
+    pub static GET_CONFIG: MethodInfo = MethodInfo {
+        service: super::CONTROL_SERVICE,
+        name: "GetConfig",
+        path: "/banyan.control.v1.ControlService/GetConfig",
+        kind: Kind::Unary,
+        idempotency: Idempotency::NoSideEffects,
+    };
     pub static MOVE_SERVICE: MethodInfo = MethodInfo {
         service: super::CONTROL_SERVICE,
         name: "MoveService",
@@ -77,6 +91,19 @@ pub trait ControlService: Send + Sync + 'static {
         cx: &Context,
         req: GetSystemRequest,
     ) -> impl Future<Output = Result<SystemStatus>> + Send;
+    /// Reads the configuration again, and has what may change of it hold in every process. If anything is wrong with it, the
+    /// one that holds stays.
+    fn reload_config(
+        &self,
+        cx: &Context,
+        req: ReloadConfigRequest,
+    ) -> impl Future<Output = Result<ReloadConfigResponse>> + Send;
+    /// Lists what holds in the running system.
+    fn get_config(
+        &self,
+        cx: &Context,
+        req: GetConfigRequest,
+    ) -> impl Future<Output = Result<GetConfigResponse>> + Send;
     /// Moves a service, its store included, to another process while calls wait. Returns when it serves there.
     fn move_service(
         &self,
@@ -128,6 +155,24 @@ pub fn control_service<S: ControlService>(service: Arc<S>) -> Service {
             move |cx: Context, req: GetSystemRequest| {
                 let s = s.clone();
                 async move { s.get_system(&cx, req).await }
+            },
+        );
+    let s = service.clone();
+    table = table
+        .unary(
+            &control_service::RELOAD_CONFIG,
+            move |cx: Context, req: ReloadConfigRequest| {
+                let s = s.clone();
+                async move { s.reload_config(&cx, req).await }
+            },
+        );
+    let s = service.clone();
+    table = table
+        .unary(
+            &control_service::GET_CONFIG,
+            move |cx: Context, req: GetConfigRequest| {
+                let s = s.clone();
+                async move { s.get_config(&cx, req).await }
             },
         );
     let s = service.clone();
@@ -206,6 +251,23 @@ impl ControlServiceClient {
     ) -> Result<SystemStatus> {
         self.0.unary(cx, &control_service::GET_SYSTEM, req).await
     }
+    /// Reads the configuration again, and has what may change of it hold in every process. If anything is wrong with it, the
+    /// one that holds stays.
+    pub async fn reload_config(
+        &self,
+        cx: &Context,
+        req: ReloadConfigRequest,
+    ) -> Result<ReloadConfigResponse> {
+        self.0.unary(cx, &control_service::RELOAD_CONFIG, req).await
+    }
+    /// Lists what holds in the running system.
+    pub async fn get_config(
+        &self,
+        cx: &Context,
+        req: GetConfigRequest,
+    ) -> Result<GetConfigResponse> {
+        self.0.unary(cx, &control_service::GET_CONFIG, req).await
+    }
     /// Moves a service, its store included, to another process while calls wait. Returns when it serves there.
     pub async fn move_service(
         &self,
@@ -282,6 +344,13 @@ pub mod process_service {
         kind: Kind::Unary,
         idempotency: Idempotency::Idempotent,
     };
+    pub static UPDATE_CONFIG: MethodInfo = MethodInfo {
+        service: super::PROCESS_SERVICE,
+        name: "UpdateConfig",
+        path: "/banyan.control.v1.ProcessService/UpdateConfig",
+        kind: Kind::Unary,
+        idempotency: Idempotency::Idempotent,
+    };
     pub static LIST_LOCAL_SAGAS: MethodInfo = MethodInfo {
         service: super::PROCESS_SERVICE,
         name: "ListLocalSagas",
@@ -338,6 +407,12 @@ pub trait ProcessService: Send + Sync + 'static {
         cx: &Context,
         req: UpdatePlacementRequest,
     ) -> impl Future<Output = Result<UpdatePlacementResponse>> + Send;
+    /// Has another configuration hold in this process.
+    fn update_config(
+        &self,
+        cx: &Context,
+        req: UpdateConfigRequest,
+    ) -> impl Future<Output = Result<UpdateConfigResponse>> + Send;
     /// The saga operations of the services that run in this process.
     fn list_local_sagas(
         &self,
@@ -398,6 +473,15 @@ pub fn process_service<S: ProcessService>(service: Arc<S>) -> Service {
             move |cx: Context, req: UpdatePlacementRequest| {
                 let s = s.clone();
                 async move { s.update_placement(&cx, req).await }
+            },
+        );
+    let s = service.clone();
+    table = table
+        .unary(
+            &process_service::UPDATE_CONFIG,
+            move |cx: Context, req: UpdateConfigRequest| {
+                let s = s.clone();
+                async move { s.update_config(&cx, req).await }
             },
         );
     let s = service.clone();
@@ -478,6 +562,14 @@ impl ProcessServiceClient {
         req: UpdatePlacementRequest,
     ) -> Result<UpdatePlacementResponse> {
         self.0.unary(cx, &process_service::UPDATE_PLACEMENT, req).await
+    }
+    /// Has another configuration hold in this process.
+    pub async fn update_config(
+        &self,
+        cx: &Context,
+        req: UpdateConfigRequest,
+    ) -> Result<UpdateConfigResponse> {
+        self.0.unary(cx, &process_service::UPDATE_CONFIG, req).await
     }
     /// The saga operations of the services that run in this process.
     pub async fn list_local_sagas(
@@ -871,6 +963,129 @@ pub struct SystemStatus {
     pub processes: ::prost::alloc::vec::Vec<ProcessStatus>,
     #[prost(message, repeated, tag = "3")]
     pub services: ::prost::alloc::vec::Vec<ServiceStatus>,
+    #[prost(message, optional, tag = "4")]
+    pub config: ::core::option::Option<ConfigStatus>,
+}
+
+/// How the configuration that holds came about.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigStatus {
+    /// Rises each time that a change takes hold while the system runs; 0 at the start.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// When it was read, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub read_ms: u64,
+    /// The central source, a URL without credentials; empty if there is none.
+    #[prost(string, tag = "3")]
+    pub source: ::prost::alloc::string::String,
+    /// What became of the source: empty while it answers, else why it does not.
+    #[prost(string, tag = "4")]
+    pub source_problem: ::prost::alloc::string::String,
+    /// Why the newest configuration was refused; empty if it holds.
+    #[prost(string, tag = "5")]
+    pub refused: ::prost::alloc::string::String,
+    /// When it was refused, in milliseconds since 1970.
+    #[prost(uint64, tag = "6")]
+    pub refused_ms: u64,
+    /// The keys whose values hold when the system starts the next time.
+    #[prost(string, repeated, tag = "7")]
+    pub restart_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReloadConfigRequest {
+    /// Who asks: for the log.
+    #[prost(string, tag = "1")]
+    pub cause: ::prost::alloc::string::String,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReloadConfigResponse {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// What differs from the configuration that was read before and holds now.
+    #[prost(message, repeated, tag = "2")]
+    pub changed: ::prost::alloc::vec::Vec<ConfigChange>,
+    /// What differs from the configuration at the start and holds when the system starts the next time.
+    #[prost(message, repeated, tag = "3")]
+    pub restart: ::prost::alloc::vec::Vec<ConfigChange>,
+    /// What became of the changes in each process that runs; empty if there are none.
+    #[prost(message, repeated, tag = "4")]
+    pub taken: ::prost::alloc::vec::Vec<ConfigTaken>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigChange {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// As TOML, without secrets; empty if it had no value.
+    #[prost(string, tag = "2")]
+    pub before: ::prost::alloc::string::String,
+    /// As TOML, without secrets; empty if it has no value any more.
+    #[prost(string, tag = "3")]
+    pub after: ::prost::alloc::string::String,
+    /// Where the new value was set, or the old one if there is none.
+    #[prost(string, tag = "4")]
+    pub origin: ::prost::alloc::string::String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigTaken {
+    #[prost(string, tag = "1")]
+    pub process: ::prost::alloc::string::String,
+    /// The services there that took over settings of their own.
+    #[prost(string, repeated, tag = "2")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why the process could not be told; it is told again until it knows. Empty if it knows.
+    #[prost(string, tag = "3")]
+    pub problem: ::prost::alloc::string::String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetConfigRequest {}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetConfigResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<ConfigEntry>,
+    #[prost(message, optional, tag = "2")]
+    pub status: ::core::option::Option<ConfigStatus>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigEntry {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// As TOML, without secrets.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub origin: ::prost::alloc::string::String,
+    /// When a change of it takes hold: `live` or `restart`.
+    #[prost(string, tag = "4")]
+    pub takes: ::prost::alloc::string::String,
+    /// The value that holds when the system starts the next time, as TOML, if it is another one.
+    #[prost(string, tag = "5")]
+    pub next: ::prost::alloc::string::String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct UpdateConfigRequest {
+    /// The one with the higher number holds.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// The configuration with its secrets, as JSON: how this system's processes hand it to each other.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub config: ::prost::bytes::Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateConfigResponse {
+    /// The services here that took over settings of their own.
+    #[prost(string, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1449,6 +1664,105 @@ impl Payload for SystemStatus {
     }
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         decode_payload(bytes, "banyan.control.v1.SystemStatus")
+    }
+}
+
+impl Payload for ConfigStatus {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ConfigStatus")
+    }
+}
+
+impl Payload for ReloadConfigRequest {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ReloadConfigRequest")
+    }
+}
+
+impl Payload for ReloadConfigResponse {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ReloadConfigResponse")
+    }
+}
+
+impl Payload for ConfigChange {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ConfigChange")
+    }
+}
+
+impl Payload for ConfigTaken {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ConfigTaken")
+    }
+}
+
+impl Payload for GetConfigRequest {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.GetConfigRequest")
+    }
+}
+
+impl Payload for GetConfigResponse {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.GetConfigResponse")
+    }
+}
+
+impl Payload for ConfigEntry {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ConfigEntry")
+    }
+}
+
+impl Payload for UpdateConfigRequest {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.UpdateConfigRequest")
+    }
+}
+
+impl ::core::fmt::Debug for UpdateConfigRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("UpdateConfigRequest")
+            .field("version", &self.version)
+            .field("config", &format_args!("***"))
+            .finish()
+    }
+}
+
+impl Payload for UpdateConfigResponse {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.UpdateConfigResponse")
     }
 }
 
