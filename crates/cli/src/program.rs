@@ -4,7 +4,7 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, dead_letters, doctor, move_service, process, replay, run, sagas, status, topics,
+    config, copy, dead_letters, doctor, move_service, process, replay, run, sagas, status, topics,
 };
 use crate::problem::{report, report_usage};
 use anyhow::Result;
@@ -98,6 +98,8 @@ enum Verb {
     Sagas(sagas::SagasArgs),
     /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
+    /// Copy the data of a service to another store: SQLite, PostgreSQL, MySQL or MariaDB.
+    Copy(copy::CopyArgs),
     /// Examine every engine that the configuration names, and say what to do.
     Doctor(doctor::DoctorArgs),
     /// Turn a table of a PostgreSQL database into events: its rows, and then every change.
@@ -255,6 +257,7 @@ impl Program {
             Verb::Dlq(args) => dead_letters::run(args, globals).await,
             Verb::Sagas(args) => sagas::run(args, globals).await,
             Verb::Config(args) => config::run(&self.system, args, globals).await,
+            Verb::Copy(args) => copy::run(&self.system, args, globals).await,
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,
             #[cfg(feature = "postgres")]
             Verb::Cdc(args) => cdc::run(&self.system, args, globals).await,

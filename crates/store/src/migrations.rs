@@ -112,7 +112,7 @@ fn refuse_moved(tx: &mut Tx<'_>, service: &str) -> Result<()> {
             STORE_MOVED,
             format!(
                 "the data of {service} were moved from this store to {place}: set stores.{service} to that place; to use \
-                 this one again, without what was written there since, run copy {service} --unmark"
+                 this one again, without what was written there since, run copy {service} --from STORE --unmark"
             ),
         ),
         _ => (

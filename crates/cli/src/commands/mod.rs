@@ -3,6 +3,7 @@
 #[cfg(feature = "postgres")]
 pub(crate) mod cdc;
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod move_service;

@@ -1,11 +1,12 @@
 //! Every direction between the engines keeps every value.
 
 use crate::zoo::{Database, Noted, On, context, fill, items, options, run};
+use banyan_core::Env;
 use banyan_store::{Query, STORE_MOVED, Tx, params};
 
 async fn goes(from: On, to: On) {
-    let seed = fastrand::u64(..);
-    println!("{from:?} to {to:?}: seed {seed}");
+    let seed = Env::default().rng.u64();
+    eprintln!("{from:?} to {to:?}: seed {seed}");
     let (source, target) = (Database::new(from).await, Database::new(to).await);
     fill(&source, seed, 300).await;
     let before = source.serve().await.expect("it serves");
@@ -23,7 +24,7 @@ async fn goes(from: On, to: On) {
             && report.copied == report.tables.iter().map(|t| t.rows).sum::<u64>()
     );
 
-    let refused = source.serve().await.map(drop).unwrap_err();
+    let refused = source.serve().await.map(drop).expect_err("its data have moved");
     assert!(refused.is(STORE_MOVED) && refused.message().contains(&target.name()), "{refused}");
     let store = target.serve().await.expect("the service starts on the target");
     assert_eq!(items(&store).await, wanted);

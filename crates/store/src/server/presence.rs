@@ -1,7 +1,7 @@
 //! Who has the database open: every store holds one of a number of places, and a copy holds all of them, so that no service
 //! works on data that are on the move. A place is a lock of the server that ends with its connection.
 
-use super::worker::spawn;
+use super::worker::{pause, spawn};
 use super::{Connection, Connector};
 use crate::sqlite::STORE_IN_USE;
 use crate::{Purpose, StoreOptions};
@@ -15,6 +15,9 @@ use tokio::sync::watch;
 
 /// Processes of one service that may have the same database open.
 const PLACES: u64 = 32;
+/// A server notices a moment later that the process has gone that held a place.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOKS_MAX: u32 = 15;
 /// How often the connection that holds the place is looked at.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -50,11 +53,24 @@ impl Displaced {
     }
 }
 
-/// Takes a place, or all of them for a copy. Blocks.
+/// Takes a place, or all of them for a copy. Waits a little for who has just let go. Blocks.
 ///
 /// # Errors
 /// [`STORE_IN_USE`] if none is free, or a copy cannot have all; as [`Connector::connect`].
 pub(super) fn enter(connector: &dyn Connector, options: &StoreOptions) -> Result<Box<dyn Connection>> {
+    let mut looks = 0;
+    loop {
+        match take(connector, options) {
+            Err(error) if error.is(STORE_IN_USE) && looks < LOOKS_MAX => {
+                looks += 1;
+                pause(LOOK_AGAIN);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn take(connector: &dyn Connector, options: &StoreOptions) -> Result<Box<dyn Connection>> {
     let mut connection = connector.connect()?;
     let first = options.env.rng.below(PLACES);
     let mut taken = 0;

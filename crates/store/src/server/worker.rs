@@ -109,7 +109,7 @@ pub(super) fn spawn(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the thread has nothing else to do: its job is not over")]
-fn pause(time: Duration) {
+pub(super) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
