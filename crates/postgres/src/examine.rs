@@ -34,7 +34,10 @@ SELECT current_setting('server_version') AS version, current_user::text AS who, 
     (SELECT rolconnlimit::bigint FROM pg_roles WHERE rolname = current_user) AS role_max,
     (SELECT datconnlimit::bigint FROM pg_database WHERE datname = current_database()) AS database_max,
     current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
-    current_setting('full_page_writes') AS full_page_writes, current_setting('wal_level') AS wal_level";
+    current_setting('full_page_writes') AS full_page_writes, current_setting('wal_level') AS wal_level,
+    (SELECT (rolreplication OR rolsuper)::int::bigint FROM pg_roles WHERE rolname = current_user) AS replicates,
+    current_setting('max_replication_slots')::bigint AS slots_max,
+    (SELECT count(*) FROM pg_replication_slots) AS slots_used";
 /// The platform's tables that this user may not use although they are there.
 const FOREIGN_TABLES: &str = "
 SELECT c.relname::text AS name, pg_get_userbyid(c.relowner)::text AS owner FROM pg_class c
@@ -60,6 +63,10 @@ struct Facts {
     synchronous_commit: String,
     full_page_writes: String,
     wal_level: String,
+    /// Whether the user may read the stream of changes.
+    replicates: bool,
+    slots_max: i64,
+    slots_used: i64,
 }
 
 pub(crate) async fn examine(url: &str, asked: StoreExamination) -> Vec<Finding> {
@@ -70,11 +77,13 @@ pub(crate) async fn examine(url: &str, asked: StoreExamination) -> Vec<Finding> 
             return vec![Finding::of_error(Check::Configuration, "URL", &error, next)];
         }
     };
+    let by_replication = address.by_replication;
     let connector = Arc::new(Postgres::new(address, &asked.options));
-    examine_server(connector, asked, |connection, asked, findings| match facts(connection) {
+    examine_server(connector, asked, move |connection, asked, findings| match facts(connection) {
         Ok(facts) => {
-            findings.push(Finding::version("server", &Version::parse(&facts.version), &VERSIONS));
+            findings.push(Finding::version("server", &version(&facts.version), &VERSIONS));
             findings.extend(server(&facts, asked));
+            findings.extend(replication(&facts, by_replication));
             permissions(connection, &facts, findings);
         }
         Err(error) => findings.push(unexpected(Check::Version, "server", &error)),
@@ -82,10 +91,16 @@ pub(crate) async fn examine(url: &str, asked: StoreExamination) -> Vec<Finding> 
     .await
 }
 
+/// Reads `15.18 (Debian …)`: the second number is that of a patch.
+fn version(shown: &str) -> Version {
+    let Version { shown, number: [major, patch, _] } = Version::parse(shown);
+    Version { shown, number: [major, 0, patch] }
+}
+
 fn facts(connection: &mut dyn Connection) -> Result<Facts> {
     let mut facts = Facts::default();
     connection.query(FACTS, &[], &mut |row| {
-        let standby: i64 = row.get("standby")?;
+        let (standby, replicates): (i64, i64) = (row.get("standby")?, row.get("replicates")?);
         facts = Facts {
             version: row.get("version")?,
             user: row.get("who")?,
@@ -101,6 +116,9 @@ fn facts(connection: &mut dyn Connection) -> Result<Facts> {
             synchronous_commit: row.get("synchronous_commit")?,
             full_page_writes: row.get("full_page_writes")?,
             wal_level: row.get("wal_level")?,
+            replicates: replicates != 0,
+            slots_max: row.get("slots_max")?,
+            slots_used: row.get("slots_used")?,
         };
         Ok(true)
     })?;
@@ -122,18 +140,47 @@ fn server(facts: &Facts, asked: &StoreExamination) -> Vec<Finding> {
         let next = format!("ALTER DATABASE {database} CONNECTION LIMIT {};", asked.connections);
         findings.push(Finding::warn(Check::Limits, format!("connections to {database}"), found, next));
     }
-    let replication = "wal_level";
-    findings.push(match facts.wal_level.as_str() {
-        "logical" => Finding::ok(Check::Limits, replication, "logical: changes can be captured"),
-        level => {
-            let found = format!("{level}: relays poll and listen, but changes cannot be captured");
-            let finding = Finding::ok(Check::Limits, replication, found);
-            let next =
-                "for change data capture only: ALTER SYSTEM SET wal_level = logical; and restart the server";
-            Finding { next_step: Some(next.to_owned()), ..finding }
-        }
-    });
     findings
+}
+
+/// Whether changes can be captured, which an outbox that leaves by replication needs.
+fn replication(facts: &Facts, needed: bool) -> Vec<Finding> {
+    let Facts { user, wal_level, slots_max, slots_used, .. } = facts;
+    let (limits, subject) = (Check::Limits, "wal_level");
+    let set = "ALTER SYSTEM SET wal_level = logical; and restart the server";
+    let level = match (wal_level == "logical", needed) {
+        (true, _) => Finding::ok(limits, subject, "logical: changes can be captured"),
+        (false, true) => {
+            let found = format!("{wal_level}: outbox=replication needs logical");
+            Finding::fail(limits, subject, found, format!("{set}; or take outbox=replication out of the URL"))
+        }
+        (false, false) => {
+            let found = format!("{wal_level}: relays listen and look, but changes cannot be captured");
+            let next = Some(format!("for change data capture only: {set}"));
+            Finding { next_step: next, ..Finding::ok(limits, subject, found) }
+        }
+    };
+    if !needed {
+        return vec![level];
+    }
+    let may = match facts.replicates {
+        true => {
+            Finding::ok(Check::Permissions, "replication", format!("{user} may read the stream of changes"))
+        }
+        false => {
+            let found = format!("{user} may not read the stream of changes, which outbox=replication needs");
+            Finding::fail(Check::Permissions, "replication", found, format!("ALTER ROLE {user} REPLICATION;"))
+        }
+    };
+    let found = format!("{slots_used} of {slots_max} are in use; the outbox takes one");
+    let slots = match slots_used < slots_max {
+        true => Finding::ok(limits, "replication slots", found),
+        false => {
+            let next = "drop a slot that nobody reads (SELECT * FROM pg_replication_slots), or raise max_replication_slots";
+            Finding::warn(limits, "replication slots", found, next)
+        }
+    };
+    vec![level, may, slots]
 }
 
 fn connections(facts: &Facts, asked: &StoreExamination) -> Finding {

@@ -2,6 +2,7 @@
 
 mod capture;
 mod conformance;
+mod examine;
 mod faults;
 mod outbox;
 mod postgres;

@@ -4,6 +4,7 @@
 
 #[path = "../../../event-log/tests/it/effects.rs"]
 mod effects;
+mod examine;
 mod faults;
 mod wire;
 
