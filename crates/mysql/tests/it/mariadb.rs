@@ -122,7 +122,7 @@ async fn a_migration_that_is_interrupted_anywhere_goes_on() {
     const STEP: usize = 41;
     let mortal = crate::faults::Mortal::start().await;
     let url = mortal.url();
-    let store = open(&url).await.expect("it opens");
+    let store = open(url).await.expect("it opens");
     let before = mortal.proxy().counts().bytes_down;
     let (namespace, whole) = migration(1_000_000);
     store.migrate(namespace, whole).await.expect("nothing disturbs it");
@@ -147,11 +147,11 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     let url = mortal.url();
     let mut options = StoreOptions::new("orders", Env::default());
     (options.transaction_ms_max, options.connect_ms_max, options.writers) = (200, 300, 1);
-    let store = MySqlStores.open(&url, options.clone()).await.expect("it opens");
+    let store = MySqlStores.open(url, options.clone()).await.expect("it opens");
     store.migrate("test", TEXTS).await.expect("it migrates");
     change(&store, "INSERT INTO texts (t) VALUES ('a')").await.expect("it answers");
     mortal.engine().pause().await.expect("the server is paused");
-    let open = MySqlStores.open(&url, options).await.map(drop).unwrap_err();
+    let open = MySqlStores.open(url, options).await.map(drop).unwrap_err();
     assert!(open.is(STORE_UNREACHABLE) && open.message().contains("did not answer within 300 ms"), "{open}");
     for _ in 0..2 {
         let write = change(&store, "INSERT INTO texts (t) VALUES ('b')").await.unwrap_err();

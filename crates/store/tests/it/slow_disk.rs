@@ -90,7 +90,7 @@ async fn write_what_is_told(mut parent: Parent) {
     store.migrate("test", MIGRATIONS).await.expect("the store takes its schema");
     loop {
         let id = parent.hear().await;
-        let cx = Context::background().with_idempotency_key(&*id).with_timeout(DEADLINE);
+        let cx = Context::background().with_idempotency_key(&id).with_timeout(DEADLINE);
         let write = store.once(&cx, "write", &Nothing, move |tx| {
             let insert = "INSERT INTO notes (id, quantity) VALUES ($1, 1) \
                           ON CONFLICT (id) DO UPDATE SET quantity = quantity + 1";
