@@ -9,6 +9,7 @@ mod crashes;
 mod effects;
 mod lifecycle;
 mod moves;
+mod reload;
 mod remote_log;
 mod replicas;
 mod system;

@@ -5,7 +5,7 @@ use banyan::event_log::EventLog;
 use banyan::rpc::{Channel, Directory, Endpoint, MethodInfo, Target};
 use banyan_control::contract::{
     ControlServiceClient, Destination, GetSystemRequest, MoveServiceRequest, MoveServiceResponse,
-    ProcessStatus, SystemStatus,
+    ProcessStatus, ReloadConfigRequest, ReloadConfigResponse, SystemStatus,
 };
 use banyan_control::{RemoteLog, RunFile, root};
 use banyan_core::{Context, Env, Identity, Result};
@@ -139,6 +139,14 @@ impl Running {
 
     pub(crate) async fn status(&self) -> SystemStatus {
         self.control().get_system(&context(), GetSystemRequest {}).await.unwrap()
+    }
+
+    /// Writes other lines into the configuration, and has the system read it.
+    pub(crate) async fn reload(&self, config: &str) -> Result<ReloadConfigResponse> {
+        let text = format!("data = {:?}\n{config}", self.data());
+        std::fs::write(self.folder.path().join("banyan.toml"), text).unwrap();
+        let request = ReloadConfigRequest { cause: "a test".into() };
+        self.control().reload_config(&context(), request).await
     }
 
     /// Puts another file in the place of the program of this system, as a build does.
