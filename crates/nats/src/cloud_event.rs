@@ -5,12 +5,13 @@
 //! what answers are asked for under is `replyto`. How a message is read, also one that is no event, is the rule of
 //! [`banyan_event_log::cloud_event`].
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use banyan_core::Envelope;
 use banyan_event_log::cloud_event;
 pub(crate) use banyan_event_log::cloud_event::rfc3339;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use std::borrow::Cow;
 use time::OffsetDateTime;
 
 /// What the name of an attribute's header begins with.
@@ -18,33 +19,46 @@ const PREFIX: &str = "ce-";
 /// What a header may not hold as it is (CloudEvents HTTP binding 3.1.3.2); what is not ASCII never is.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
+static SPEC_VERSION: HeaderName = HeaderName::from_static("ce-specversion");
+/// The names of the attributes, in the order in which [`headers`] writes them: no event pays for them.
+static NAMES: [HeaderName; 9] = [
+    HeaderName::from_static("ce-id"),
+    HeaderName::from_static("ce-type"),
+    HeaderName::from_static("ce-source"),
+    HeaderName::from_static("ce-subject"),
+    HeaderName::from_static("ce-partitionkey"),
+    HeaderName::from_static("ce-time"),
+    HeaderName::from_static("ce-correlationid"),
+    HeaderName::from_static("ce-traceparent"),
+    HeaderName::from_static("ce-replyto"),
+];
+
 /// Returns the headers of an event, without those of NATS itself.
 pub fn headers(event: &Envelope) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert("ce-specversion", "1.0");
+    headers.insert(SPEC_VERSION.clone(), "1.0");
     let time = rfc3339(event.time_ms);
-    for (name, value) in [
-        ("ce-id", &*event.id),
-        ("ce-type", &event.event_type),
-        ("ce-source", &event.source),
-        ("ce-subject", &event.key),
-        ("ce-partitionkey", &event.key),
-        ("ce-time", &time),
-        ("ce-correlationid", &event.correlation_id),
-        ("ce-traceparent", &event.traceparent),
-        ("ce-replyto", &event.reply_to),
-    ] {
-        // An attribute is never empty.
-        if !value.is_empty() {
-            headers.insert(name, encode(value));
-        }
+    let values = [
+        &event.id,
+        &event.event_type,
+        &event.source,
+        &event.key,
+        &event.key,
+        &time,
+        &event.correlation_id,
+        &event.traceparent,
+        &event.reply_to,
+    ];
+    // An attribute is never empty.
+    for (name, value) in NAMES.iter().zip(values).filter(|(_, value)| !value.is_empty()) {
+        headers.insert(name.clone(), encode(value));
     }
     headers
 }
 
 /// Writes an attribute as a header's value.
 pub(crate) fn encode(value: &str) -> String {
-    utf8_percent_encode(value, ENCODED).to_string()
+    Cow::from(utf8_percent_encode(value, ENCODED)).into_owned()
 }
 
 /// Reads the event of a message; `place` names one that has no id.

@@ -3,8 +3,9 @@
 //! A partition of a topic is one JetStream stream, so that offsets have no gaps, retention is per partition and the
 //! partitions' leaders spread over a cluster. The partition of an event is the embedded log's: CRC-32C of its key.
 //! Events travel as CloudEvents 1.0 in NATS's binary mode (see [`cloud_event`]), each under its id as `Nats-Msg-Id`:
-//! published again within the deduplication window, it is kept once. Events of one call and partition are published as
-//! one atomic batch, so that an event that is lost on its way cannot be overtaken by the next of its key.
+//! published again within the deduplication window, it is kept once. Events of one call and partition name the one before
+//! them (`Nats-Expected-Last-Msg-Id`) or are one atomic batch, so that an event that is lost on its way cannot be overtaken
+//! by the next of its key.
 //!
 //! Members of a consumer group agree through a key-value bucket alone: a member is a key that the *server* expires
 //! (per-key TTL), a partition's offset and owner are a key that changes by compare-and-set on its revision. Whoever
@@ -13,7 +14,7 @@
 //!
 //! What NATS does otherwise than the embedded log:
 //!
-//! - A call of `publish` is atomic within a partition, not across partitions.
+//! - Of a call of `publish` that fails, a beginning of each partition's events may be kept.
 //! - Its acknowledgement says that the replicas have the event, not that a disk has: with one replica a power cut may
 //!   lose the last events, unless the server runs with `sync_interval: always`. A killed server loses none.
 //! - Session timeouts are whole seconds, at least one.

@@ -1,9 +1,11 @@
 //! Publishing: the partitions side by side, each one's events in order and together.
 //!
-//! A partition's events of one call are one atomic batch: the stream takes all of them or none. Sent one behind the
-//! other they could be torn apart by a lost connection or a change of the stream's leader, and the retry would put the
-//! first one behind the second. If some of a batch are known already, which is the sign of a retry, they are sent one
-//! by one, each after the answer to the one before.
+//! Sent one behind the other, a partition's events of one call could be torn apart by a lost connection or a change of the
+//! stream's leader, and the retry would put the first one behind the second. So each names the one before it, without which
+//! the stream refuses it: what is kept is a beginning of the call. Where somebody else's event came between them, and
+//! on streams that several servers keep, the events are one atomic batch, of which the stream takes all or none; for a
+//! single server that is slow, as it makes files for each batch. If some of a batch are known already, which is the sign of
+//! a retry, they are sent one by one, each after the answer to the one before.
 
 use crate::cloud_event;
 use crate::connection::Connections;
@@ -17,8 +19,9 @@ use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{HeaderMap, header};
 use banyan_core::{Env, Envelope, Error, Result};
 use banyan_event_log::Position;
+use futures::future::join_all;
 use std::collections::BTreeMap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 /// Most events of one atomic batch; the server takes at most 1,000.
 const BATCH_EVENTS_MAX: usize = 500;
@@ -38,12 +41,14 @@ pub(crate) struct Publisher {
     env: Env,
     /// A permit for each event on its way.
     in_flight: Semaphore,
+    /// Held while events are sent that name each other.
+    sending: Mutex<()>,
 }
 
 impl Publisher {
     pub(crate) fn new(context: Context, connections: Connections, options: NatsOptions, env: Env) -> Self {
         let in_flight = Semaphore::new(options.in_flight_events_max);
-        Self { context, connections, options, env, in_flight }
+        Self { context, connections, options, env, in_flight, sending: Mutex::default() }
     }
 
     pub(crate) async fn publish(&self, topics: &Topics, events: Vec<Envelope>) -> Result<Vec<Position>> {
@@ -74,7 +79,7 @@ impl Publisher {
         });
         // All are waited for, also when one fails: none is cut off in the middle.
         let mut positions = Vec::with_capacity(events.len());
-        for outcome in futures::future::join_all(published).await {
+        for outcome in join_all(published).await {
             positions.extend(outcome?);
         }
         positions.sort_unstable_by_key(|(at, _)| *at);
@@ -114,16 +119,54 @@ impl Publisher {
         while !rest.is_empty() {
             let (batch, behind) = rest.split_at(batch_length(rest));
             rest = behind;
-            let outcome = if batch.len() == 1 { Ok(None) } else { self.publish_batch(subject, batch).await };
-            if let Some(last) = outcome? {
-                sequences.extend(last + 1 - batch.len() as u64..=last);
+            let mut left = batch;
+            if left.len() > 1 && self.options.replicas == 1 {
+                let kept = self.publish_chain(subject, left).await?;
+                left = &left[kept.len()..];
+                sequences.extend(kept);
+            }
+            let outcome = if left.len() > 1 { self.publish_batch(subject, left).await? } else { None };
+            if let Some(last) = outcome {
+                sequences.extend(last + 1 - left.len() as u64..=last);
                 continue;
             }
-            for message in batch {
+            for message in left {
                 sequences.push(self.publish_one(subject, message).await?);
             }
         }
         Ok(sequences)
+    }
+
+    /// Publishes messages one behind the other, each only if the one before is the newest in the stream. Returns the
+    /// sequences of those that were kept: all up to the first that was refused.
+    async fn publish_chain(&self, subject: &str, messages: &[&Envelope]) -> Result<Vec<u64>> {
+        let sent = async {
+            // What several calls publish to a partition must not mix.
+            let _sending = self.sending.lock().await;
+            let mut sent = Vec::with_capacity(messages.len());
+            let mut before: Option<&Envelope> = None;
+            for message in messages {
+                let mut headers = headers(message);
+                if let Some(before) = before.replace(message) {
+                    headers.insert(header::NATS_EXPECTED_LAST_MESSAGE_ID, cloud_event::encode(&before.id));
+                }
+                let payload = message.payload.clone();
+                sent.push(self.context.publish_with_headers(subject.to_owned(), headers, payload).await?);
+            }
+            Ok::<_, PublishError>(sent)
+        };
+        let acked = async {
+            Ok::<_, PublishError>(join_all(sent.await?.into_iter().map(IntoFuture::into_future)).await)
+        };
+        let mut kept = Vec::with_capacity(messages.len());
+        for ack in self.connections.answer(acked).await?.map_err(not_published)? {
+            match ack {
+                Ok(ack) => kept.push(ack.sequence),
+                Err(error) if error.kind() == PublishErrorKind::WrongLastMessageId => break,
+                Err(error) => return Err(not_published(error)),
+            }
+        }
+        Ok(kept)
     }
 
     async fn publish_one(&self, subject: &str, event: &Envelope) -> Result<u64> {
