@@ -61,6 +61,9 @@ enum Role {
     /// Call in process again and again, for a profiler to look at
     #[command(hide = true)]
     Local { in_flight: usize, seconds: u64 },
+    /// Measure some engines only, and print what comes of it
+    #[command(hide = true)]
+    Engine { parts: Vec<engines::Part> },
     /// Shop in a shop that runs, for a profiler to look at
     #[command(hide = true)]
     Shoppers { url: String, folder: PathBuf, pid: u32, shoppers: usize, seconds: u64 },
@@ -88,7 +91,7 @@ impl Benchmark {
             Benchmark::Calls => calls::run(settings).await,
             Benchmark::Checkout => checkout::run(settings).await,
             Benchmark::Start => start::run(settings).await,
-            Benchmark::Engines => engines::run(settings).await,
+            Benchmark::Engines => engines::run(settings, engines::Part::value_variants()).await,
         }
     }
 }
@@ -132,6 +135,13 @@ fn run(cli: Cli) -> Result<()> {
             let length = std::time::Duration::from_secs(seconds);
             let result = runtime.block_on(checkout::profile(&url, &folder, pid, shoppers, length))?;
             println!("{result}");
+            return Ok(());
+        }
+        Some(Role::Engine { parts }) => {
+            let settings = Settings::new(cli.quick, cli.shop, cli.data)?;
+            let section = runtime.block_on(engines::run(&settings, &parts))?;
+            let disk = disk::probe(&settings.data, disk::SAMPLES)?;
+            println!("{}", section.markdown(&machine::describe(&settings.data), &disk, "this program"));
             return Ok(());
         }
         None => {}

@@ -14,7 +14,7 @@ use anyhow::Result;
 use banyan_core::{Context, Env, Identity};
 use brokers::{Broker, Load};
 use stores::Contest;
-use tables::{Appending, Consuming, Journeys, Publishing, Writing};
+use tables::{Appending, Consuming, EMBEDDED, Journeys, Publishing, Writing};
 
 /// Length of what is written by one operation.
 const BODY_BYTES: usize = 300;
@@ -23,52 +23,70 @@ const LOADS: [Load; 3] = [Load::single(1), Load::single(64), Load { publishers: 
 /// Samples of the disk in each round.
 const DISK_SAMPLES: usize = 50;
 
-pub(crate) async fn run(settings: &Settings) -> Result<Section> {
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    Sqlite,
+    Postgres,
+    Mariadb,
+    Embedded,
+    Nats,
+    Kafka,
+    Rabbitmq,
+    /// From the outbox to a consumer.
+    Ways,
+}
+
+pub(crate) async fn run(settings: &Settings, parts: &[Part]) -> Result<Section> {
+    let (mut writing, mut appending) = (Writing::new(), Appending::new());
+    let (mut publishing, mut consuming, mut journeys) =
+        (Publishing::new(), Consuming::new(), Journeys::new());
+    for part in parts {
+        eprintln!("   {part:?}");
+        let mut brokers = Vec::new();
+        match part {
+            Part::Sqlite => {
+                measure_store(settings, Contest::sqlite(settings).await?, &mut writing).await?;
+                measure_store(settings, Contest::sqlite_batched(settings).await?, &mut writing).await?;
+            }
+            Part::Postgres => {
+                measure_store(settings, Contest::postgres(settings).await?, &mut writing).await?;
+            }
+            Part::Mariadb => measure_store(settings, Contest::mariadb(settings).await?, &mut writing).await?,
+            Part::Embedded => measure_embedded(settings, &mut appending).await?,
+            Part::Nats => {
+                brokers = vec![brokers::nats(settings, false).await?, brokers::nats(settings, true).await?];
+            }
+            Part::Kafka => {
+                brokers = vec![brokers::kafka(settings, false).await?, brokers::kafka(settings, true).await?];
+            }
+            Part::Rabbitmq => brokers = vec![brokers::rabbitmq(settings).await?],
+            Part::Ways => {
+                latency::journeys(settings).await?.iter().for_each(|journey| journeys.add(journey));
+            }
+        }
+        for broker in brokers {
+            measure_broker(settings, broker, &mut publishing, &mut consuming, &mut appending).await?;
+        }
+    }
     let mut section = Section::default();
-    stores(settings, &mut section).await?;
-    let (mut publishing, mut consuming) = (Publishing::new(), Consuming::new());
-    let mut appending = Appending::new();
-    embedded(settings, &mut appending).await?;
-    for broker in [brokers::nats(settings, false).await?, brokers::nats(settings, true).await?] {
-        measure(settings, broker, &mut publishing, &mut consuming, &mut appending).await?;
-    }
-    for always in [false, true] {
-        let broker = brokers::kafka(settings, always).await?;
-        measure(settings, broker, &mut publishing, &mut consuming, &mut appending).await?;
-    }
-    let broker = brokers::rabbitmq(settings).await?;
-    measure(settings, broker, &mut publishing, &mut consuming, &mut appending).await?;
+    writing.finish(&mut section);
     appending.finish(&mut section);
     publishing.finish(&mut section);
     consuming.finish(&mut section);
-    let mut journeys = Journeys::new();
-    for journey in latency::journeys(settings).await? {
-        journeys.add(&journey);
-    }
     journeys.finish(&mut section);
     Ok(section)
 }
 
-async fn stores(settings: &Settings, section: &mut Section) -> Result<()> {
-    let mut writing = Writing::new();
-    for engine in 0..4 {
-        let contest = match engine {
-            0 => Contest::sqlite(settings).await?,
-            1 => Contest::sqlite_batched(settings).await?,
-            2 => Contest::postgres(settings).await?,
-            _ => Contest::mariadb(settings).await?,
-        };
-        for writers in WRITERS {
-            writing.add(&contest, writers, &contest.rounds(settings, writers).await?);
-        }
-        contest.close().await?;
+async fn measure_store(settings: &Settings, contest: Contest, table: &mut Writing) -> Result<()> {
+    for writers in WRITERS {
+        table.add(&contest, writers, &contest.rounds(settings, writers).await?);
     }
-    writing.finish(section);
-    Ok(())
+    contest.close().await
 }
 
 /// The embedded log against a bare file.
-async fn embedded(settings: &Settings, table: &mut Appending) -> Result<()> {
+async fn measure_embedded(settings: &Settings, table: &mut Appending) -> Result<()> {
     let folder = settings.folder("embedded")?;
     let cx = Context::new(&Env::default(), Identity::service("bench"));
     for publishers in WRITERS {
@@ -86,14 +104,14 @@ async fn embedded(settings: &Settings, table: &mut Appending) -> Result<()> {
         }
         rounds.remove(0);
         groups.remove(0);
-        table.add("embedded", "a segment file", publishers, &rounds, Some(&groups));
+        table.add(EMBEDDED, "a segment file", publishers, &rounds, Some(&groups));
     }
     Ok(())
 }
 
 /// Measures one server: where each event is written through to the disk, as the embedded log is; elsewhere under the
 /// loads of a service, and reading.
-async fn measure(
+async fn measure_broker(
     settings: &Settings,
     broker: Broker,
     publishing: &mut Publishing,
