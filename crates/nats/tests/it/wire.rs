@@ -9,7 +9,12 @@ use banyan_event_log::{
     EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
 };
 use banyan_nats::{NATS_TOO_OLD, NATS_WITHOUT_JETSTREAM, NatsLog, NatsLogs, NatsOptions, event_subject};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::StreamExt;
+use nkeys::KeyPair;
+use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -271,4 +276,115 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains(&address.to_string()) && !format!("{error:?}").contains("hunter2"));
     assert!(!error.is(NATS_WITHOUT_JETSTREAM));
+}
+
+/// Makes a certificate that signs itself, for 127.0.0.1, as `NAME.pem` and `NAME.key` in a folder.
+fn certificate(folder: &Path, name: &str) -> [String; 2] {
+    let files = [format!("{name}.pem"), format!("{name}.key")].map(|file| folder.join(file));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"])
+        .args([&format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-out".as_ref(), files[0].as_os_str(), "-keyout".as_ref(), files[1].as_os_str()])
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    files.map(|file| file.display().to_string())
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_verifies_both_sides() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let ([ca, key], [mine, my_key]) =
+        (certificate(folder.path(), "server"), certificate(folder.path(), "client"));
+    let arguments = ["-js", "-sd", &data, "--user", "alice", "--pass", "hunter2", "--tls", "--tlsverify"];
+    let files = ["--tlscert", &ca, "--tlskey", &key, "--tlscacert", &mine];
+    let arguments: Vec<String> = arguments.into_iter().chain(files).map(str::to_owned).collect();
+    let server = Server::start(&arguments).await;
+    let open = async |url: &str| {
+        let (system, client, env) = ("tls".into(), "process-1".into(), Env::default());
+        let retention_default = Retention { age_ms_max: None, partition_bytes_max: None };
+        let options = LogOptions { system, client, env, partitions_default: 2, retention_default };
+        NatsLogs.open(url, options).await
+    };
+    let url = format!("nats+tls://alice:hunter2@127.0.0.1:{}", server.port);
+    let log = open(&format!("{url}?ca={ca}&cert={mine}&key={my_key}")).await.unwrap().log();
+    log.publish(vec![event("t", "1", "k")]).await.unwrap();
+    for (wrong, field) in [
+        (format!("{url}?cert={mine}&key={my_key}"), None),
+        (format!("{url}?ca={ca}"), None),
+        (format!("{url}?ca=/no/such.pem"), Some("nats.ca")),
+        (format!("{url}?ca={ca}&cert={mine}"), Some("nats.key")),
+        (format!("{url}?ca={ca}&cert={mine}&key={my_key}&credentials=/no.creds"), Some("nats.credentials")),
+        (format!("nats://127.0.0.1:{}?ca={ca}", server.port), Some("nats.url")),
+    ] {
+        let error = soon("a refusal", open(&wrong)).await.err().unwrap();
+        match field {
+            Some(field) => assert_eq!(error.violations()[0].field, field, "{wrong}: {error:?}"),
+            None => assert_eq!(error.code(), Code::Unavailable, "{wrong}: {error:?}"),
+        }
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+/// Signs a token as NATS has them (JWT version 2, signed with a key pair of its own).
+fn token(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: Value) -> String {
+    let (issued_by, subject) = (issuer.public_key(), subject.public_key());
+    let claims = json!({ "jti": name, "iat": 1_700_000_000, "iss": issued_by, "sub": subject, "name": name, "nats": nats });
+    let part = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let signed = format!("{}.{}", part(json!({ "typ": "JWT", "alg": "ed25519-nkey" })), part(claims));
+    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(signed.as_bytes()).unwrap());
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test]
+async fn a_credentials_file_says_who_we_are() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (operator, user) = (KeyPair::new_operator(), KeyPair::new_user());
+    let (system, account) = (KeyPair::new_account(), KeyPair::new_account());
+    let limits = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1 });
+    let of_account = json!({ "type": "account", "version": 2, "limits": limits });
+    let of_user =
+        json!({ "type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1 });
+    let config = format!(
+        "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {}, {}: {} }}\n\
+         jetstream {{ store_dir: \"{}\" }}\n",
+        token(&operator, &operator, "operator", json!({ "type": "operator", "version": 2 })),
+        system.public_key(),
+        system.public_key(),
+        token(&operator, &system, "SYS", json!({ "type": "account", "version": 2 })),
+        account.public_key(),
+        token(&operator, &account, "shop", of_account),
+        folder.path().display()
+    );
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let credentials = |signed_by: &KeyPair| {
+        format!(
+            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            token(signed_by, &user, "orders", of_user.clone()),
+            user.seed().unwrap()
+        )
+    };
+    let server = Server::start(&["-c".to_owned(), file("server.conf", &config)]).await;
+    let open = async |credentials: &str| {
+        let url = format!("nats://127.0.0.1:{}?credentials={credentials}", server.port);
+        let (system, client, env) = ("jwt".into(), "process-1".into(), Env::default());
+        let retention_default = Retention { age_ms_max: None, partition_bytes_max: None };
+        NatsLogs
+            .open(&url, LogOptions { system, client, env, partitions_default: 2, retention_default })
+            .await
+    };
+    let log = open(&file("orders.creds", &credentials(&account))).await.unwrap().log();
+    log.publish(vec![event("t", "1", "k")]).await.unwrap();
+    let stranger = open(&file("stranger.creds", &credentials(&KeyPair::new_account()))).await.err().unwrap();
+    assert_eq!(stranger.code(), Code::Unauthenticated, "{stranger:?}");
+    let none = open(&file("none.creds", "nothing")).await.err().unwrap();
+    assert_eq!(none.violations()[0].field, "nats.credentials");
 }
