@@ -6,6 +6,8 @@
 
 mod bad_input;
 mod commands;
+#[cfg(feature = "engines")]
+mod copying;
 mod crash;
 mod document;
 #[cfg(feature = "engines")]

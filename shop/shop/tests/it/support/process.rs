@@ -56,6 +56,20 @@ impl Shop {
         (self.root, self.url) = launch(self.folder.path(), &self.setup, port).await;
     }
 
+    /// Changes what the shop is started with the next time.
+    #[cfg(feature = "engines")]
+    pub(crate) fn set_up(&mut self, setup: Setup) {
+        self.setup = setup;
+    }
+
+    /// Starts a command of the shop's program on this shop, whose output nobody reads.
+    #[cfg(feature = "engines")]
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = program(self.folder.path());
+        command.args(args).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the program starts")
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
