@@ -71,15 +71,22 @@ impl Lease {
 pub(crate) struct Leases {
     env: Env,
     all: Mutex<Vec<Lease>>,
+    /// The leases that are given back in the end, renewable or not, with what the log calls them.
+    held: Mutex<Vec<(String, Term)>>,
     server: watch::Sender<Option<Server>>,
 }
 
 impl Leases {
     pub(crate) fn new(env: Env) -> Self {
-        Self { env, all: Mutex::default(), server: watch::Sender::new(None) }
+        let (all, held) = (Mutex::default(), Mutex::default());
+        Self { env, all, held, server: watch::Sender::new(None) }
     }
 
     pub(crate) fn add(&self, lease: Lease) {
+        if !lease.term.id.is_empty() {
+            let held = (lease.what.clone(), lease.term.clone());
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+        }
         if !lease.term.renewable {
             tracing::warn!(what = lease.what, seconds = lease.term.seconds, "OpenBao does not renew it");
             return;
@@ -117,6 +124,22 @@ impl Leases {
                     }
                 };
                 self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+            }
+        }
+    }
+
+    /// Gives everything back: a token that was made here ends with all that it was granted; otherwise each lease.
+    pub(crate) async fn release(&self) {
+        let Some(server) = self.server.borrow().clone() else { return };
+        match server.log_out().await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "OpenBao did not take the token back; it ends by itself"),
+        }
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        for (what, term) in held {
+            if let Err(error) = server.revoke(&what, &term).await {
+                tracing::warn!(what, %error, "OpenBao did not take it back; it ends by itself");
             }
         }
     }

@@ -21,6 +21,7 @@ use banyan_identity::{SECRET_MISSING, Secret, SecretExamination, SecretSource};
 use leases::{Lease, Leases};
 use server::{Fields, Server};
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// Reads secrets from OpenBao. It logs in when the first one is read, not before.
@@ -96,6 +97,18 @@ impl SecretSource for OpenBao {
 
     fn keep(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.leases.keep())
+    }
+
+    fn release(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if tokio::time::timeout(limit, self.leases.release()).await.is_err() {
+                let limit_ms = limit.as_millis() as u64;
+                tracing::warn!(
+                    limit_ms,
+                    "OpenBao did not take every lease back in time; they end by themselves"
+                );
+            }
+        })
     }
 
     fn examine(&self, asked: SecretExamination) -> BoxFuture<'_, Vec<Finding>> {

@@ -53,17 +53,21 @@ struct Inner {
     address: String,
     namespace: Option<String>,
     token: Secret<String>,
+    /// Whether the token was made by a login here.
+    own_token: bool,
 }
 
 impl Server {
     /// Logs in, and returns the term of the token, if it has one.
     pub(crate) async fn log_in(options: OpenBaoOptions) -> Result<(Self, Option<Term>)> {
+        let own_token = matches!(options.login, Login::AppRole { .. });
         let with = |token| -> Result<Self> {
             Ok(Self(Arc::new(Inner {
                 agent: agent(&options)?,
                 address: options.address.trim_end_matches('/').to_owned(),
                 namespace: options.namespace.clone(),
                 token,
+                own_token,
             })))
         };
         match &options.login {
@@ -98,6 +102,7 @@ impl Server {
             address: options.address.trim_end_matches('/').to_owned(),
             namespace: options.namespace.clone(),
             token: Secret::new(String::new()),
+            own_token: false,
         })))
     }
 
@@ -157,6 +162,19 @@ impl Server {
         }
         let answer = self.post(what, "sys/leases/renew", json!({"lease_id": term.id})).await?;
         Ok(Term { seconds: answer.lease_duration, renewable: answer.renewable, ..term.clone() })
+    }
+
+    /// Ends the lease that `term` is the term of.
+    pub(crate) async fn revoke(&self, what: &str, term: &Term) -> Result<()> {
+        self.post(what, "sys/leases/revoke", json!({"lease_id": term.id})).await.map(drop)
+    }
+
+    /// Ends the token that a login made, and with it all leases that it was granted; `false` if somebody else made it.
+    pub(crate) async fn log_out(&self) -> Result<bool> {
+        if self.0.own_token {
+            self.post("the end of the token", "auth/token/revoke-self", json!({})).await?;
+        }
+        Ok(self.0.own_token)
     }
 
     /// Returns where the engine that `path` is in is mounted (`kv/`), if it keeps versions of key-value pairs.

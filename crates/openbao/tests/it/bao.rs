@@ -30,6 +30,10 @@ impl Bao {
         self.engine.stop().await
     }
 
+    pub(crate) async fn pause(&self) -> Result<()> {
+        self.engine.pause().await
+    }
+
     pub(crate) async fn write(&self, path: &str, body: Value) -> Result<Value> {
         let (agent, url) = (self.agent.clone(), format!("{}/v1/{path}", self.url()));
         let asked = tokio::task::spawn_blocking(move || {

@@ -69,12 +69,37 @@ async fn a_login_that_is_refused_shows_no_secret() -> Result<()> {
     Ok(())
 }
 
-/// Credentials of a database are one pair, and outlive their term and that of the token as long as the source is kept.
+/// What was granted ends with the system, long before its term: by the end of the token that a login made, or one by one.
 #[tokio::test]
-async fn credentials_of_a_database_are_renewed() -> Result<()> {
+async fn leases_are_given_back() -> Result<()> {
     let bao = Bao::start().await?;
     let folder = tempfile::tempdir()?;
     let postgres = Engine::start(Kind::Postgres, Options::in_folder(folder.path())).await?;
+    database(&bao, &postgres, "1h").await?;
+    let role = bao.role(&["database/creds/orders"], "1h").await?;
+    for login in [role, Login::Token(Secret::new(banyan_engines::OPENBAO_TOKEN.to_owned()))] {
+        let source = source(&bao, login);
+        source.read("database/creds/orders#username").await?;
+        assert_eq!(bao.leases("database/creds/orders").await?.len(), 1);
+        source.release(Duration::from_secs(5)).await;
+        let ended = async {
+            while !bao.leases("database/creds/orders").await?.is_empty() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await??;
+    }
+    // A server that does not answer holds nobody up.
+    let paused = source(&bao, Login::Token(Secret::new(banyan_engines::OPENBAO_TOKEN.to_owned())));
+    paused.read("database/creds/orders#username").await?;
+    bao.pause().await?;
+    tokio::time::timeout(Duration::from_secs(5), paused.release(Duration::from_secs(1))).await?;
+    postgres.stop().await
+}
+
+/// Has OpenBao make users of a database, each for `term`.
+async fn database(bao: &Bao, postgres: &Engine, term: &str) -> Result<()> {
     let (_, host) = postgres.url().split_once('@').expect("the URL names its user");
     bao.write("sys/mounts/database", json!({"type": "database"})).await?;
     let connection = json!({
@@ -84,8 +109,18 @@ async fn credentials_of_a_database_are_renewed() -> Result<()> {
     bao.write("database/config/orders", connection).await?;
     let create = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
     let role =
-        json!({"db_name": "orders", "creation_statements": create, "default_ttl": "3s", "max_ttl": "1h"});
+        json!({"db_name": "orders", "creation_statements": create, "default_ttl": term, "max_ttl": "1h"});
     bao.write("database/roles/orders", role).await?;
+    Ok(())
+}
+
+/// Credentials of a database are one pair, and outlive their term and that of the token as long as the source is kept.
+#[tokio::test]
+async fn credentials_of_a_database_are_renewed() -> Result<()> {
+    let bao = Bao::start().await?;
+    let folder = tempfile::tempdir()?;
+    let postgres = Engine::start(Kind::Postgres, Options::in_folder(folder.path())).await?;
+    database(&bao, &postgres, "3s").await?;
     let login = bao.role(&["database/creds/orders"], "3s").await?;
     let source = source(&bao, login);
     let username = source.read("database/creds/orders#username").await?;
