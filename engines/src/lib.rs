@@ -20,7 +20,7 @@
 //! What the conformance suites share is here too: [`Faults`], an engine to hurt ([`Mortal`]), a test in two processes
 //! ([`Peer`]) and the [`Outcome`] of a function for the published matrix.
 //!
-//! This crate is for tests and xtask only: errors are for people (`anyhow`), and nothing that ships may depend on it.
+//! This crate is for tests, benchmarks and xtask only: errors are for people (`anyhow`), and nothing that ships may depend on it.
 //! It needs Linux: engines are followed through `/proc` and guarded by `setsid`, both part of every distribution.
 
 mod engine;
