@@ -31,11 +31,14 @@ impl Launcher for MariaDb {
     fn prepare<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
         Box::pin(async {
             site.write("first.sql", FIRST_DATABASE)?;
+            let temporary = temporary(site);
+            std::fs::create_dir_all(&temporary).with_context(|| format!("create {}", temporary.display()))?;
             if site.data().join("mysql").is_dir() {
                 return Ok(());
             }
             let options = ["--auth-root-authentication-method=normal", "--skip-test-db"];
             let install = Launch::new("mariadb-install-db").arg("--no-defaults").args(run_as());
+            let install = install.env("TMPDIR", temporary);
             run(install.args(options).arg(option("--datadir=", &site.data())), &site.folder, RUN_LIMIT)
                 .await?;
             Ok(())
@@ -47,6 +50,7 @@ impl Launcher for MariaDb {
             .arg("--no-defaults")
             .args(run_as())
             .arg(option("--datadir=", &site.data()))
+            .env("TMPDIR", temporary(site))
             // Relative to the data folder: the path of a socket is limited to 107 bytes.
             .args(["--socket=m.sock", "--bind-address=127.0.0.1", "--skip-name-resolve"])
             .arg(format!("--port={}", site.port))
@@ -86,6 +90,11 @@ impl Launcher for MariaDb {
             run(client.env("MYSQL_PWD", password), Path::new("/"), RUN_LIMIT).await.map(drop)
         })
     }
+}
+
+/// Returns the folder of this server's temporary tables: one that starts deletes what it finds there, also if it is another's.
+fn temporary(site: &Site) -> std::path::PathBuf {
+    site.folder.join("tmp")
 }
 
 /// The server runs as root only if it is told to.
