@@ -8,6 +8,7 @@ use std::path::Path;
 /// Folders of contracts, and where their Rust goes.
 const CONTRACTS: &[(&str, &str)] = &[
     ("crates/control/proto", "crates/control/src/generated"),
+    ("crates/telemetry/proto", "crates/telemetry/src/generated"),
     ("shop/contracts", "shop/contracts/src/generated"),
 ];
 

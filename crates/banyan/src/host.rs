@@ -86,7 +86,7 @@ impl Host {
     fn with(name: &'static str, process: &Process, tasks: &Tasks, schema_only: bool) -> Self {
         Self(Arc::new(Inner {
             name,
-            env: process.env().clone(),
+            env: process.env().for_service(name),
             process: process.clone(),
             tasks: tasks.clone(),
             schema_only,
@@ -248,6 +248,7 @@ impl Host {
 
     /// Serves a contract.
     pub fn serve(&self, service: Service) {
+        service.record(&self.0.env.signals);
         self.0.declared.lock().services.push(service);
     }
 

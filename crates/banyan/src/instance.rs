@@ -56,7 +56,7 @@ impl Instance {
             }
             return Err(error);
         }
-        let env = process.env();
+        let env = &process.env().for_service(def.name());
         let solo = Solo {
             name: def.name(),
             process: process.clone(),
@@ -153,7 +153,7 @@ struct Solo {
 
 impl Solo {
     fn start(self, tasks: &Tasks, relay_poll: Duration) {
-        let env = self.process.env();
+        let env = &self.process.env().for_service(self.name);
         if let Some(store) = self.store {
             if !store.shares_outbox() {
                 start_relay(self.name, &self.process, &store, tasks, relay_poll);
@@ -168,7 +168,7 @@ impl Solo {
 }
 
 fn start_relay(service: &'static str, process: &Process, store: &Store, tasks: &Tasks, poll: Duration) {
-    let (log, env) = (process.log(), process.env().clone());
+    let (log, env) = (process.log(), process.env().for_service(service));
     let relay = Relay { service, outbox: store.outbox(), log, env, poll };
     tasks.spawn("outbox relay", relay.run(tasks.clone()));
 }

@@ -33,8 +33,8 @@ mod service;
 
 pub use banyan_rpc::Access;
 pub use config::{
-    Apart, CONFIG_INVALID, Caches, Calls, Central, Config, Difference, Entry, Events, GatewaySettings,
-    Handover, Layers, Limits, Logging, Origin, Per, Placement, ROOT_PROCESS, RateLimit,
+    Apart, CONFIG_INVALID, Caches, Calls, Central, Config, ConsoleSettings, Difference, Entry, Events,
+    GatewaySettings, Handover, Layers, Limits, Logging, Origin, Per, Placement, ROOT_PROCESS, RateLimit,
     SECRET_SOURCE_UNKNOWN, Sources, StoreAway, Supervision, Takes, suggestion, valid_process_name,
 };
 pub use doctor::{DoctorOptions, EngineReport, Report};

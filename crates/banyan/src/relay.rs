@@ -1,6 +1,6 @@
 //! The outbox relay: what a service published in its transactions goes to the event log, in order.
 
-use banyan_core::{Backoff, Env, Result, Tasks};
+use banyan_core::{ActiveSpan, Backoff, Context, Env, Envelope, Identity, Result, SpanKind, Tasks};
 use banyan_event_log::EventLog;
 use banyan_store::Outbox;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Relay {
         let backoff = Backoff { attempts_max: u32::MAX, ..Backoff::default() };
         let mut failures = 0u32;
         while !tasks.is_stopping() {
-            match relay_batch(&self.outbox, self.log.as_ref()).await {
+            match self.relay_batch().await {
                 Ok(0) => {
                     failures = 0;
                     tokio::select! {
@@ -53,15 +53,37 @@ impl Relay {
             }
         }
     }
-}
 
-async fn relay_batch(outbox: &Outbox, log: &dyn EventLog) -> Result<usize> {
-    let mut claim = outbox.claim(BATCH_MAX).await?;
-    let events = std::mem::take(&mut claim.events);
-    let count = events.len();
-    if count > 0 {
-        log.publish(events).await?;
-        claim.sent().await?;
+    async fn relay_batch(&self) -> Result<usize> {
+        let mut claim = self.outbox.claim(BATCH_MAX).await?;
+        let events = std::mem::take(&mut claim.events);
+        let count = events.len();
+        if count > 0 {
+            let spans = self.begin_spans(&events);
+            let published = self.log.publish(events).await;
+            for span in spans {
+                span.end(&published);
+            }
+            published?;
+            claim.sent().await?;
+        }
+        Ok(count)
     }
-    Ok(count)
+
+    /// Begins the spans of events that are on their way from the outbox to the log, each within what published it.
+    fn begin_spans(&self, events: &[Envelope]) -> Vec<ActiveSpan> {
+        if !self.env.signals.is_on() {
+            return Vec::new();
+        }
+        let own = Context::new(&self.env, Identity::service(self.service));
+        let begin = |event: &Envelope| {
+            let cx = own.with_correlation_id(&event.correlation_id).with_trace(event.trace()?);
+            let (_, mut span) = cx.begin(SpanKind::Producer, format!("publish {}", event.event_type));
+            span.attribute("messaging.destination.name", event.topic.clone());
+            span.attribute("messaging.message.id", event.id.clone());
+            span.attribute("messaging.message.key", event.key.clone());
+            Some(span)
+        };
+        events.iter().filter_map(begin).collect()
+    }
 }

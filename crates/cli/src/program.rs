@@ -4,7 +4,8 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, copy, dead_letters, doctor, move_service, process, replay, run, sagas, status, topics,
+    config, copy, dead_letters, doctor, logs, move_service, process, replay, run, sagas, status, topics,
+    traces,
 };
 use crate::problem::{report, report_usage};
 use anyhow::Result;
@@ -96,6 +97,10 @@ enum Verb {
     Dlq(dead_letters::DeadLettersArgs),
     /// List sagas, show a journal, retry or cancel one.
     Sagas(sagas::SagasArgs),
+    /// Show what the processes logged, also of one request.
+    Logs(logs::LogsArgs),
+    /// List what requests did, or show one with its calls, events and saga steps.
+    Traces(traces::TracesArgs),
     /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
     /// Copy the data of a service to another store: SQLite, PostgreSQL, MySQL or MariaDB.
@@ -256,6 +261,8 @@ impl Program {
             Verb::Replay(args) => replay::run(args, globals).await,
             Verb::Dlq(args) => dead_letters::run(args, globals).await,
             Verb::Sagas(args) => sagas::run(args, globals).await,
+            Verb::Logs(args) => logs::run(args, globals).await,
+            Verb::Traces(args) => traces::run(args, globals).await,
             Verb::Config(args) => config::run(&self.system, args, globals).await,
             Verb::Copy(args) => copy::run(&self.system, args, globals).await,
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,

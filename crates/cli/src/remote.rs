@@ -64,6 +64,11 @@ impl Remote {
         &self.run.url
     }
 
+    /// Returns the console's address, if there is one.
+    pub fn console(&self) -> Option<&str> {
+        self.run.console.as_deref()
+    }
+
     /// Starts an operator's work, bounded in time.
     pub fn context(&self) -> Context {
         Context::new(&self.env, Identity::service("operator")).with_timeout(TIMEOUT)

@@ -6,9 +6,10 @@ use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::program;
 use crate::remote_log::RemoteLog;
 use crate::root;
+use crate::traces;
 use banyan::event_log::OpenLog;
 use banyan::{Config, Process, ProcessParts, System};
-use banyan_core::{Context, Env, Identity, Result};
+use banyan_core::{Context, Env, Identity, Result, Tasks};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +37,23 @@ pub async fn run(system: System, env: Env) -> Result<()> {
             OpenLog::new(Arc::new(log), move |limit| Box::pin(async move { closing.close(limit).await }))
         }
     };
-    let control = root::client_at(&env, secret, &bootstrap.root_address)?;
+    let control: api::ControlServiceClient = root::client_at(&env, secret, &bootstrap.root_address)?;
+    let tasks = Tasks::new();
+    let recorded = if config.telemetry.enabled {
+        let keeper = traces::RemoteKeeper {
+            control: control.clone(),
+            env: env.clone(),
+            process: bootstrap.process.clone(),
+        };
+        traces::record(&config, &env, &bootstrap.process, Arc::new(keeper), &tasks)
+    } else {
+        env.clone()
+    };
     let server = root::internal_server(&env, secret).await?;
     let process = Process::new(ProcessParts {
         system,
         config: Arc::new(config),
-        env: env.clone(),
+        env: recorded,
         directory: directory.clone(),
         log: events.log(),
     });
@@ -52,6 +64,9 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     link.dismissed().await;
     let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
+    if tasks.drain(limit).await.is_err() {
+        tracing::warn!("the last traces could not be handed over");
+    }
     events.close(limit).await;
     if let Err(error) = server.drain(limit).await {
         tracing::warn!(?error, "calls from other processes were cut off");

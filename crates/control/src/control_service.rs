@@ -2,13 +2,16 @@
 
 use crate::contract as api;
 use crate::supervisor::Supervisor;
+use crate::traces;
 use banyan_core::{Context, Result};
+use banyan_telemetry::Memory;
 use std::sync::Arc;
 
 /// Serves `banyan.control.v1.ControlService`.
 pub(crate) struct ControlApi {
     pub(crate) system: &'static str,
     pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) memory: Option<Memory>,
 }
 
 impl api::ControlService for ControlApi {
@@ -46,6 +49,14 @@ impl api::ControlService for ControlApi {
     ) -> Result<api::MoveServiceResponse> {
         let paused = self.supervisor.move_service(&req.service, &req.process, req.destination()).await?;
         Ok(api::MoveServiceResponse { paused_ms: paused.as_millis() as u64 })
+    }
+
+    async fn exchange_traces(
+        &self,
+        _: &Context,
+        req: api::ExchangeTracesRequest,
+    ) -> Result<api::ExchangeTracesResponse> {
+        traces::exchange(self.memory.as_ref(), req).await
     }
 
     async fn list_sagas(&self, cx: &Context, req: api::ListSagasRequest) -> Result<api::ListSagasResponse> {

@@ -9,6 +9,7 @@
 
 pub mod child;
 mod children;
+mod console;
 mod control_service;
 mod generated;
 mod links;
@@ -27,9 +28,11 @@ mod run_file;
 mod saga_admin;
 mod starter;
 mod supervisor;
+mod traces;
 
 /// The contract between the processes, generated from `crates/control/proto`.
 pub use generated::banyan::control::v1 as contract;
 pub use reload::Reader;
 pub use remote_log::RemoteLog;
 pub use run_file::{RunFile, RunFileGuard};
+pub use traces::memory_path;

@@ -1,5 +1,6 @@
 //! The root process of a system: event log, registry, supervisor, and the services that are not placed elsewhere.
 
+use crate::console::{self, Shown};
 use crate::contract as api;
 use crate::control_service::ControlApi;
 use crate::log_service::LogServer;
@@ -7,11 +8,13 @@ use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::reload::Reader;
 use crate::run_file::{RunFile, RunFileGuard};
 use crate::supervisor::{Parts, Supervisor};
+use crate::traces;
 use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog as _, OpenLog};
 use banyan::rpc::{Client, Directory, DirectoryOptions, Endpoint, PeerSecret, Server, ServerOptions, Target};
 use banyan::{Config, Process, ProcessParts, ROOT_PROCESS, System};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_resilience::FaultInjector;
+use banyan_telemetry::{Exporter, Memory};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ pub struct Root {
     log_server: Arc<LogServer>,
     peer_secret: String,
     tasks: Tasks,
+    memory: Option<Memory>,
     run_file: Option<RunFileGuard>,
 }
 
@@ -47,15 +51,26 @@ impl Root {
         let log = events.log();
         let directory = directory(&env, &config, &peer_secret)?;
         let server = internal_server(&env, &peer_secret).await?;
+        let tasks = Tasks::new();
+        let memory = traces::open_memory(&config, &env);
+        if let Some(memory) = &memory
+            && let Some(exporter) = Exporter::start(&config.telemetry.otlp, memory.clone(), &env, &tasks)?
+        {
+            memory.export(exporter);
+        }
+        // What the system does to run its processes is not recorded: it has `env`.
+        let recorded = match &memory {
+            Some(memory) => traces::record(&config, &env, ROOT_PROCESS, Arc::new(memory.clone()), &tasks),
+            None => env.clone(),
+        };
         let process = Process::new(ProcessParts {
             system: system.clone(),
             config: Arc::new(config),
-            env: env.clone(),
+            env: recorded,
             directory: directory.clone(),
             log: log.clone(),
         });
         let agent = ProcessAgent::new(process.clone(), server.clone());
-        let tasks = Tasks::new();
         let log_server = Arc::new(LogServer::new(env.clone(), log.clone()));
         let supervisor = Supervisor::new(Parts {
             env: env.clone(),
@@ -66,7 +81,8 @@ impl Root {
             peer_secret: peer_secret.clone(),
             tasks: tasks.clone(),
         })?;
-        let control = ControlApi { system: system.name(), supervisor: supervisor.clone() };
+        let control =
+            ControlApi { system: system.name(), supervisor: supervisor.clone(), memory: memory.clone() };
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
         server.add(api::log_service(log_server.clone()));
         server.add(api::control_service(Arc::new(control)));
@@ -78,6 +94,7 @@ impl Root {
             log_server,
             peer_secret,
             tasks,
+            memory,
             run_file: None,
         };
         if let Err(error) = root.supervisor.start().await {
@@ -111,15 +128,30 @@ impl Root {
         SourceNotes(self.supervisor.clone())
     }
 
-    /// Writes the run file, by which command lines find the system, whose gateway is at `url`.
+    /// Starts the console on `port` of 127.0.0.1 (0: any free port); returns its address.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn console(&self, port: u16) -> Result<String> {
+        let shown = Shown {
+            system: self.process.system().name(),
+            supervisor: self.supervisor.clone(),
+            memory: self.memory.clone(),
+        };
+        let address = console::start(shown, port, &self.tasks).await?;
+        Ok(format!("http://{address}"))
+    }
+
+    /// Writes the run file, by which command lines find the system, whose gateway is at `url`, and its `console`.
     ///
     /// # Errors
     /// If the data folder cannot be written.
-    pub fn announce(&mut self, url: &str) -> Result<()> {
+    pub fn announce(&mut self, url: &str, console: Option<String>) -> Result<()> {
         let file = RunFile {
             system: self.process.system().name().to_owned(),
             pid: std::process::id(),
             url: url.to_owned(),
+            console,
             control_address: self.server.address().to_string(),
             peer_secret: self.peer_secret.clone(),
         };

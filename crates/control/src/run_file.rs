@@ -14,6 +14,9 @@ pub struct RunFile {
     pub pid: u32,
     /// The gateway's address.
     pub url: String,
+    /// The console's address, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
     /// Where the root process serves its control contract, `host:port`.
     pub control_address: String,
     /// Proves a caller to belong to the system.

@@ -1,6 +1,7 @@
 //! What a call carries with it, in process and across the network alike.
 
-use crate::{Env, Error, Identity, Result, TraceContext};
+use crate::signals::Current;
+use crate::{Env, Error, Identity, Result, Signals, TraceContext};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,6 +19,8 @@ pub struct Context {
     deadline: Option<Instant>,
     trace: TraceContext,
     idempotency_key: Option<Arc<str>>,
+    /// Of the service that works: not in `origin`, because a call goes on in another service.
+    signals: Signals,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +36,7 @@ impl Context {
         let trace = TraceContext::root(&env.rng);
         let correlation_id = format!("{:032x}", trace.trace_id).into();
         let origin = Arc::new(Origin { env: env.clone(), identity, correlation_id });
-        Self { origin, deadline: None, trace, idempotency_key: None }
+        Self { origin, deadline: None, trace, idempotency_key: None, signals: env.signals.clone() }
     }
 
     /// Starts anonymous work in the real world; for tests, examples and command lines.
@@ -60,6 +63,20 @@ impl Context {
     /// Returns the id that ties together everything that follows from one request.
     pub fn correlation_id(&self) -> &str {
         &self.origin.correlation_id
+    }
+
+    pub(crate) fn correlation(&self) -> &Arc<str> {
+        &self.origin.correlation_id
+    }
+
+    /// Returns where the spans of this work go.
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// Returns a copy whose spans are those of another service: what a callee works in.
+    pub fn with_signals(&self, signals: &Signals) -> Self {
+        Self { signals: signals.clone(), ..self.clone() }
     }
 
     /// Returns the key under which a repeated request is recognised, if the caller gave one.
@@ -89,11 +106,15 @@ impl Context {
         }
     }
 
-    /// Runs `work` until it ends or the deadline passes; then `work` is dropped.
+    /// Runs `work` until it ends or the deadline passes; then `work` is dropped. What is logged meanwhile belongs to this
+    /// context (see [`crate::current`]).
     ///
     /// # Errors
     /// What `work` fails with, or [`crate::Code::DeadlineExceeded`].
     pub async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        let mut current = Some(Current::of(self));
+        let work = std::future::poll_fn(|poller| Current::poll(&mut current, || work.as_mut().poll(poller)));
         match self.deadline {
             None => work.await,
             Some(deadline) => {

@@ -1,5 +1,6 @@
 //! Time and randomness, injected so that whole systems run in seeded simulation.
 
+use crate::Signals;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,13 +11,21 @@ use tokio::time::Instant;
 pub struct Env {
     pub clock: Clock,
     pub rng: Rng,
+    /// Where spans go; nowhere by default.
+    pub signals: Signals,
 }
 
 impl Env {
     /// Makes the environment of a simulated run: wall time starts at `unix_ms` and follows tokio's (paused) time,
     /// and all randomness follows from `seed`.
     pub fn simulated(seed: u64, unix_ms: u64) -> Self {
-        Self { clock: Clock::simulated(unix_ms), rng: Rng::seeded(seed) }
+        Self { clock: Clock::simulated(unix_ms), rng: Rng::seeded(seed), signals: Signals::default() }
+    }
+
+    /// Returns the same environment for the work of `service`: its spans have its name.
+    #[must_use]
+    pub fn for_service(&self, service: &str) -> Self {
+        Self { signals: self.signals.for_service(service), ..self.clone() }
     }
 
     /// Makes a new identifier: a UUID version 7 (RFC 9562), so that ids sort by creation time.
@@ -111,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_ids() {
-        let make = || Env { clock: Clock::default(), rng: Rng::seeded(7) };
+        let make = || Env { rng: Rng::seeded(7), ..Env::default() };
         let (a, b) = (make(), make());
         assert_eq!(a.rng.u64(), b.rng.u64());
         assert_eq!(a.new_id()[15..], b.new_id()[15..]);

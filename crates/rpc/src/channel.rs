@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::directory::{Directory, Slot};
 use crate::message::{Message, Messages};
 use crate::{Idempotency, Kind, MethodInfo, Streaming};
-use banyan_core::{Context, Error, Payload, Result};
+use banyan_core::{Context, Error, Payload, Result, SpanKind};
 use bytes::Bytes;
 use std::sync::Arc;
 use tracing::Instrument;
@@ -115,7 +115,7 @@ impl Channel {
             }
             _ => cx.clone(),
         };
-        let mut cx = cx.child_span();
+        let (mut cx, mut active) = cx.begin(SpanKind::Client, method.path.trim_start_matches('/'));
         // A repeated attempt must be recognised also where only a key tells it from a new request.
         if method.idempotency == Idempotency::Idempotent {
             cx = cx.with_call_key();
@@ -126,6 +126,7 @@ impl Channel {
             trace_id = %format_args!("{:032x}", cx.trace().trace_id),
             span_id = %format_args!("{:016x}", cx.trace().span_id),
         );
+        active.attribute("rpc.system.name", "grpc");
         let call = Call { directory: &self.directory, slot: &self.slot, cx: &cx, method };
         let outcome = if span.is_disabled() {
             call.run(request).await
@@ -133,6 +134,7 @@ impl Channel {
             // In a box: the future would be moved into the span and out of it again.
             Box::pin(call.run(request).instrument(span)).await
         };
+        active.end(&outcome);
         inner.metrics.record(method, inner.env.clock.now() - started_at, &outcome);
         outcome
     }

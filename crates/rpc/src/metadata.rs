@@ -54,7 +54,7 @@ pub(crate) fn read(
     }
     let identity = text(headers, &IDENTITY).filter(|_| trusted).and_then(Identity::from_header);
     let mut cx = Context::new(env, identity.unwrap_or_else(Identity::anonymous));
-    if let Some(trace) = text(headers, &TRACEPARENT).and_then(TraceContext::from_header) {
+    if let Some(trace) = trace(headers) {
         cx = cx.with_trace(trace);
     }
     // A correlation id only helps to find things: a bad one is replaced, not refused.
@@ -72,6 +72,11 @@ pub(crate) fn read(
         cx = cx.with_timeout(timeout.ok_or_else(|| Error::invalid("grpc-timeout", "is not a gRPC timeout"))?);
     }
     Ok(cx)
+}
+
+/// Returns the span that a request goes on from, if it says so.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    text(headers, &TRACEPARENT).and_then(TraceContext::from_header)
 }
 
 fn value(what: &str, text: &str) -> Result<HeaderValue> {

@@ -4,11 +4,11 @@ use crate::bounded::Bounded;
 use crate::gate::{Gate, Pass};
 use crate::message::{Message, MessageStream, Messages};
 use crate::{Kind, MethodInfo, Streaming};
-use banyan_core::{BoxFuture, Code, Context, Error, Payload, Reason, Result, Retry};
+use banyan_core::{BoxFuture, Code, Context, Error, Payload, Reason, Result, Retry, Signals, SpanKind};
 use futures::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use tracing::Instrument;
 
@@ -27,6 +27,8 @@ struct Inner {
     descriptors: &'static [u8],
     methods: HashMap<&'static str, Method>,
     gate: Gate,
+    /// Where its spans go; a caller's way if nothing was set.
+    signals: OnceLock<Signals>,
 }
 
 struct Method {
@@ -53,6 +55,11 @@ impl Service {
     /// Returns the full name of the contract service.
     pub fn name(&self) -> &'static str {
         self.0.name
+    }
+
+    /// Records the spans of its calls in the name of the service that serves it; only the first time.
+    pub fn record(&self, signals: &Signals) {
+        let _ = self.0.signals.set(signals.clone());
     }
 
     /// Returns the encoded `FileDescriptorSet` that describes the service.
@@ -117,7 +124,10 @@ impl Service {
         let Some(method) = self.0.methods.get(name) else {
             return Err(Error::unimplemented(format!("{} has no method {name:?}", self.0.name)));
         };
-        let cx = caller.child_span();
+        let here = self.0.signals.get().map(|signals| caller.with_signals(signals));
+        let here = here.as_ref().unwrap_or(caller);
+        let (cx, mut active) = here.begin(SpanKind::Server, method.info.path.trim_start_matches('/'));
+        active.attribute("rpc.system.name", "grpc");
         let span = tracing::info_span!(
             "rpc.handle",
             method = method.info.path,
@@ -132,6 +142,7 @@ impl Service {
         let handling =
             handling.map(|outcome| outcome.unwrap_or_else(|panic| Err(panicked(method.info, &*panic))));
         let outcome = cx.within(handling).instrument(span).await;
+        active.end(&outcome);
         match outcome.map_err(executed)? {
             Messages::Stream(stream) => {
                 Ok(Messages::from_stream(Bounded::new(guarded(stream, method.info), &cx, pass)))
@@ -246,6 +257,7 @@ impl ServiceBuilder {
             descriptors: self.descriptors,
             methods: self.methods,
             gate,
+            signals: OnceLock::new(),
         }))
     }
 

@@ -60,10 +60,14 @@ impl Saga {
         let retry = self.engine.options.undo_retry;
         loop {
             attempts += 1;
-            let cx = self.attempt_cx(&format!("{}/undo", undo.name), undo.timeout);
+            let key = format!("{}/undo", undo.name);
+            let (cx, active) = self.begin_attempt(("undo", &undo.name), &key, attempts, undo.timeout);
             let span = tracing::debug_span!("undo", saga = self.id(), step = undo.name, attempt = attempts);
             let undone =
                 catch_panic(async { cx.within((undo.call)(cx.clone())).await }).instrument(span).await;
+            if let Ok(outcome) = &undone {
+                active.end(outcome);
+            }
             let error = match undone {
                 Ok(Ok(())) => return Undoing::Done,
                 Ok(Err(error)) => error,

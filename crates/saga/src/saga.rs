@@ -7,7 +7,7 @@ use crate::reasons::SAGA_WORKFLOW_FAULT;
 use crate::step::{Step, Undo};
 use crate::workflow::ErasedWorkflow;
 use crate::{State, signals};
-use banyan_core::{Context, Error, Identity, Payload, Result, TraceContext};
+use banyan_core::{ActiveSpan, Context, Error, Identity, Payload, Result, SpanKind, TraceContext};
 use banyan_store::Tx;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -344,9 +344,23 @@ impl Saga {
         self.engine.env.clock.unix_ms()
     }
 
-    /// Returns the context of one attempt.
-    pub(crate) fn attempt_cx(&self, key: &str, timeout: Duration) -> Context {
-        self.cx.child_span().with_idempotency_key(&format!("{}/{key}", self.id)).with_timeout(timeout)
+    /// Begins an attempt of `what` (`step`, `commit`, `undo`), the number `attempt`, under the idempotency key `key`.
+    pub(crate) fn begin_attempt(
+        &self,
+        (what, name): (&str, &str),
+        key: &str,
+        attempt: u32,
+        timeout: Duration,
+    ) -> (Context, ActiveSpan) {
+        let cx = self.cx.with_idempotency_key(&format!("{}/{key}", self.id)).with_timeout(timeout);
+        if !cx.signals().is_on() {
+            return cx.begin(SpanKind::Internal, "");
+        }
+        let (cx, mut span) = cx.begin(SpanKind::Internal, format!("{what} {name}"));
+        span.attribute("banyan.saga.id", self.id.to_string());
+        span.attribute("banyan.saga.workflow", self.workflow.name());
+        span.attribute("banyan.attempt", attempt);
+        (cx, span)
     }
 }
 

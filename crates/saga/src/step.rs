@@ -94,10 +94,12 @@ impl Step<'_> {
         }
         let mut attempts = Attempts::resume(saga, retry);
         loop {
-            let cx = saga.attempt_cx(&name, timeout);
+            let (cx, active) = saga.begin_attempt(("step", &name), &name, attempts.made + 1, timeout);
             let span =
                 tracing::debug_span!("step", saga = saga.id(), step = name, attempt = attempts.made + 1);
-            let error = match cx.clone().within(work(cx)).instrument(span).await {
+            let outcome = cx.clone().within(work(cx)).instrument(span).await;
+            active.end(&outcome);
+            let error = match outcome {
                 Ok(value) => return saga.completed(op, &name, value).await,
                 Err(error) => error,
             };
@@ -138,7 +140,10 @@ impl Step<'_> {
         let work: Arc<CommitFn<T>> = Arc::new(work);
         let mut attempts = Attempts::resume(saga, retry);
         loop {
-            let error = match saga.try_commit(op, &name, timeout, Arc::clone(&work), ends).await {
+            let (cx, active) = saga.begin_attempt(("commit", &name), &name, attempts.made + 1, timeout);
+            let outcome = saga.try_commit(&cx, op, &name, Arc::clone(&work), ends).await;
+            active.end(&outcome);
+            let error = match outcome {
                 Ok(value) => {
                     saga.ended = ends;
                     saga.leave();
@@ -192,9 +197,9 @@ impl Saga {
 
     async fn try_commit<T: Payload>(
         &mut self,
+        cx: &Context,
         op: u32,
         name: &str,
-        timeout: Duration,
         work: Arc<CommitFn<T>>,
         ends: bool,
     ) -> Result<T> {
@@ -205,8 +210,7 @@ impl Saga {
         let seq = write.after_seq + write.entries.len() as u64 + 1 + u64::from(ends);
         let state = if ends { State::Completed } else { State::Running };
         let change = Change { next_run_at: (!ends).then_some(0), ..Change::going_on(state) };
-        let cx = self.attempt_cx(name, timeout);
-        let committed = self.engine.store.transact(&cx, move |tx| {
+        let committed = self.engine.store.transact(cx, move |tx| {
             match write.admit(tx)? {
                 Admission::Write => {}
                 refused => return Ok(Err(refused)),

@@ -12,6 +12,17 @@ pub enum Dialect {
     MySql,
 }
 
+impl Dialect {
+    /// Returns the name that OpenTelemetry has for it (`db.system.name`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+            Self::MySql => "mysql",
+        }
+    }
+}
+
 /// A statement with `$1…` placeholders. A literal is one text for every engine; an engine whose dialect differs gets a
 /// variant:
 ///

@@ -7,7 +7,7 @@ use crate::sqlite::Sqlite;
 use crate::statement::Dialect;
 use crate::transaction::{Read, Tx};
 use crate::{StoreExamination, StoreOptions};
-use banyan_core::{BoxFuture, Check, Context, Error, Finding, Result};
+use banyan_core::{ActiveSpan, BoxFuture, Check, Context, Error, Finding, Result, SpanKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,7 +81,10 @@ impl Store {
         cx: &Context,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        self.0.submit(cx, true, work).await
+        let (cx, span) = self.begin(cx, "transact");
+        let outcome = self.0.submit(&cx, true, work).await;
+        span.end(&outcome);
+        outcome
     }
 
     /// Runs `work` on a snapshot of what is committed.
@@ -93,7 +96,21 @@ impl Store {
         cx: &Context,
         work: impl FnOnce(&mut Read<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        read(&*self.0.engine, &self.0.options, cx, work).await
+        let (cx, span) = self.begin(cx, "read");
+        let outcome = read(&*self.0.engine, &self.0.options, &cx, work).await;
+        span.end(&outcome);
+        outcome
+    }
+
+    /// Begins the span of work on the store, the wait for its turn included.
+    fn begin(&self, cx: &Context, operation: &'static str) -> (Context, ActiveSpan) {
+        if !cx.signals().is_on() {
+            return cx.begin(SpanKind::Client, operation);
+        }
+        let (cx, mut span) = cx.begin(SpanKind::Client, operation);
+        span.attribute("db.system.name", self.dialect().name());
+        span.attribute("db.operation.name", operation);
+        (cx, span)
     }
 
     /// Takes the lead among the processes that share the database ([`StoreOptions::shared`]); `None` if another one has

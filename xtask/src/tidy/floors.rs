@@ -27,6 +27,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-core", Floor::Platform(0)),
     ("banyan-resilience", Floor::Platform(1)),
     ("banyan-cache", Floor::Platform(1)),
+    ("banyan-telemetry", Floor::Platform(1)),
     ("banyan-event-log", Floor::Platform(1)),
     ("banyan-store", Floor::Platform(1)),
     ("banyan-identity", Floor::Platform(1)),

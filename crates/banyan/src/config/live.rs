@@ -22,6 +22,7 @@ pub enum Takes {
 pub(super) const TAKES: &[(&str, Takes)] = &[
     ("cache", Takes::Restart),
     ("calls", Takes::Live),
+    ("console", Takes::Restart),
     ("data", Takes::Restart),
     ("events", Takes::Restart),
     ("faults", Takes::Live),
@@ -39,6 +40,7 @@ pub(super) const TAKES: &[(&str, Takes)] = &[
     ("source", Takes::Restart),
     ("stores", Takes::Restart),
     ("supervision", Takes::Live),
+    ("telemetry", Takes::Restart),
 ];
 
 /// Returns when a change of `key` takes hold; `live` says which settings of a service do so live, by its name.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod calls;
+mod console;
 mod gateway;
 mod handover;
 mod layers;
@@ -20,6 +21,7 @@ mod typed;
 
 pub use cache::Caches;
 pub use calls::Calls;
+pub use console::ConsoleSettings;
 pub use gateway::{GatewaySettings, Per, RateLimit, StoreAway};
 pub use handover::Handover;
 pub use layers::Layers;
@@ -43,6 +45,7 @@ use banyan_core::{Error, Result};
 use banyan_event_log::Capability;
 use banyan_identity::{SECRET_MISSING, Secret};
 use banyan_resilience::FaultOptions;
+use banyan_telemetry::TelemetryOptions;
 use mistake::invalid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,6 +87,9 @@ pub struct Config {
     pub gateway: GatewaySettings,
     /// Where else the configuration is read from.
     pub source: Central,
+    pub console: ConsoleSettings,
+    /// What is recorded of the work, and how long it is kept.
+    pub telemetry: TelemetryOptions,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
@@ -148,6 +154,8 @@ impl Default for Config {
             cache: Caches::default(),
             gateway: GatewaySettings::default(),
             source: Central::default(),
+            console: ConsoleSettings::default(),
+            telemetry: TelemetryOptions::default(),
             faults: None,
             services: BTreeMap::new(),
             sources: Sources::default(),
@@ -202,6 +210,7 @@ impl Config {
         self.calls.check().map_err(|error| located(error, ""))?;
         self.log.targets().map_err(|error| located(error, ""))?;
         self.gateway.check().map_err(|error| located(error, ""))?;
+        self.telemetry.check().map_err(|error| located(error, ""))?;
         if let Some(faults) = &self.faults {
             faults.validate().map_err(|error| located(error, "faults."))?;
         }

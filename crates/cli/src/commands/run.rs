@@ -6,17 +6,19 @@ use crate::output::Output;
 use crate::problem::Problem;
 use crate::program::Program;
 use anyhow::Result;
-use banyan::{Config, System};
+use banyan::{Config, ConsoleSettings, System};
 use banyan_control::root::Root;
 use banyan_core::{Env, Error};
 use banyan_gateway::{Gateway, GatewayOptions, GatewayParts};
+use banyan_telemetry::{JsonLines, Logs};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -41,10 +43,17 @@ pub(crate) fn log(globals: &Globals) -> impl Fn(&Config) + Send + Sync + 'static
         .with_ansi(colours)
         // It would complain on standard error that standard error is closed, and panic.
         .log_internal_errors(false);
-    let layer = if globals.log_json { layer.json().boxed() } else { layer.boxed() };
+    let layer = if globals.log_json { JsonLines::default().boxed() } else { layer.boxed() };
     let (following, handle) = reload::Layer::new(filter.clone());
+    let logs = Logs::default();
+    // Spans are recorded elsewhere; here they would only cost.
+    let kept =
+        filter_fn(|what| what.is_event() && *what.level() <= Level::INFO && !what.target().starts_with("h2"));
+    let printing = tracing_subscriber::registry().with(layer.with_filter(following));
     // A second call, in a test, keeps the first one's settings.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(following)).try_init();
+    if printing.with(logs.clone().with_filter(kept)).try_init().is_ok() {
+        logs.install();
+    }
     move |config| {
         // It was checked.
         let wanted = config.log.targets().ok().flatten().unwrap_or_else(|| filter.clone());
@@ -118,6 +127,7 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
     let options = (program.gateway)(&config)?;
     Gateway::check(&program.system, &options, &config.gateway)?;
     let (port, system) = (config.port, program.system.clone());
+    let console = config.console.clone();
     let mut root = tokio::select! {
         root = Root::start(program.system, config, env.clone()) => root?,
         // What was started ends with this process.
@@ -133,11 +143,22 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
         }
     };
     root.reload_by(reader, read).await;
-    root.announce(&gateway.url())?;
+    let url = gateway.url();
+    let console = match start_console(&root, &console, &url).await {
+        Ok(console) => console,
+        Err(error) => {
+            gateway.stop().await;
+            root.stop().await;
+            let next = "stop what listens there, or choose another port with --set console.port=PORT";
+            return Err(Problem::new(error, next).into());
+        }
+    };
+    root.announce(&url, console.clone())?;
     let ready_ms = began.elapsed().as_millis() as u64;
+    let shown = console.as_ref().map_or_else(String::new, |console| format!(", its console at {console}"));
     let announced = output.value(
-        &json!({"system": system.name(), "url": gateway.url(), "ready_ms": ready_ms}),
-        &format!("{} is ready at {} ({ready_ms} ms); Ctrl-C stops it", system.name(), gateway.url()),
+        &json!({"system": system.name(), "url": url, "console": console, "ready_ms": ready_ms}),
+        &format!("{} is ready at {url} ({ready_ms} ms){shown}; Ctrl-C stops it", system.name()),
     );
     if let Err(error) = announced {
         // The system is for its callers, not for whoever reads this line.
@@ -166,7 +187,7 @@ async fn start_gateway(
     port: u16,
 ) -> banyan_core::Result<Gateway> {
     let parts = GatewayParts {
-        env: root.process().env().clone(),
+        env: root.process().env().for_service("gateway"),
         system: system.clone(),
         directory: root.process().directory().clone(),
         options,
@@ -248,5 +269,25 @@ impl Signals {
                 Err(error) => tracing::debug!(%error, "SIGHUP"),
             }
         }
+    }
+}
+
+/// Starts the console where it is configured to be, or beside the gateway at `url`; returns its address.
+async fn start_console(
+    root: &Root,
+    settings: &ConsoleSettings,
+    url: &str,
+) -> banyan_core::Result<Option<String>> {
+    if !settings.enabled {
+        return Ok(None);
+    }
+    if let Some(port) = settings.port {
+        return root.console(port).await.map(Some);
+    }
+    let gateway = url.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let beside = gateway.and_then(|port| port.checked_add(1)).unwrap_or(0);
+    match root.console(beside).await {
+        Ok(console) => Ok(Some(console)),
+        Err(_) => root.console(0).await.map(Some),
     }
 }

@@ -15,9 +15,13 @@ pub(crate) async fn run(companions: Option<Companions>, globals: Globals) -> Res
         Some(companions) => companions(&data)?,
         None => Vec::new(),
     };
-    let more = [("beside", serde_json::to_value(&beside)?)];
+    let more = [("beside", serde_json::to_value(&beside)?), ("console", remote.console().into())];
+    let addresses = match remote.console() {
+        Some(console) => format!("{}, its console at {console}", remote.url()),
+        None => remote.url().to_owned(),
+    };
     Output::new(globals.json)?
-        .message_with("SystemStatus", &status, &more, |status| text(status, &beside, remote.url()))
+        .message_with("SystemStatus", &status, &more, |status| text(status, &beside, &addresses))
 }
 
 fn text(status: &SystemStatus, beside: &[Companion], url: &str) -> String {

@@ -5,7 +5,7 @@ use super::offsets::Offsets;
 use super::{ConsumerLimits, ConsumerOptions, Handler};
 use crate::api::{CONSUMER_FENCED, Delivery, EventLog, RECORD_CORRUPT, Retention, Subscription, TopicConfig};
 use crate::dead_letters::{DeadLetter, dead_letter_topic, redrive_topic};
-use banyan_core::{Code, Context, Env, Envelope, Error, Identity, Result, Tasks};
+use banyan_core::{ActiveSpan, Code, Context, Env, Envelope, Error, Identity, Result, SpanKind, Tasks};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
@@ -124,23 +124,40 @@ impl Session {
         let in_flight_max = self.limits.borrow().in_flight_max;
         while self.running.len() < in_flight_max {
             let Some((lane, held)) = self.lanes.start(self.env.clock.now()) else { return };
-            let cx = self.context(&held.delivery.envelope);
+            let (cx, span) = self.begin(&held);
             let handler = Arc::clone(&self.handler);
             let running = self.running.spawn(async move {
                 let handled = async { handler.handle(cx.clone(), held.delivery).await };
-                Outcome::Handled(cx.within(handled).await)
+                let outcome = cx.within(handled).await;
+                span.end(&outcome);
+                Outcome::Handled(outcome)
             });
             self.lane_of.insert(running.id(), lane);
         }
     }
 
-    /// Makes the context of an attempt: the service acts for itself, within the event's trace.
-    fn context(&self, envelope: &Envelope) -> Context {
-        let cx = Context::new(&self.env, Identity::service(&self.options.group));
-        let cx = envelope.trace().map_or(cx.clone(), |trace| cx.with_trace(trace.child(&self.env.rng)));
-        cx.with_correlation_id(&envelope.correlation_id)
+    /// Begins an attempt: the service acts for itself, within the event's trace.
+    fn begin(&self, held: &Held) -> (Context, ActiveSpan) {
+        let Delivery { envelope, position, attempt, .. } = &held.delivery;
+        let cx = Context::new(&self.env, Identity::service(&self.options.group))
+            .with_correlation_id(&envelope.correlation_id)
             .with_idempotency_key(&envelope.id)
-            .with_timeout(self.options.attempt_timeout)
+            .with_timeout(self.options.attempt_timeout);
+        let cx = envelope.trace().map_or(cx.clone(), |trace| cx.with_trace(trace));
+        if !cx.signals().is_on() {
+            return cx.begin(SpanKind::Consumer, "");
+        }
+        let (cx, mut span) = cx.begin(SpanKind::Consumer, format!("process {}", envelope.event_type));
+        span.attribute("messaging.destination.name", position.topic.clone());
+        span.attribute("messaging.destination.partition.id", position.partition);
+        span.attribute("messaging.consumer.group.name", self.options.group.clone());
+        span.attribute("messaging.message.id", envelope.id.clone());
+        span.attribute("messaging.message.key", envelope.key.clone());
+        span.attribute("banyan.attempt", *attempt);
+        if held.origin.is_some() {
+            span.attribute("banyan.redriven", true);
+        }
+        (cx, span)
     }
 
     async fn wake(&mut self, tasks: &Tasks) -> Wake {

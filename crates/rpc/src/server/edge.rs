@@ -1,6 +1,6 @@
 //! Who may call what from outside: the step between routing and dispatch.
 
-use banyan_core::{BoxFuture, Context, Result};
+use banyan_core::{ActiveSpan, BoxFuture, Context, Result};
 use banyan_transcoding::Method;
 use http::HeaderMap;
 use std::net::IpAddr;
@@ -39,10 +39,12 @@ pub(crate) struct Call {
     pub(crate) peer: IpAddr,
     /// Headers of the answer.
     pub(crate) told: HeaderMap,
+    /// Its span, at the edge of the system.
+    pub(crate) span: Option<ActiveSpan>,
 }
 
 impl Call {
     pub(crate) fn new(cx: Context, peer: IpAddr) -> Self {
-        Self { cx, peer, told: HeaderMap::new() }
+        Self { cx, peer, told: HeaderMap::new(), span: None }
     }
 }

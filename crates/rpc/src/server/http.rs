@@ -5,7 +5,7 @@ use crate::server::table::Table;
 use crate::server::{Inner, grpc, json, problem};
 use crate::{MethodInfo, metadata};
 use axum::body::Body;
-use banyan_core::{Code, Context, Error, Identity, Reason, Result};
+use banyan_core::{Code, Context, Error, Identity, Reason, Result, SpanKind};
 use banyan_transcoding::RouteMatch;
 use futures::FutureExt;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -43,8 +43,14 @@ impl Inner {
         }
         match self.context(request.headers(), true) {
             Ok(cx) => {
-                let mut call = Call::new(self.bound(cx), peer);
+                let mut call = self.arrived(self.bound(cx), peer, &request);
                 let response = Box::pin(self.http(&mut call, request)).await;
+                if let Some(mut span) = call.span.take() {
+                    let status =
+                        response.as_ref().map_or_else(|error| problem(error, "").status(), Response::status);
+                    span.attribute("http.response.status_code", u32::from(status.as_u16()));
+                    span.end(&response);
+                }
                 let response = response.unwrap_or_else(|error| problem(&error, call.cx.correlation_id()));
                 finish(response, call)
             }
@@ -62,6 +68,23 @@ impl Inner {
     pub(crate) fn context(&self, headers: &HeaderMap, guarded: bool) -> Result<Context> {
         let options = &self.options;
         metadata::read(headers, &self.env, options.peer_secret.as_ref(), guarded && options.internal)
+    }
+
+    /// Begins the span of a request from outside: the first of its trace, unless its sender says that it goes on there.
+    fn arrived(&self, cx: Context, peer: IpAddr, request: &Request<Incoming>) -> Call {
+        if self.edge.is_none() || !cx.signals().is_on() {
+            return Call::new(cx, peer);
+        }
+        let name = request.method().as_str().to_owned();
+        let (cx, mut span) = match metadata::trace(request.headers()) {
+            Some(_) => cx.begin(SpanKind::Server, name),
+            None => {
+                let span = cx.begin_here(0, SpanKind::Server, name);
+                (cx, span)
+            }
+        };
+        span.attribute("http.request.method", request.method().as_str().to_owned());
+        Call { span: Some(span), ..Call::new(cx, peer) }
     }
 
     /// Gives a call that has no deadline the default one.
@@ -97,6 +120,10 @@ impl Inner {
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
         let allowed = match contracts.transcoder.route(method.as_str(), request.uri().path()) {
             RouteMatch::Found(matched) => {
+                if let Some(span) = &mut call.span {
+                    span.rename(format!("{method} {}", matched.template()));
+                    span.attribute("http.route", matched.template().to_owned());
+                }
                 return self.transcode(call, &table, &contracts, &matched, request).await;
             }
             RouteMatch::MethodNotAllowed { allowed } => Some(allowed),

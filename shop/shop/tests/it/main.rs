@@ -20,3 +20,4 @@ mod runners;
 mod scenarios;
 mod support;
 mod tokens;
+mod traces;

@@ -7,7 +7,7 @@ mod process;
 mod setup;
 
 pub(crate) use client::{Answer, Ask, Client, Patience};
-pub(crate) use customer::{Draft, Person, gbp, order_id, quickly, state};
+pub(crate) use customer::{Draft, Person, gbp, list, order_id, quickly, state};
 pub(crate) use process::Shop;
 pub(crate) use setup::{Setup, env_number, seed};
 

@@ -47,6 +47,13 @@ pub mod control_service {
         kind: Kind::Unary,
         idempotency: Idempotency::Unknown,
     };
+    pub static EXCHANGE_TRACES: MethodInfo = MethodInfo {
+        service: super::CONTROL_SERVICE,
+        name: "ExchangeTraces",
+        path: "/banyan.control.v1.ControlService/ExchangeTraces",
+        kind: Kind::Unary,
+        idempotency: Idempotency::Idempotent,
+    };
     pub static LIST_SAGAS: MethodInfo = MethodInfo {
         service: super::CONTROL_SERVICE,
         name: "ListSagas",
@@ -110,6 +117,12 @@ pub trait ControlService: Send + Sync + 'static {
         cx: &Context,
         req: MoveServiceRequest,
     ) -> impl Future<Output = Result<MoveServiceResponse>> + Send;
+    /// Takes the kept spans of a process, and exchanges which traces are worth keeping.
+    fn exchange_traces(
+        &self,
+        cx: &Context,
+        req: ExchangeTracesRequest,
+    ) -> impl Future<Output = Result<ExchangeTracesResponse>> + Send;
     /// Lists the sagas of one service or of all.
     fn list_sagas(
         &self,
@@ -182,6 +195,15 @@ pub fn control_service<S: ControlService>(service: Arc<S>) -> Service {
             move |cx: Context, req: MoveServiceRequest| {
                 let s = s.clone();
                 async move { s.move_service(&cx, req).await }
+            },
+        );
+    let s = service.clone();
+    table = table
+        .unary(
+            &control_service::EXCHANGE_TRACES,
+            move |cx: Context, req: ExchangeTracesRequest| {
+                let s = s.clone();
+                async move { s.exchange_traces(&cx, req).await }
             },
         );
     let s = service.clone();
@@ -275,6 +297,14 @@ impl ControlServiceClient {
         req: MoveServiceRequest,
     ) -> Result<MoveServiceResponse> {
         self.0.unary(cx, &control_service::MOVE_SERVICE, req).await
+    }
+    /// Takes the kept spans of a process, and exchanges which traces are worth keeping.
+    pub async fn exchange_traces(
+        &self,
+        cx: &Context,
+        req: ExchangeTracesRequest,
+    ) -> Result<ExchangeTracesResponse> {
+        self.0.unary(cx, &control_service::EXCHANGE_TRACES, req).await
     }
     /// Lists the sagas of one service or of all.
     pub async fn list_sagas(
@@ -1143,6 +1173,31 @@ pub struct MoveServiceResponse {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExchangeTracesRequest {
+    #[prost(string, tag = "1")]
+    pub process: ::prost::alloc::string::String,
+    /// An encoded `opentelemetry.proto.trace.v1.TracesData`.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub spans: ::prost::bytes::Bytes,
+    /// Ids of traces, 16 bytes each, one after the other, that the process found worth keeping.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub keep: ::prost::bytes::Bytes,
+    /// Its measurements, an encoded `opentelemetry.proto.metrics.v1.MetricsData`; empty if it is not time for them.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub measured: ::prost::bytes::Bytes,
+    /// What it logged, a JSON array of log lines; empty if there is nothing.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub lines: ::prost::bytes::Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExchangeTracesResponse {
+    /// Those that other processes found since this one asked last.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub keep: ::prost::bytes::Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSagasRequest {
     /// Empty for all services.
     #[prost(string, tag = "1")]
@@ -1799,6 +1854,24 @@ impl Payload for MoveServiceResponse {
     }
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         decode_payload(bytes, "banyan.control.v1.MoveServiceResponse")
+    }
+}
+
+impl Payload for ExchangeTracesRequest {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ExchangeTracesRequest")
+    }
+}
+
+impl Payload for ExchangeTracesResponse {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.ExchangeTracesResponse")
     }
 }
 

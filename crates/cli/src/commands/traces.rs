@@ -1,0 +1,233 @@
+//! `traces`: what requests did, from the edge to the last event that followed.
+
+use crate::args::Globals;
+use crate::output::{Output, table, time};
+use crate::problem::{Problem, program_name};
+use anyhow::Result;
+use banyan_control::memory_path;
+use banyan_core::{Clock, Code, Error, Reason};
+use banyan_telemetry::{Filter, Kind, Reader, Span, Status, TraceSummary};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+/// Width of the bars that show when a span ran, in columns.
+const BAR: usize = 32;
+/// How often `--follow` looks for new traces.
+const FOLLOW_PERIOD: Duration = Duration::from_millis(500);
+/// A trace that may still grow is shown by `--follow` after this time.
+const SETTLED_MS: u64 = 1_000;
+
+#[derive(Args)]
+pub(crate) struct TracesArgs {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List the traces that were kept, the latest first.
+    List(ListArgs),
+    /// Show one trace as a waterfall.
+    Show(ShowArgs),
+}
+
+#[derive(Args, Clone)]
+struct ListArgs {
+    /// Only traces that this service took part in.
+    #[arg(long)]
+    service: Option<String>,
+    /// Only traces in which something failed.
+    #[arg(long)]
+    failed: bool,
+    /// Only traces that took at least this long, what followed from the answer included.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    min_ms: u64,
+    /// Only traces whose request has this in its name, for example `POST /v1/orders`.
+    #[arg(long)]
+    name: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+    /// Go on with new ones until Ctrl-C.
+    #[arg(long, short)]
+    follow: bool,
+}
+
+#[derive(Args)]
+struct ShowArgs {
+    /// A trace id or its beginning, a correlation id (`x-correlation-id`), or what a span names: an order, a saga, a
+    /// message.
+    id: String,
+}
+
+pub(crate) async fn run(args: TracesArgs, globals: Globals) -> Result<()> {
+    let reader = remembered(&globals)?;
+    let output = Output::new(globals.json)?;
+    match args.verb {
+        Some(Verb::Show(args)) => show(&reader, &args.id, &output),
+        Some(Verb::List(args)) if args.follow => follow(&reader, &args, &output).await,
+        Some(Verb::List(args)) => list(&reader, &args, &output),
+        None if args.list.follow => follow(&reader, &args.list, &output).await,
+        None => list(&reader, &args.list, &output),
+    }
+}
+
+/// Opens the local memory of the system of a data folder, whether it runs or not.
+pub(super) fn remembered(globals: &Globals) -> Result<Reader> {
+    let path = memory_path(&globals.data()?);
+    let reader = Reader::open(&path).map_err(|error| match error.code() {
+        Code::NotFound => {
+            let message = format!("nothing is remembered in {}", path.display());
+            let next =
+                format!("start the system with `{} run`, or choose its folder with --data", program_name());
+            Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next)
+        }
+        _ => Problem::new(error, format!("remove {}; the system begins a new one", path.display())),
+    })?;
+    Ok(reader)
+}
+
+/// Finds the latest trace that `id` names.
+pub(super) fn trace_named(reader: &Reader, id: &str) -> Result<u128> {
+    let Some(trace_id) = reader.find(id, 1)?.first().copied() else {
+        let message = format!("no trace was kept that {id:?} names");
+        let next =
+            format!("`{} traces` lists those that were; failed and slow ones always are", program_name());
+        return Err(Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next).into());
+    };
+    Ok(trace_id)
+}
+
+impl ListArgs {
+    fn filter(&self) -> Filter {
+        Filter {
+            service: self.service.clone(),
+            failed: self.failed,
+            ms_min: self.min_ms,
+            name: self.name.clone(),
+            since_ms: 0,
+            limit: self.limit as usize,
+        }
+    }
+}
+
+fn list(reader: &Reader, args: &ListArgs, output: &Output) -> Result<()> {
+    let traces = reader.list(&args.filter())?;
+    let text = match traces.is_empty() {
+        true => "no such traces were kept".to_owned(),
+        false => table(&HEADING, &traces.iter().map(row).collect::<Vec<_>>()),
+    };
+    output.value(&json!({ "traces": traces }), &text)
+}
+
+/// Prints each trace once, when it has come to rest.
+async fn follow(reader: &Reader, args: &ListArgs, output: &Output) -> Result<()> {
+    let clock = Clock::default();
+    let mut filter = Filter { since_ms: clock.unix_ms(), limit: 10_000, ..args.filter() };
+    let mut seen = HashSet::new();
+    loop {
+        let settled_before = clock.unix_ms().saturating_sub(SETTLED_MS);
+        let mut traces = reader.list(&filter)?;
+        traces.reverse();
+        for trace in traces {
+            let ended_ms = (trace.started_ns + trace.duration_ns) / 1_000_000;
+            if ended_ms < settled_before && seen.insert(trace.trace_id.clone()) {
+                output.value(&serde_json::to_value(&trace)?, &row(&trace).join("  "))?;
+            }
+        }
+        // What began long ago and is not over is a trace that will be found by its id.
+        filter.since_ms = filter.since_ms.max(settled_before.saturating_sub(60_000));
+        tokio::time::sleep(FOLLOW_PERIOD).await;
+    }
+}
+
+const HEADING: [&str; 7] = ["TRACE", "BEGAN", "TOOK", "SPANS", "FAILED", "SERVICE", "REQUEST"];
+
+fn row(trace: &TraceSummary) -> Vec<String> {
+    let unknown = || "-".to_owned();
+    vec![
+        trace.trace_id[..16].to_owned(),
+        time(trace.started_ns / 1_000_000),
+        milliseconds(trace.duration_ns),
+        trace.spans.to_string(),
+        trace.failed.to_string(),
+        trace.service.clone().unwrap_or_else(unknown),
+        trace.name.clone().unwrap_or_else(unknown),
+    ]
+}
+
+fn show(reader: &Reader, id: &str, output: &Output) -> Result<()> {
+    let trace_id = trace_named(reader, id)?;
+    let spans = reader.trace(trace_id)?;
+    let text = waterfall(&spans);
+    output.value(&json!({ "trace_id": format!("{trace_id:032x}"), "spans": spans }), &text)
+}
+
+/// Draws spans by who called whom, each with the time in which it ran.
+fn waterfall(spans: &[Span]) -> String {
+    let begin = spans.iter().map(|span| span.started_ns).min().unwrap_or(0);
+    let end = spans.iter().map(|span| span.started_ns + span.duration_ns).max().unwrap_or(0);
+    let mut children: BTreeMap<u64, Vec<&Span>> = BTreeMap::new();
+    let known: HashSet<u64> = spans.iter().map(|span| span.span_id).collect();
+    for span in spans {
+        // A parent that was not recorded leaves its children at the top.
+        let parent = if known.contains(&span.parent_id) { span.parent_id } else { 0 };
+        children.entry(parent).or_default().push(span);
+    }
+    let mut rows = Vec::with_capacity(spans.len());
+    let mut stack: Vec<(&Span, usize)> =
+        children.get(&0).into_iter().flatten().rev().map(|s| (*s, 0)).collect();
+    let mut drawn = HashSet::new();
+    while let Some((span, depth)) = stack.pop() {
+        if !drawn.insert(span.span_id) {
+            continue;
+        }
+        rows.push(vec![
+            milliseconds(span.started_ns - begin),
+            bar(span, begin, end),
+            milliseconds(span.duration_ns),
+            span.service.clone(),
+            format!("{}{} {}", "  ".repeat(depth), mark(span), span.name),
+            outcome(span),
+        ]);
+        stack.extend(children.get(&span.span_id).into_iter().flatten().rev().map(|s| (*s, depth + 1)));
+    }
+    let heading = spans.first().map_or_else(String::new, |first| {
+        format!("trace {:032x}, {} spans, {}\n\n", first.trace_id, spans.len(), milliseconds(end - begin))
+    });
+    format!("{heading}{}", table(&["AT", "", "TOOK", "SERVICE", "SPAN", "OUTCOME"], &rows))
+}
+
+fn bar(span: &Span, begin: u64, end: u64) -> String {
+    let whole = (end - begin).max(1) as f64;
+    let column = |ns: u64| (ns as f64 / whole * BAR as f64) as usize;
+    let from = column(span.started_ns - begin).min(BAR - 1);
+    let to = column(span.started_ns + span.duration_ns - begin).clamp(from + 1, BAR);
+    format!("{}{}{}", " ".repeat(from), "█".repeat(to - from), " ".repeat(BAR - to))
+}
+
+fn mark(span: &Span) -> char {
+    match span.kind {
+        Kind::Server => '●',
+        Kind::Client => '→',
+        Kind::Producer => '↑',
+        Kind::Consumer => '↓',
+        Kind::Internal => '·',
+    }
+}
+
+fn outcome(span: &Span) -> String {
+    match span.status {
+        Status::Ok => String::new(),
+        Status::Cancelled => "cancelled".to_owned(),
+        Status::Refused | Status::Failed => format!("{} {}", span.code, span.reason),
+    }
+}
+
+fn milliseconds(ns: u64) -> String {
+    format!("{:.1} ms", ns as f64 / 1e6)
+}

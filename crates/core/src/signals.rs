@@ -1,0 +1,337 @@
+//! What work tells about itself while it runs: spans, on their way to whoever records them.
+//!
+//! The recorder is injected with the [`crate::Env`], so that two systems in one process do not mix, and a system without
+//! one pays nothing: no clock is read and nothing is allocated.
+
+use crate::{Blame, Code, Context, Error, TraceContext};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a thread works on at the moment: what a log line written there belongs to.
+#[derive(Clone, Debug)]
+pub struct Current {
+    pub trace: TraceContext,
+    pub correlation_id: Arc<str>,
+    /// The service that works; absent where nobody records.
+    pub service: Option<Arc<str>>,
+}
+
+thread_local!(static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) });
+
+/// Returns what this thread works on, if it is within a [`Context::within`].
+pub fn current() -> Option<Current> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Takes finished spans. It is called on the hot path: it must neither block nor fail.
+pub trait SpanSink: Send + Sync + 'static {
+    fn finished(&self, span: SpanRecord);
+}
+
+/// Where the spans of one service go; nowhere by default. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Signals(Option<Arc<Scope>>);
+
+struct Scope {
+    sink: Arc<dyn SpanSink>,
+    service: Arc<str>,
+}
+
+impl Signals {
+    /// Sends spans to `sink`, in the name of `service`.
+    pub fn new(sink: Arc<dyn SpanSink>, service: &str) -> Self {
+        Self(Some(Arc::new(Scope { sink, service: service.into() })))
+    }
+
+    /// Returns the same way for spans of another service.
+    #[must_use]
+    pub fn for_service(&self, service: &str) -> Self {
+        Self(
+            self.0
+                .as_ref()
+                .map(|scope| Arc::new(Scope { sink: scope.sink.clone(), service: service.into() })),
+        )
+    }
+
+    /// Returns whether anybody records.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signals").field(&self.0.as_ref().map(|scope| &*scope.service)).finish()
+    }
+}
+
+/// What part of a conversation a span is (OpenTelemetry's span kinds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SpanKind {
+    Internal = 1,
+    Server = 2,
+    Client = 3,
+    Producer = 4,
+    Consumer = 5,
+}
+
+/// How a span's work ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpanOutcome {
+    Ok,
+    /// It failed, with the message that the caller may read; `server` says that the caller is not to blame.
+    Failed {
+        code: Code,
+        reason: String,
+        message: String,
+        server: bool,
+    },
+    /// It was dropped before it ended: its caller went away, or the deadline passed.
+    Cancelled,
+}
+
+/// The value of a span's attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    Text(Cow<'static, str>),
+    Number(i64),
+    Flag(bool),
+}
+
+/// One finished piece of work.
+#[derive(Clone, Debug)]
+pub struct SpanRecord {
+    pub trace: TraceContext,
+    /// The span that it is part of; 0 for the first one of a trace.
+    pub parent_id: u64,
+    /// Spans that led to this one without waiting for it.
+    pub links: Vec<TraceContext>,
+    pub kind: SpanKind,
+    pub name: Cow<'static, str>,
+    pub service: Arc<str>,
+    /// Ties together everything that follows from one request.
+    pub correlation_id: Arc<str>,
+    pub started_at: Instant,
+    pub duration: Duration,
+    pub outcome: SpanOutcome,
+    pub attributes: Vec<(&'static str, Attribute)>,
+}
+
+/// A piece of work that is being done. It is recorded when it is ended or dropped.
+#[must_use = "a span that is dropped at once measures nothing"]
+pub struct ActiveSpan(Option<Live>);
+
+struct Live {
+    scope: Arc<Scope>,
+    clock: crate::Clock,
+    record: SpanRecord,
+}
+
+impl Context {
+    /// Begins a span within this one's, and returns the context for what is done in it.
+    pub fn begin(&self, kind: SpanKind, name: impl Into<Cow<'static, str>>) -> (Context, ActiveSpan) {
+        let cx = self.child_span();
+        let span = cx.begin_here(self.trace().span_id, kind, name);
+        (cx, span)
+    }
+
+    /// Begins the span that this context already is; `parent_id` is 0 if the trace begins here.
+    pub fn begin_here(
+        &self,
+        parent_id: u64,
+        kind: SpanKind,
+        name: impl Into<Cow<'static, str>>,
+    ) -> ActiveSpan {
+        ActiveSpan(self.signals().0.as_ref().map(|scope| {
+            let clock = self.env().clock.clone();
+            let record = SpanRecord {
+                trace: self.trace(),
+                parent_id,
+                links: Vec::new(),
+                kind,
+                name: name.into(),
+                service: scope.service.clone(),
+                correlation_id: self.correlation().clone(),
+                started_at: clock.now(),
+                duration: Duration::ZERO,
+                outcome: SpanOutcome::Cancelled,
+                attributes: Vec::new(),
+            };
+            Live { scope: scope.clone(), clock, record }
+        }))
+    }
+}
+
+impl ActiveSpan {
+    /// Returns whether it is recorded: what only describes it need not be computed otherwise.
+    pub fn is_recorded(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says something about the work, by a name of `docs/specs/telemetry.md`. Never a secret.
+    pub fn attribute(&mut self, name: &'static str, value: impl Into<Attribute>) {
+        if let Some(live) = &mut self.0 {
+            live.record.attributes.push((name, value.into()));
+        }
+    }
+
+    /// Gives the work the name that is known only now.
+    pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
+        if let Some(live) = &mut self.0 {
+            live.record.name = name.into();
+        }
+    }
+
+    /// Names a span that led to this one without waiting for it.
+    pub fn link(&mut self, to: TraceContext) {
+        if let Some(live) = &mut self.0 {
+            live.record.links.push(to);
+        }
+    }
+
+    /// Ends the span with the outcome of its work.
+    pub fn end<T>(mut self, outcome: &Result<T, Error>) {
+        if let Some(live) = &mut self.0 {
+            live.record.outcome = match outcome {
+                Ok(_) => SpanOutcome::Ok,
+                Err(error) => SpanOutcome::of(error),
+            };
+        }
+    }
+}
+
+impl Drop for ActiveSpan {
+    fn drop(&mut self) {
+        if let Some(mut live) = self.0.take() {
+            live.record.duration = live.clock.now().saturating_duration_since(live.record.started_at);
+            live.scope.sink.finished(live.record);
+        }
+    }
+}
+
+impl Current {
+    pub(crate) fn of(cx: &Context) -> Self {
+        Self {
+            trace: cx.trace(),
+            correlation_id: cx.correlation().clone(),
+            service: cx.signals().0.as_ref().map(|scope| scope.service.clone()),
+        }
+    }
+
+    /// Polls something that works on `this`. A panic in it leaves the thread with a wrong idea until the next poll of this
+    /// kind: only log lines show it.
+    pub(crate) fn poll<T>(this: &mut Option<Self>, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        let before = CURRENT.replace(this.take());
+        let polled = poll();
+        *this = CURRENT.replace(before);
+        polled
+    }
+}
+
+impl SpanOutcome {
+    fn of(error: &Error) -> Self {
+        Self::Failed {
+            code: error.code(),
+            reason: error.reason().to_owned(),
+            message: error.message().to_owned(),
+            server: error.blame() != Blame::Caller,
+        }
+    }
+}
+
+impl From<&'static str> for Attribute {
+    fn from(text: &'static str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Attribute {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+impl From<u32> for Attribute {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<u64> for Attribute {
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<bool> for Attribute {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Env, Identity};
+    use parking_lot::Mutex;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<SpanRecord>>);
+
+    impl SpanSink for Kept {
+        fn finished(&self, span: SpanRecord) {
+            self.0.lock().push(span);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_span_tells_how_long_it_took_how_it_ended_and_in_whose_name() {
+        let kept = Arc::new(Kept::default());
+        let mut env = Env::simulated(1, 0);
+        env.signals = Signals::new(kept.clone(), "orders");
+        let cx = Context::new(&env, Identity::anonymous());
+        let (inner, mut span) = cx.begin(SpanKind::Client, "charge");
+        span.attribute("attempt", 2_u64);
+        tokio::time::advance(Duration::from_millis(5)).await;
+        let (_, unfinished) =
+            inner.with_signals(&env.signals.for_service("payments")).begin(SpanKind::Server, "x");
+        drop(unfinished);
+        span.end(&Err::<(), _>(Error::deadline_exceeded()));
+
+        let spans = std::mem::take(&mut *kept.0.lock());
+        let [callee, caller] = &spans[..] else { panic!("two spans ended: {spans:?}") };
+        assert_eq!((&*callee.service, &callee.outcome), ("payments", &SpanOutcome::Cancelled));
+        assert_eq!((&*caller.service, caller.duration), ("orders", Duration::from_millis(5)));
+        assert_eq!((callee.parent_id, caller.parent_id), (caller.trace.span_id, cx.trace().span_id));
+        assert_eq!(caller.attributes, [("attempt", Attribute::Number(2))]);
+        let SpanOutcome::Failed { code, server, .. } = &caller.outcome else {
+            panic!("{:?}", caller.outcome)
+        };
+        assert!(*code == Code::DeadlineExceeded && *server);
+    }
+
+    #[tokio::test]
+    async fn what_is_logged_within_a_context_belongs_to_it() {
+        let (outer, inner) = (Context::background(), Context::background());
+        let seen = outer.within(async {
+            tokio::task::yield_now().await;
+            inner.within(async { Ok(()) }).await?;
+            Ok(current().map(|current| current.trace))
+        });
+        assert_eq!(seen.await.expect("it ends"), Some(outer.trace()));
+        assert!(current().is_none());
+    }
+
+    #[test]
+    fn nothing_is_recorded_where_nobody_listens() {
+        let (cx, mut span) = Context::background().begin(SpanKind::Internal, "x");
+        span.attribute("a", true);
+        assert!(!span.is_recorded() && !cx.signals().is_on());
+    }
+}

@@ -1,0 +1,215 @@
+//! Brings what is worth keeping from the recorder of a process to where the system keeps it.
+
+use crate::metrics::{Metrics, Snapshot};
+use crate::tail::Tail;
+use crate::{LogLine, Logs, Recorder, Span, TelemetryOptions};
+use banyan_core::{BoxFuture, Env, Result, SpanRecord, Tasks};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often spans are collected.
+const PERIOD: Duration = Duration::from_millis(200);
+/// Kept spans that wait while the keeper cannot be reached; the oldest are lost then.
+const PENDING_MAX: usize = 20_000;
+/// Exchanges between two that have the measurements of the process.
+const PERIODS_PER_MEASUREMENT: u32 = 10;
+/// Spans in one exchange: a message between processes stays small.
+const BATCH_MAX: usize = 2_000;
+/// Traces that are remembered for processes that have not asked yet.
+const MARKS_MAX: usize = 50_000;
+
+/// What one process has for the others.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// The process that it comes from.
+    pub process: String,
+    /// Spans of kept traces.
+    pub spans: Vec<Span>,
+    /// Traces that the process found worth keeping.
+    pub keep: Vec<u128>,
+    /// Its measurements, when it is time for them.
+    pub measured: Option<Snapshot>,
+    /// What it logged.
+    pub lines: Vec<LogLine>,
+}
+
+/// Where the kept spans of all processes meet.
+pub trait Keeper: Send + Sync + 'static {
+    /// Takes what a process has, and returns the traces that others found worth keeping since it asked last.
+    ///
+    /// # Errors
+    /// If it cannot be reached; the spans are sent again.
+    fn exchange(&self, batch: Exchange) -> BoxFuture<'_, Result<Vec<u128>>>;
+}
+
+/// The collector of one process.
+pub struct Collector {
+    recorder: Arc<Recorder>,
+    keeper: Arc<dyn Keeper>,
+    process: String,
+    tail: Tail,
+    metrics: Metrics,
+    periods: u32,
+    env: Env,
+    /// One moment in both times.
+    anchor: (Instant, u64),
+    pending: VecDeque<Span>,
+    news: Vec<u128>,
+    lost: u64,
+}
+
+impl Collector {
+    pub fn new(
+        recorder: Arc<Recorder>,
+        keeper: Arc<dyn Keeper>,
+        process: &str,
+        options: &TelemetryOptions,
+        env: &Env,
+    ) -> Self {
+        let now = env.clock.now();
+        Self {
+            recorder,
+            keeper,
+            process: process.to_owned(),
+            tail: Tail::new(options, now),
+            metrics: Metrics::default(),
+            periods: 0,
+            env: env.clone(),
+            anchor: (now, env.clock.unix_ms().saturating_mul(1_000_000)),
+            pending: VecDeque::new(),
+            news: Vec::new(),
+            lost: 0,
+        }
+    }
+
+    /// Works until `tasks` stop, and sends what is left then.
+    pub async fn run(mut self, tasks: Tasks) {
+        let mut stopping = false;
+        while !stopping {
+            tokio::select! {
+                () = tokio::time::sleep(PERIOD) => {}
+                () = self.recorder.full.notified() => {}
+                () = tasks.stopping() => stopping = true,
+            }
+            self.collect();
+            self.periods += 1;
+            if let Err(error) = self.send().await {
+                tracing::debug!(?error, "traces could not be handed over; they are sent again");
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        let now = self.env.clock.now();
+        for record in self.recorder.take() {
+            self.metrics.add(&record);
+            self.tail.add(record, now);
+        }
+        self.tail.forget(now);
+        let (instant, unix_ns) = self.anchor;
+        let started_ns = |record: &SpanRecord| {
+            let before = instant.saturating_duration_since(record.started_at).as_nanos() as u64;
+            let after = record.started_at.saturating_duration_since(instant).as_nanos() as u64;
+            unix_ns.saturating_add(after).saturating_sub(before)
+        };
+        for record in self.tail.take() {
+            let started_ns = started_ns(&record);
+            self.metrics.exemplify(&record, started_ns + record.duration.as_nanos() as u64);
+            self.pending.push_back(Span::of(record, &self.process, started_ns));
+        }
+        while self.pending.len() > PENDING_MAX {
+            self.pending.pop_front();
+            self.lost += 1;
+        }
+        self.news.extend(self.tail.take_news());
+        self.news.truncate(MARKS_MAX);
+    }
+
+    /// Exchanges until nothing waits. Also when there is nothing to say: others may have found something.
+    async fn send(&mut self) -> Result<()> {
+        let due = self.periods % PERIODS_PER_MEASUREMENT == 1;
+        let lost = self.recorder.lost() + self.lost;
+        let mut measured = due.then(|| self.metrics.snapshot(lost));
+        let mut lines = Logs::installed().map(Logs::take).unwrap_or_default();
+        loop {
+            let spans: Vec<Span> = self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect();
+            let keep = std::mem::take(&mut self.news);
+            let batch = Exchange {
+                process: self.process.clone(),
+                spans: spans.clone(),
+                keep: keep.clone(),
+                measured: measured.take(),
+                lines: std::mem::take(&mut lines),
+            };
+            match self.keeper.exchange(batch).await {
+                Ok(marks) => marks.into_iter().for_each(|id| self.tail.mark(id)),
+                Err(error) => {
+                    for span in spans.into_iter().rev() {
+                        self.pending.push_front(span);
+                    }
+                    self.news = keep;
+                    return Err(error);
+                }
+            }
+            if self.pending.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The traces that processes found worth keeping, for each of the others to hear once.
+#[derive(Default)]
+pub struct Marks(Mutex<MarkLog>);
+
+#[derive(Default)]
+struct MarkLog {
+    /// Who found it, and the trace.
+    marks: VecDeque<(String, u128)>,
+    /// The number of the first one in `marks`.
+    first: u64,
+    /// The number of the next one that a process has not heard of.
+    heard: HashMap<String, u64>,
+}
+
+impl Marks {
+    /// Takes what `process` found, and returns what others found since it asked last.
+    pub fn exchange(&self, process: &str, found: &[u128]) -> Vec<u128> {
+        let mut log = self.0.lock();
+        log.marks.extend(found.iter().map(|id| (process.to_owned(), *id)));
+        while log.marks.len() > MARKS_MAX {
+            log.marks.pop_front();
+            log.first += 1;
+        }
+        let end = log.first + log.marks.len() as u64;
+        let heard = log.heard.insert(process.to_owned(), end).unwrap_or(log.first);
+        let unheard = heard.saturating_sub(log.first) as usize;
+        let others = log.marks.iter().skip(unheard).filter(|(by, _)| by != process);
+        others.map(|(_, id)| *id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_hears_of_a_trace_once_and_not_of_its_own() {
+        let marks = Marks::default();
+        assert!(marks.exchange("a", &[1, 2]).is_empty());
+        assert_eq!(marks.exchange("b", &[3]), [1, 2]);
+        assert_eq!(marks.exchange("a", &[]), [3]);
+        assert!(marks.exchange("a", &[]).is_empty() && marks.exchange("b", &[]).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_kept_for_ever() {
+        let marks = Marks::default();
+        let many: Vec<u128> = (0..MARKS_MAX as u128 + 10).collect();
+        marks.exchange("a", &many);
+        assert_eq!(marks.exchange("b", &[]), many[10..]);
+    }
+}

@@ -1,0 +1,28 @@
+//! What a system tells about itself.
+//!
+//! Services do not know this crate: they work in a [`banyan_core::Context`], whose spans go to the [`Recorder`] that the
+//! process put into its [`banyan_core::Env`]. The recorder's [`Collector`] holds the spans of a trace until it is known
+//! whether the trace is worth keeping ([`tail`]): failed and slow ones always are, of the others a few a second. What is
+//! kept goes to the [`Memory`], a file of the system's data folder that the command line and the console read, and leaves
+//! as OTLP ([`otlp`]).
+
+mod collector;
+mod export;
+mod logs;
+#[rustfmt::skip]
+mod generated;
+mod memory;
+pub mod metrics;
+mod options;
+pub mod otlp;
+mod recorder;
+mod span;
+pub mod tail;
+
+pub use collector::{Collector, Exchange, Keeper, Marks};
+pub use export::{Exporter, OtlpOptions, Protocol};
+pub use logs::{JsonLines, LogLine, Logs};
+pub use memory::{Filter, LineFilter, MEMORY_UNUSABLE, Memory, Numbered, Reader, TraceSummary};
+pub use options::TelemetryOptions;
+pub use recorder::Recorder;
+pub use span::{Kind, Span, Status};

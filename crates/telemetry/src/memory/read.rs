@@ -1,0 +1,189 @@
+//! Questions to the local memory.
+
+use super::{schema, unusable};
+use crate::Span;
+use crate::span::{Kind, Status};
+use banyan_core::{Error, Result};
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Traces in one answer.
+const LIMIT_MAX: usize = 10_000;
+
+/// Reads a local memory, also while another process writes it.
+pub struct Reader {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+}
+
+/// Which traces are asked for; all by default.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those that a service took part in.
+    pub service: Option<String>,
+    /// Only those in which something failed.
+    pub failed: bool,
+    /// Only those that took at least this long, in milliseconds.
+    pub ms_min: u64,
+    /// Only those whose first span has this in its name.
+    pub name: Option<String>,
+    /// Only those that began after this moment, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// How many, the latest first; 1 to 10,000.
+    pub limit: usize,
+}
+
+/// What a list says of a trace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TraceSummary {
+    pub trace_id: String,
+    /// Nanoseconds since the Unix epoch.
+    pub started_ns: u64,
+    /// From its first span's begin to its last one's end: what follows from the answer included.
+    pub duration_ns: u64,
+    pub spans: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// The first span's name; absent if it is not known.
+    pub name: Option<String>,
+    pub service: Option<String>,
+    pub status: Option<Status>,
+    pub correlation_id: String,
+}
+
+const LIST: &str = "
+SELECT trace_id, started_ns, ended_ns - started_ns, spans, failed, name, service, status, correlation_id FROM traces
+WHERE started_ns >= ?1 AND ended_ns - started_ns >= ?2 AND failed >= ?3
+  AND (?4 IS NULL OR instr(lower(name), lower(?4)) > 0)
+  AND (?5 IS NULL OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND spans.service = ?5))
+ORDER BY started_ns DESC LIMIT ?6";
+
+const SPANS: &str = "
+SELECT s.trace_id, span_id, parent_id, s.service, process, kind, s.name, s.started_ns, duration_ns, s.status, code, reason,
+       message, correlation_id, attributes, links
+FROM spans s JOIN traces t ON t.trace_id = s.trace_id
+WHERE s.trace_id = ?1 ORDER BY s.started_ns, span_id";
+
+impl Reader {
+    /// Opens the memory at `path`.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::NotFound`] if there is none; `MEMORY_UNUSABLE` if it cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::not_found("local memory", &path.display().to_string()));
+        }
+        let connection = schema::open_read(path).map_err(|error| unusable(path, error))?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Lists traces, the latest first.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::InvalidArgument`] for a limit out of bounds; `MEMORY_UNUSABLE`.
+    pub fn list(&self, filter: &Filter) -> Result<Vec<TraceSummary>> {
+        if !(1..=LIMIT_MAX).contains(&filter.limit) {
+            return Err(Error::invalid("limit", format!("must be between 1 and {LIMIT_MAX}")));
+        }
+        let list = || {
+            let mut query = self.connection.prepare_cached(LIST)?;
+            let rows = query.query_map(
+                params![
+                    super::sql_ns(filter.since_ms.saturating_mul(1_000_000)),
+                    super::sql_ns(filter.ms_min.saturating_mul(1_000_000)),
+                    i64::from(filter.failed),
+                    filter.name,
+                    filter.service,
+                    filter.limit as i64,
+                ],
+                summary,
+            )?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        list().map_err(|error| unusable(&self.path, error))
+    }
+
+    /// Returns the spans of a trace by when they began; empty if it was not kept.
+    ///
+    /// # Errors
+    /// `MEMORY_UNUSABLE`.
+    pub fn trace(&self, trace_id: u128) -> Result<Vec<Span>> {
+        let read = || {
+            let mut query = self.connection.prepare_cached(SPANS)?;
+            let rows = query.query_map([trace_id.to_be_bytes()], span)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| unusable(&self.path, error))
+    }
+
+    /// Finds the traces that `text` may mean: a trace id, its beginning (at least four digits), a correlation id, or the
+    /// text of an attribute, such as the number of an order. At most `limit`, the latest first.
+    ///
+    /// # Errors
+    /// `MEMORY_UNUSABLE`.
+    pub fn find(&self, text: &str, limit: usize) -> Result<Vec<u128>> {
+        let find = || {
+            let hex = text.len() >= 4 && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            let mut query = self.connection.prepare_cached(
+                "SELECT trace_id FROM traces WHERE correlation_id = ?1 OR (?2 AND lower(hex(trace_id)) LIKE ?3 || '%')
+                 OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id
+                            AND instr(attributes, '\"' || ?1 || '\"') > 0)
+                 ORDER BY started_ns DESC LIMIT ?4",
+            )?;
+            let rows = query.query_map(params![text, hex, text.to_lowercase(), limit as i64], |row| {
+                row.get::<_, [u8; 16]>(0).map(u128::from_be_bytes)
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        find().map_err(|error| unusable(&self.path, error))
+    }
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<TraceSummary> {
+    let id = u128::from_be_bytes(row.get::<_, [u8; 16]>(0)?);
+    Ok(TraceSummary {
+        trace_id: format!("{id:032x}"),
+        started_ns: ns(row, 1)?,
+        duration_ns: ns(row, 2)?,
+        spans: ns(row, 3)?,
+        failed: ns(row, 4)?,
+        name: row.get(5)?,
+        service: row.get(6)?,
+        status: row.get::<_, Option<u8>>(7)?.map(Status::from_number),
+        correlation_id: row.get(8)?,
+    })
+}
+
+fn span(row: &Row<'_>) -> rusqlite::Result<Span> {
+    let attributes: Option<String> = row.get(14)?;
+    let links: Option<String> = row.get(15)?;
+    let links: Vec<String> = links.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    Ok(Span {
+        trace_id: u128::from_be_bytes(row.get(0)?),
+        span_id: u64::from_be_bytes(row.get(1)?),
+        parent_id: u64::from_be_bytes(row.get(2)?),
+        service: row.get(3)?,
+        process: row.get(4)?,
+        kind: Kind::from_number(row.get(5)?),
+        name: row.get(6)?,
+        started_ns: ns(row, 7)?,
+        duration_ns: ns(row, 8)?,
+        status: Status::from_number(row.get(9)?),
+        code: row.get(10)?,
+        reason: row.get(11)?,
+        message: row.get(12)?,
+        correlation_id: row.get(13)?,
+        attributes: attributes.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+        links: links.iter().filter_map(|text| link(text)).collect(),
+    })
+}
+
+fn link(text: &str) -> Option<(u128, u64)> {
+    let (trace, span) = text.split_once('-')?;
+    Some((u128::from_str_radix(trace, 16).ok()?, u64::from_str_radix(span, 16).ok()?))
+}
+
+fn ns(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|number| u64::try_from(number).unwrap_or(0))
+}

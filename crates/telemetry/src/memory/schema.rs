@@ -1,0 +1,148 @@
+//! The tables of the local memory.
+
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+/// The version of the tables; a file of another one is begun anew.
+const VERSION: i64 = 1;
+/// How long a reader and the writer wait for each other.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+CREATE TABLE traces (
+    trace_id BLOB PRIMARY KEY,
+    started_ns INTEGER NOT NULL,
+    ended_ns INTEGER NOT NULL,
+    spans INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    -- Of the first span, once it has ended.
+    name TEXT,
+    service TEXT,
+    status INTEGER,
+    correlation_id TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX traces_by_start ON traces (started_ns);
+CREATE INDEX traces_by_correlation ON traces (correlation_id);
+CREATE TABLE spans (
+    trace_id BLOB NOT NULL,
+    span_id BLOB NOT NULL,
+    parent_id BLOB NOT NULL,
+    service TEXT NOT NULL,
+    process TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    started_ns INTEGER NOT NULL,
+    duration_ns INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    attributes TEXT,
+    links TEXT,
+    PRIMARY KEY (trace_id, span_id)
+) WITHOUT ROWID;
+CREATE TABLE lines (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_ms INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    service TEXT,
+    process TEXT NOT NULL,
+    message TEXT NOT NULL,
+    trace_id BLOB,
+    correlation_id TEXT,
+    target TEXT NOT NULL,
+    fields TEXT
+);
+CREATE INDEX lines_by_trace ON lines (trace_id) WHERE trace_id IS NOT NULL;
+";
+
+/// A span that is sent twice is kept once.
+pub(super) const INSERT_SPAN: &str = "
+INSERT OR IGNORE INTO spans (trace_id, span_id, parent_id, service, process, kind, name, started_ns, duration_ns, status,
+    code, reason, message, attributes, links)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+pub(super) const ADD_TO_TRACE: &str = "
+INSERT INTO traces (trace_id, started_ns, ended_ns, spans, failed, name, service, status, correlation_id)
+VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (trace_id) DO UPDATE SET
+    started_ns = min(started_ns, excluded.started_ns),
+    ended_ns = max(ended_ns, excluded.ended_ns),
+    spans = spans + 1,
+    failed = failed + excluded.failed,
+    name = coalesce(excluded.name, name),
+    service = coalesce(excluded.service, service),
+    status = coalesce(excluded.status, status)";
+
+pub(super) const INSERT_LINE: &str = "
+INSERT INTO lines (time_ms, level, service, process, message, trace_id, correlation_id, target, fields)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+/// Numbers grow with time, as far as one process is concerned: old lines are found at the beginning.
+pub(super) const REMOVE_LINES_BEFORE: &str = "
+DELETE FROM lines WHERE number <= (SELECT max(number) FROM lines WHERE time_ms < ?1)";
+pub(super) const REMOVE_LINES_BEYOND: &str = "
+DELETE FROM lines WHERE number <= (SELECT max(number) FROM lines) - ?1";
+
+pub(super) const OLDEST: &str =
+    "SELECT trace_id FROM traces WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2";
+pub(super) const REMOVE_SPANS: &str = "DELETE FROM spans WHERE trace_id = ?1";
+pub(super) const REMOVE_TRACE: &str = "DELETE FROM traces WHERE trace_id = ?1";
+
+/// Opens the file to write it.
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    match version(&connection) {
+        Ok(VERSION) => prepare(&connection)?,
+        Ok(0) => begin(&connection)?,
+        _ => {
+            // What is lost is the telemetry of the last hours, and nothing else depends on it.
+            drop(connection);
+            for suffix in ["", "-wal", "-shm"] {
+                let mut file = path.as_os_str().to_owned();
+                file.push(suffix);
+                // One of them may not be there.
+                let _ = std::fs::remove_file(file);
+            }
+            let connection = Connection::open(path)?;
+            begin(&connection)?;
+            return Ok(connection);
+        }
+    }
+    Ok(connection)
+}
+
+/// Opens the file to read it, also while it is written.
+pub(super) fn open_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    match version(&connection)? {
+        VERSION => Ok(connection),
+        _ => Err(rusqlite::Error::InvalidQuery),
+    }
+}
+
+/// Returns how many bytes of the file hold something.
+pub(super) fn bytes_used(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let pages = number("page_count")? - number("freelist_count")?;
+    Ok(u64::try_from(pages * number("page_size")?).unwrap_or(0))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    prepare(connection)?;
+    connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A process that dies loses nothing by it, and no checkout waits for a disk because of its trace.
+    connection.pragma_update(None, "synchronous", "off")
+}

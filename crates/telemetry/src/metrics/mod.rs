@@ -1,0 +1,120 @@
+//! What is counted and timed: derived from spans, so that a dashboard and a trace never disagree.
+
+mod histogram;
+mod prometheus;
+mod resources;
+mod series;
+mod wire;
+
+pub use histogram::{Exemplar, Histogram, upper_bound};
+pub use prometheus::{Exposition, expose};
+
+use banyan_core::SpanRecord;
+use parking_lot::Mutex;
+use resources::Resources;
+use series::Key;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Series that a process measures; what is beyond is counted as one, so that names made of input cannot fill the memory.
+const SERIES_MAX: usize = 5_000;
+/// A process that has said nothing for so long has ended.
+const SILENT_MAX: Duration = Duration::from_secs(15);
+/// What the labels of that one say.
+const OVERFLOW: &str = "_other";
+
+/// The measurements of one process.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    series: HashMap<Key, Histogram>,
+    resources: Resources,
+}
+
+/// What a process has measured so far. Counts only grow while the process lives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub histograms: Vec<Series<Histogram>>,
+    /// What is, and what was counted, in the unit that the name's end says.
+    pub numbers: Vec<Series<Number>>,
+}
+
+/// A value with its name and labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series<T> {
+    pub name: String,
+    pub labels: Vec<(String, String)>,
+    pub value: T,
+}
+
+/// A number that is not a distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number {
+    pub value: f64,
+    /// Whether it only grows.
+    pub counter: bool,
+}
+
+impl Metrics {
+    /// Counts a finished span.
+    pub(crate) fn add(&mut self, span: &SpanRecord) {
+        self.of(span).add(span.duration.as_secs_f64());
+    }
+
+    /// Remembers a kept span as an example of its series.
+    pub(crate) fn exemplify(&mut self, span: &SpanRecord, at_ns: u64) {
+        let exemplar = Exemplar {
+            seconds: span.duration.as_secs_f64(),
+            trace_id: span.trace.trace_id,
+            span_id: span.trace.span_id,
+            at_ns,
+        };
+        self.of(span).exemplify(exemplar);
+    }
+
+    fn of(&mut self, span: &SpanRecord) -> &mut Histogram {
+        let mut key = Key::of(span);
+        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&key) {
+            key.values.iter_mut().for_each(|value| *value = OVERFLOW.into());
+        }
+        self.series.entry(key).or_default()
+    }
+
+    /// Returns everything as it is now; `lost` spans were not counted.
+    pub(crate) fn snapshot(&mut self, lost: u64) -> Snapshot {
+        let histograms = self.series.iter().map(|(key, histogram)| {
+            let labels = key.measure.labels.iter().zip(&key.values);
+            let labels = labels.map(|(name, value)| ((*name).to_owned(), value.clone().into_owned()));
+            let service = ("service.name".to_owned(), key.service.as_ref().to_owned());
+            Series {
+                name: key.measure.name.to_owned(),
+                labels: std::iter::once(service).chain(labels).collect(),
+                value: histogram.clone(),
+            }
+        });
+        let mut numbers = self.resources.read();
+        numbers.push(Series {
+            name: "banyan.telemetry.spans.lost".to_owned(),
+            labels: Vec::new(),
+            value: Number { value: lost as f64, counter: true },
+        });
+        Snapshot { histograms: histograms.collect(), numbers }
+    }
+}
+
+/// The latest measurements of all processes of a system.
+#[derive(Default)]
+pub struct Fleet(Mutex<BTreeMap<String, (Instant, Snapshot)>>);
+
+impl Fleet {
+    pub(crate) fn set(&self, process: &str, snapshot: Snapshot, now: Instant) {
+        self.0.lock().insert(process.to_owned(), (now, snapshot));
+    }
+
+    /// Returns the measurements by process, without those of processes that have ended.
+    pub fn all(&self, now: Instant) -> BTreeMap<String, Snapshot> {
+        let mut processes = self.0.lock();
+        processes.retain(|_, (at, _)| now.saturating_duration_since(*at) < SILENT_MAX);
+        processes.iter().map(|(process, (_, snapshot))| (process.clone(), snapshot.clone())).collect()
+    }
+}

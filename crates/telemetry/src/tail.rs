@@ -1,0 +1,249 @@
+//! Which traces are kept, decided when their spans are known rather than when they begin.
+//!
+//! A trace is kept if one of its spans failed or was slow, in whichever process, or if it is one of the few a second that
+//! are kept as examples. Every process holds the spans of the last seconds, tells the others which traces it found worth
+//! keeping, and is told by them; what nobody asked for in time is forgotten.
+
+use crate::TelemetryOptions;
+use banyan_core::{SpanOutcome, SpanRecord};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Spans of one trace that are kept; a loop must not fill the memory.
+const SPANS_PER_TRACE_MAX: usize = 5_000;
+/// Traces whose later spans are kept too.
+const KEPT_MAX: usize = 20_000;
+
+/// The spans that wait for their trace's verdict.
+pub struct Tail {
+    slow: Duration,
+    held_for: Duration,
+    held_max: usize,
+    held: HashMap<u128, Vec<SpanRecord>>,
+    spans_held: usize,
+    /// The traces in `held`, by the arrival of their first span.
+    order: VecDeque<(Instant, u128)>,
+    kept: HashMap<u128, usize>,
+    kept_order: VecDeque<u128>,
+    examples: Bucket,
+    out: Vec<SpanRecord>,
+    news: HashSet<u128>,
+    forgotten: u64,
+}
+
+impl Tail {
+    pub fn new(options: &TelemetryOptions, now: Instant) -> Self {
+        Self {
+            slow: options.slow(),
+            held_for: options.held(),
+            held_max: options.spans_held_max,
+            held: HashMap::new(),
+            spans_held: 0,
+            order: VecDeque::new(),
+            kept: HashMap::new(),
+            kept_order: VecDeque::new(),
+            examples: Bucket {
+                per_second: f64::from(options.traces_per_second),
+                full: f64::from(options.traces_per_second),
+                at: now,
+            },
+            out: Vec::new(),
+            news: HashSet::new(),
+            forgotten: 0,
+        }
+    }
+
+    /// Takes a finished span.
+    pub fn add(&mut self, span: SpanRecord, now: Instant) {
+        let id = span.trace.trace_id;
+        if let Some(count) = self.kept.get_mut(&id) {
+            *count += 1;
+            match *count <= SPANS_PER_TRACE_MAX {
+                true => self.out.push(span),
+                false => self.forgotten += 1,
+            }
+            return;
+        }
+        let failed = matches!(span.outcome, SpanOutcome::Failed { server: true, .. });
+        // The first span of a trace ends when the answer is given: one verdict a trace.
+        let keep = failed || span.duration >= self.slow || (span.parent_id == 0 && self.examples.take(now));
+        let spans = self.held.entry(id).or_insert_with(|| {
+            self.order.push_back((now, id));
+            Vec::new()
+        });
+        if spans.len() < SPANS_PER_TRACE_MAX {
+            spans.push(span);
+            self.spans_held += 1;
+        } else {
+            self.forgotten += 1;
+        }
+        if keep {
+            self.keep(id);
+            self.news.insert(id);
+        }
+        self.forget(now);
+    }
+
+    /// Keeps a trace that another process found worth keeping.
+    pub fn mark(&mut self, trace_id: u128) {
+        if !self.kept.contains_key(&trace_id) {
+            self.keep(trace_id);
+        }
+    }
+
+    /// Takes the spans of kept traces.
+    pub fn take(&mut self) -> Vec<SpanRecord> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes the traces that this process decided to keep.
+    pub fn take_news(&mut self) -> Vec<u128> {
+        self.news.drain().collect()
+    }
+
+    /// Returns how many spans were forgotten so far.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Forgets what waited too long, or is too much.
+    pub fn forget(&mut self, now: Instant) {
+        while let Some((since, id)) = self.order.front().copied() {
+            let over =
+                self.spans_held > self.held_max || now.saturating_duration_since(since) > self.held_for;
+            if !over && self.held.contains_key(&id) {
+                return;
+            }
+            self.order.pop_front();
+            if let Some(spans) = self.held.remove(&id) {
+                self.spans_held -= spans.len();
+                self.forgotten += spans.len() as u64;
+            }
+        }
+    }
+
+    fn keep(&mut self, id: u128) {
+        let spans = self.held.remove(&id).unwrap_or_default();
+        self.spans_held -= spans.len();
+        self.kept.insert(id, spans.len());
+        self.kept_order.push_back(id);
+        self.out.extend(spans);
+        if self.kept_order.len() > KEPT_MAX
+            && let Some(oldest) = self.kept_order.pop_front()
+        {
+            self.kept.remove(&oldest);
+        }
+    }
+}
+
+/// Lets a number of traces through a second, and a second's worth at once.
+struct Bucket {
+    per_second: f64,
+    full: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        self.full = (self.full + gained).min(self.per_second.max(1.0));
+        self.at = now;
+        let taken = self.full >= 1.0;
+        if taken {
+            self.full -= 1.0;
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_core::{Code, SpanKind, TraceContext};
+    use std::sync::Arc;
+
+    fn span(trace_id: u128, parent_id: u64) -> SpanRecord {
+        SpanRecord {
+            trace: TraceContext { trace_id, span_id: 1, sampled: true },
+            parent_id,
+            links: Vec::new(),
+            kind: SpanKind::Server,
+            name: "x".into(),
+            service: Arc::from("orders"),
+            correlation_id: Arc::from("c"),
+            started_at: Instant::now(),
+            duration: Duration::from_millis(1),
+            outcome: SpanOutcome::Ok,
+            attributes: Vec::new(),
+        }
+    }
+
+    fn failed(span: SpanRecord) -> SpanRecord {
+        let outcome = SpanOutcome::Failed {
+            code: Code::Internal,
+            reason: "INTERNAL".into(),
+            message: String::new(),
+            server: true,
+        };
+        SpanRecord { outcome, ..span }
+    }
+
+    fn options(traces_per_second: u32) -> TelemetryOptions {
+        TelemetryOptions { traces_per_second, spans_held_max: 1_000, ..TelemetryOptions::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_brings_back_what_came_before_it_and_keeps_what_comes_later() {
+        let mut tail = Tail::new(&options(0), Instant::now());
+        tail.add(span(1, 7), Instant::now());
+        tail.add(span(1, 0), Instant::now());
+        tail.add(span(2, 0), Instant::now());
+        assert!(tail.take().is_empty());
+        tail.add(failed(span(1, 7)), Instant::now());
+        assert_eq!((tail.take().len(), tail.take_news()), (3, vec![1]));
+        tail.add(span(1, 7), Instant::now());
+        assert_eq!((tail.take().len(), tail.take_news()), (1, vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_span_is_enough_and_another_process_may_ask() {
+        let mut tail = Tail::new(&options(0), Instant::now());
+        tail.add(SpanRecord { duration: Duration::from_secs(1), ..span(1, 7) }, Instant::now());
+        tail.add(span(2, 7), Instant::now());
+        tail.mark(2);
+        tail.mark(3);
+        tail.add(span(3, 7), Instant::now());
+        let traces: Vec<_> = tail.take().iter().map(|s| s.trace.trace_id).collect();
+        assert_eq!((traces, tail.take_news()), (vec![1, 2, 3], vec![1]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn examples_are_few_a_second() {
+        let mut tail = Tail::new(&options(10), Instant::now());
+        for id in 0..100 {
+            tail.add(span(id, 0), Instant::now());
+        }
+        assert_eq!(tail.take().len(), 10);
+        tokio::time::advance(Duration::from_millis(500)).await;
+        for id in 100..200 {
+            tail.add(span(id, 0), Instant::now());
+        }
+        assert_eq!(tail.take().len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_or_too_old_is_forgotten() {
+        let mut tail = Tail::new(&options(0), Instant::now());
+        for id in 0..1_500 {
+            tail.add(span(id, 0), Instant::now());
+        }
+        assert_eq!((tail.spans_held, tail.forgotten()), (1_000, 500));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        tail.forget(Instant::now());
+        assert_eq!((tail.spans_held, tail.held.len(), tail.order.len()), (0, 0, 0));
+        // Too late.
+        tail.mark(1_400);
+        assert!(tail.take().is_empty());
+    }
+}
