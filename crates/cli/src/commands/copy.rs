@@ -279,9 +279,14 @@ impl Work<'_> {
         };
         format!(
             "{table}\n\n{rows} rows are in {}{went_on}, and compared by their values\n{mark}\n\nSet in banyan.toml, or in the \
-             profile that you use:\n\n[stores]\n{service} = {}",
+             profile that you use:\n\n[stores]\n{service} = {}{}",
             target.place,
-            toml::Value::from(to.setting.as_str())
+            toml::Value::from(to.setting.as_str()),
+            if to.has_password {
+                "    # the password in its place, or a reference to it: ${env:NAME}"
+            } else {
+                ""
+            },
         )
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Place {
     pub(super) shown: String,
     /// What `stores.<service>` says for it: without secrets, references to them as they are written.
     pub(super) setting: String,
+    /// Whether a password is left out of that.
+    pub(super) has_password: bool,
 }
 
 /// What words are looked up in.
@@ -133,7 +135,13 @@ impl Places<'_> {
     fn in_data_folder(&self) -> Result<Place> {
         let file = self.config.data.join("stores").join(format!("{}.db", self.service));
         let file = std::path::absolute(&file)?;
-        Ok(Place { url: None, shown: file.display().to_string(), setting: SQLITE.to_owned(), file })
+        Ok(Place {
+            url: None,
+            shown: file.display().to_string(),
+            setting: SQLITE.to_owned(),
+            has_password: false,
+            file,
+        })
     }
 
     /// Returns the one store of `config`, and reads the secrets of its URL.
@@ -143,12 +151,13 @@ impl Places<'_> {
         (config.events.url, config.cache.url) = (None, None);
         (config.placement, config.faults) = (Default::default(), None);
         let setting = self.redacted(&config)?;
+        let has_password = config.stores.get(self.service).is_some_and(|written| *written != setting);
         self.system.resolve(&mut config).await?;
         let Some(url) = config.store_url(self.service)? else { return self.in_data_folder() };
         let mut resolved = Config::default();
         resolved.stores.insert(self.service.to_owned(), url.expose().clone());
         let shown = self.redacted(&resolved)?;
-        Ok(Place { url: Some(url), file: PathBuf::new(), shown, setting })
+        Ok(Place { url: Some(url), file: PathBuf::new(), shown, setting, has_password })
     }
 
     /// Returns the service's URL in `config` without its password.
@@ -157,5 +166,66 @@ impl Places<'_> {
         let entries = self.system.entries(config)?;
         let url = entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_str());
         Ok(url.unwrap_or_default().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan::ServiceDef;
+    use std::sync::Arc;
+
+    /// Looks a word up for payments, with these profiles built in.
+    async fn find(word: &str, profiles: &[(&str, &str)]) -> Result<Place, String> {
+        let built_in = profiles.iter().map(|(name, toml)| ((*name).to_owned(), (*toml).to_owned())).collect();
+        let globals = Globals { built_in: Arc::new(built_in), ..Globals::default() };
+        let service = ServiceDef::new("payments", [], |_| std::future::ready(Ok(())));
+        let system = System::new("test").service(service);
+        let config = Config { data: "/data".into(), ..Config::default() };
+        let places =
+            Places { system: &system, service: "payments", config: &config, file: None, globals: &globals };
+        places.find("--to", word).await.map_err(|error| match error.downcast_ref::<Problem>() {
+            Some(problem) => format!("{problem} {}", problem.next_step()),
+            None => error.to_string(),
+        })
+    }
+
+    const FLEET: (&str, &str) = ("fleet", "stores.payments = 'mysql://shop:geheim@db/payments'");
+    const OTHER: (&str, &str) = ("other", "stores.default = 'postgres://db/{service}'");
+
+    #[tokio::test]
+    async fn a_word_stands_for_the_only_store_that_it_can_mean() {
+        let file = find("sqlite", &[]).await.unwrap();
+        assert!(file.url.is_none() && file.shown == "/data/stores/payments.db" && file.setting == "sqlite");
+        for (word, shown) in [
+            ("mysql", "mysql://shop:[redacted]@db/payments"),
+            ("mariadb", "mysql://shop:[redacted]@db/payments"),
+            ("fleet", "mysql://shop:[redacted]@db/payments"),
+            ("postgres", "postgres://db/payments"),
+            ("other", "postgres://db/payments"),
+            ("postgres://me:secret@there/x", "postgres://me:[redacted]@there/x"),
+        ] {
+            let place = find(word, &[FLEET, OTHER]).await.unwrap();
+            assert_eq!((place.shown.as_str(), place.setting.as_str()), (shown, shown), "{word}");
+            assert!(!place.url.expect("it is on a server").expose().contains("[redacted]"), "{word}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_word_that_may_mean_anything_is_refused_with_what_to_give() {
+        let more = ("more", "stores.payments = 'mysql://elsewhere/payments'");
+        for (word, profiles, said) in [
+            (
+                "postgres",
+                &[FLEET][..],
+                "nothing in the configuration says where payments has a store on PostgreSQL",
+            ),
+            ("mysql", &[FLEET, more], "several stores on MySQL or MariaDB"),
+            ("flee", &[FLEET], "no URL, no engine, no profile"),
+        ] {
+            let refused = find(word, profiles).await.map(drop).unwrap_err();
+            assert!(refused.contains(said) && refused.contains("--to "), "{word}: {refused}");
+            assert!(!refused.contains("geheim"), "{refused}");
+        }
     }
 }
