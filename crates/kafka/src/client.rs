@@ -5,6 +5,7 @@ use crate::groups::GroupClients;
 use crate::options::KafkaOptions;
 use crate::publish::Publisher;
 use crate::read::Readers;
+use crate::transactions::Transactions;
 use banyan_core::{Env, Error, Result, Tasks};
 use parking_lot::Mutex;
 use rdkafka::admin::AdminClient;
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) control: Ending<BaseConsumer<Logging>>,
     pub(crate) admin: Ending<AdminClient<Logging>>,
     pub(crate) publisher: Publisher,
+    /// If calls of `publish` are transactions.
+    pub(crate) transactions: Option<Transactions>,
     pub(crate) readers: Readers,
     pub(crate) groups: GroupClients,
     /// The number of partitions of topics, as far as they are known.
@@ -101,6 +104,10 @@ impl Shared {
             control: Ending::new(BaseConsumer::from_config_and_context(&control, Logging).map_err(wrong)?),
             admin: Ending::new(AdminClient::from_config_and_context(&control, Logging).map_err(wrong)?),
             publisher: Publisher::new(&options)?,
+            transactions: options
+                .transactional_id
+                .as_ref()
+                .map(|_| Transactions::new(options.in_flight_events_max)),
             readers: Readers::default(),
             groups: GroupClients::default(),
             partitions: Mutex::default(),

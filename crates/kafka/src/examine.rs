@@ -36,7 +36,7 @@ pub(crate) async fn examine(options: Result<KafkaOptions>, asked: LogExamination
             return vec![Finding::of_error(Check::Configuration, "URL", &error, "correct events.url")];
         }
     };
-    let mut findings = vec![asked.guarantees(KafkaLog::CAPABILITIES)];
+    let mut findings = vec![asked.guarantees(KafkaLog::capabilities_with(&shared.options))];
     match shared.blocking(cluster).await {
         Ok(cluster) => {
             findings.push(Finding::reached("cluster", cluster.took));

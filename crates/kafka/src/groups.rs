@@ -5,7 +5,8 @@ use crate::errors::{failed, is_fencing, is_rebalance};
 use crate::topics::{TopicPartition, list_of, partitions_of};
 use banyan_core::{Code, Error, Result};
 use banyan_event_log::{
-    CAPABILITY_MISSING, Capability, GroupInfo, GroupPartition, MemberInfo, OFFSET_OUT_OF_RANGE, SeekTo,
+    CAPABILITY_MISSING, Capability, GroupInfo, GroupPartition, MemberInfo, OFFSET_OUT_OF_RANGE, ReadFrom,
+    SeekTo,
 };
 use futures::future::try_join_all;
 use parking_lot::Mutex;
@@ -19,6 +20,11 @@ use std::sync::Arc;
 
 /// Groups whose client is kept for the next question.
 const CLIENTS_MAX: usize = 64;
+/// Longest part of a partition that is looked through for marks of transactions and what they took back.
+const MARKS_MAX: u64 = 10_000;
+/// Events of it that are counted, and their size; what is behind them is taken for events.
+const COUNTED_MAX: usize = 1_000;
+const COUNTED_BYTES_MAX: usize = 1 << 20;
 /// What the groups of consumers are called; one that only ever committed offsets has no type.
 const CONSUMER_TYPES: [&str; 2] = ["consumer", ""];
 
@@ -132,7 +138,32 @@ pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Vec<GroupInfo>> {
         })
         .collect();
     groups.sort_by(|a, b| a.group.cmp(&b.group));
+    if shared.transactions.is_some() {
+        pass_over_marks(shared, &mut groups).await?;
+    }
     Ok(groups)
+}
+
+/// Takes marks of transactions, which no consumer gets, out of what groups have still to handle, as far as one page of each
+/// partition reaches.
+async fn pass_over_marks(shared: &Arc<Shared>, groups: &mut [GroupInfo]) -> Result<()> {
+    let behind = |p: &&mut GroupPartition| (1..=MARKS_MAX).contains(&p.lag);
+    let mut known: HashMap<(TopicPartition, u64), u64> = HashMap::new();
+    for place in groups.iter_mut().flat_map(|group| &mut group.partitions).filter(behind) {
+        let at = ((place.topic.clone(), place.partition), place.next_offset);
+        place.lag = match known.get(&at) {
+            Some(lag) => *lag,
+            None => {
+                let ((topic, partition), offset) = at.clone();
+                let (records_max, bytes_max) = (COUNTED_MAX, COUNTED_BYTES_MAX);
+                let from = ReadFrom { topic, partition, offset, records_max, bytes_max };
+                let page = shared.blocking(move |shared| shared.page(&from)).await?;
+                let rest = page.end_offset.saturating_sub(page.next_offset);
+                *known.entry(at).or_insert(page.records.len() as u64 + rest)
+            }
+        };
+    }
+    Ok(())
 }
 
 fn places(

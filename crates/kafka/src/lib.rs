@@ -30,8 +30,10 @@ mod provider;
 mod publish;
 mod read;
 mod topics;
+mod transactions;
 
 pub use log::KafkaLog;
 pub use options::KafkaOptions;
 pub use provider::KafkaLogs;
 pub use publish::partition_of;
+pub use transactions::PRODUCER_FENCED;

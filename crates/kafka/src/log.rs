@@ -19,7 +19,7 @@ pub struct KafkaLog {
 
 impl KafkaLog {
     /// What Kafka guarantees. It lacks the move of a group that has members ([`Capability::LiveSeek`]), the recognition
-    /// of an event that is published again under its id, and publishing all or nothing.
+    /// of an event that is published again under its id, and publishing all or nothing, unless it publishes in transactions.
     ///
     /// Offsets have no gaps as long as nobody publishes to the topic in transactions.
     pub const CAPABILITIES: Capabilities = Capabilities::new(
@@ -34,6 +34,29 @@ impl KafkaLog {
             Capability::ContiguousOffsets,
         ],
     );
+
+    /// What Kafka guarantees if calls of `publish` are transactions ([`KafkaOptions::transactional_id`]): they are whole, and
+    /// the marks of transactions take offsets.
+    pub const TRANSACTIONAL: Capabilities = Capabilities::new(
+        "kafka with transactions",
+        &[
+            Capability::ReplayOffset,
+            Capability::ReplayTime,
+            Capability::CommitFencing,
+            Capability::MemberTakeover,
+            Capability::CooperativeRebalance,
+            Capability::MemberVisibility,
+            Capability::AtomicPublish,
+        ],
+    );
+
+    /// Returns what a log with these options guarantees.
+    pub(crate) const fn capabilities_with(options: &KafkaOptions) -> Capabilities {
+        match options.transactional_id {
+            Some(_) => Self::TRANSACTIONAL,
+            None => Self::CAPABILITIES,
+        }
+    }
 
     /// Connects to a cluster; from then on the clients reconnect by themselves.
     ///
@@ -61,7 +84,7 @@ impl KafkaLog {
 
 impl EventLog for KafkaLog {
     fn capabilities(&self) -> Capabilities {
-        Self::CAPABILITIES
+        Self::capabilities_with(&self.shared.options)
     }
 
     fn publish(&self, events: Vec<Envelope>) -> BoxFuture<'_, Result<Vec<Position>>> {

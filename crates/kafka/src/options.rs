@@ -20,6 +20,11 @@ pub struct KafkaOptions {
     /// change what the log relies on. librdkafka is built without OpenSSL: it speaks `plaintext` and `sasl_plaintext` with
     /// PLAIN; TLS and SCRAM are refused by [`crate::KafkaLog::connect`].
     pub settings: BTreeMap<String, String>,
+    /// Makes each call of `publish` a transaction under this id: it keeps all of its events or none. Whoever begins to
+    /// publish under an id fences everybody who did before, so that processes which publish at the same time need ids of
+    /// their own, and a process keeps its id over restarts: what it left open is then taken back at once, and otherwise holds
+    /// up consumers until its time is over ([`KafkaOptions::publish_timeout`] and twice [`KafkaOptions::request_timeout`]).
+    pub transactional_id: Option<String>,
     /// How many brokers keep each partition of a topic that is created.
     pub replicas: u16,
     /// How many of them must have an event before it is acknowledged, for topics that are created; at most `replicas`.
@@ -60,6 +65,7 @@ impl KafkaOptions {
             bootstrap: bootstrap.into(),
             client_id: "banyan".into(),
             settings: BTreeMap::new(),
+            transactional_id: None,
             replicas: 1,
             in_sync_replicas_min: 1,
             partitions_default: 8,
@@ -82,6 +88,9 @@ impl KafkaOptions {
     pub(crate) fn check(&self) -> Result<()> {
         if self.bootstrap.trim().is_empty() {
             return Err(Error::invalid("kafka.bootstrap", "must name at least one broker as host:port"));
+        }
+        if self.transactional_id.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::invalid("kafka.transactional_id", "must not be empty"));
         }
         if !(1..=self.replicas).contains(&self.in_sync_replicas_min) {
             return Err(Error::invalid(
@@ -147,6 +156,10 @@ impl KafkaOptions {
             .set("message.timeout.ms", millis(self.publish_timeout))
             .set("queue.buffering.max.messages", self.in_flight_events_max.to_string())
             .set("queue.buffering.max.kbytes", (self.in_flight_bytes_max >> 10).to_string());
+        if let Some(id) = &self.transactional_id {
+            let open_max = self.publish_timeout + 2 * self.request_timeout;
+            config.set("transactional.id", id).set("transaction.timeout.ms", millis(open_max));
+        }
         config
     }
 
@@ -169,6 +182,8 @@ impl KafkaOptions {
             .set("check.crcs", "true")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.wait.max.ms", "250")
+            // Else a partition whose queue is full rests for a second.
+            .set("fetch.queue.backoff.ms", "5")
             .set("fetch.message.max.bytes", self.record_bytes_max().to_string())
             .set("queued.min.messages", self.fetch_events_max.to_string())
             .set("queued.max.messages.kbytes", (self.fetch_bytes_max >> 10).to_string());

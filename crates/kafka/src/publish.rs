@@ -1,4 +1,6 @@
 //! Publishing: one idempotent producer, explicit partitions, bounded queues.
+//!
+//! Transactions are in [`crate::transactions`].
 
 use crate::client::{Ending, Logging, Shared};
 use crate::cloud_event;
@@ -28,14 +30,16 @@ pub fn partition_of(event: &Envelope, partitions: u32) -> u32 {
     crc32c::crc32c(key.as_bytes()) % partitions.max(1)
 }
 
-type Producer = Ending<FutureProducer<Logging>>;
+pub(crate) type Producer = Ending<FutureProducer<Logging>>;
 
 /// The producer, which is replaced when librdkafka declares it broken.
 pub(crate) struct Publisher(Mutex<Arc<Producer>>);
 
 impl Publisher {
     pub(crate) fn new(options: &KafkaOptions) -> Result<Self> {
-        Ok(Self(Mutex::new(Arc::new(make(options)?))))
+        // The id would fence the producer that has it.
+        let options = KafkaOptions { transactional_id: None, ..options.clone() };
+        Ok(Self(Mutex::new(Arc::new(make(&options)?))))
     }
 
     /// Returns a producer that works. A fatal error (an idempotent producer that lost its place) ends one for good.
@@ -54,7 +58,8 @@ fn make(options: &KafkaOptions) -> Result<Producer> {
     producer.map(Ending::new).map_err(|error| Error::invalid("kafka", format!("{error}")))
 }
 
-/// Publishes `events` in their order; all are on their way before the first is waited for.
+/// Publishes `events` in their order; all are on their way before the first is waited for. Together or not at all, if
+/// [`KafkaOptions::transactional_id`] is set.
 pub(crate) async fn publish(shared: &Arc<Shared>, events: Vec<Envelope>) -> Result<Vec<Position>> {
     for (at, event) in events.iter().enumerate() {
         check(at, event, shared.options.payload_bytes_max)?;
@@ -64,6 +69,10 @@ pub(crate) async fn publish(shared: &Arc<Shared>, events: Vec<Envelope>) -> Resu
         if !partitions.contains_key(&event.topic) {
             partitions.insert(event.topic.clone(), crate::topics::ensure(shared, &event.topic).await?);
         }
+    }
+    if let Some(transactions) = &shared.transactions {
+        let partitions = events.iter().map(|event| partitions[&event.topic]).collect();
+        return crate::transactions::publish(shared, transactions, events, partitions).await;
     }
     let producer = shared.publisher.working(&shared.options)?;
     let until = shared.env.clock.now() + shared.options.publish_timeout;
@@ -107,7 +116,7 @@ fn check(at: usize, event: &Envelope, payload_bytes_max: usize) -> Result<()> {
 }
 
 /// Hands an event to the producer, waiting while its queue is full.
-async fn enqueue(
+pub(crate) async fn enqueue(
     shared: &Shared,
     producer: &Producer,
     event: &Envelope,
@@ -135,7 +144,11 @@ async fn enqueue(
     }
 }
 
-async fn delivered(shared: &Shared, event: &Envelope, delivery: DeliveryFuture) -> Result<Position> {
+pub(crate) async fn delivered(
+    shared: &Shared,
+    event: &Envelope,
+    delivery: DeliveryFuture,
+) -> Result<Position> {
     match delivery.await {
         Ok(Ok(at)) => Ok(Position {
             topic: event.topic.clone(),

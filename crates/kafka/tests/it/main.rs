@@ -6,6 +6,7 @@
 mod effects;
 mod examine;
 mod faults;
+mod transactions;
 mod wire;
 
 use banyan_core::Env;

@@ -2,8 +2,11 @@
 
 use super::{connect, options};
 use banyan_core::{Code, Env, Envelope};
-use banyan_event_log::{EventLog, ReadFrom, SubscriptionSpec, TopicConfig};
-use banyan_kafka::{KafkaLog, KafkaOptions, partition_of};
+use banyan_engines::{Engine, Kind, Options};
+use banyan_event_log::{
+    EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
+};
+use banyan_kafka::{KafkaLog, KafkaLogs, KafkaOptions, partition_of};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -132,4 +135,41 @@ async fn what_cannot_be_reached_or_named_is_refused() {
     let log = connect().await;
     let error = log.publish(vec![event("a topic", "e-1", "k")]).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn brokers_are_told_who_we_are() {
+    let ports = async || {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let (port, login, controller) = (ports().await, ports().await, ports().await);
+    let listeners = format!("PLAINTEXT://127.0.0.1:{port},LOGIN://127.0.0.1:{login}");
+    let overrides = [
+        format!("listeners={listeners},CONTROLLER://127.0.0.1:{controller}"),
+        format!("advertised.listeners={listeners}"),
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+        format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
+        "sasl.enabled.mechanisms=PLAIN".to_owned(),
+        "listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+         user_shop=\"p@ss %w\";"
+            .to_owned(),
+    ];
+    let folder = tempfile::TempDir::new().unwrap();
+    let arguments = overrides.into_iter().flat_map(|setting| ["--override".to_owned(), setting]);
+    let engine = Options::in_folder(folder.path()).port(port).arguments(arguments);
+    let _kafka = Engine::start(Kind::Kafka, engine).await.unwrap();
+    let open = async |who: &str| {
+        let (system, client, env) = ("login".to_owned(), "process-1".to_owned(), Env::default());
+        let retention_default = Retention { age_ms_max: None, partition_bytes_max: None };
+        let options = LogOptions { system, client, env, partitions_default: 2, retention_default };
+        KafkaLogs.open(&format!("kafka://{who}127.0.0.1:{login}?replicas=1"), options).await
+    };
+    let log = open("shop:p%40ss%20%25w@").await.unwrap().log();
+    log.publish(vec![event("t", "1", "k")]).await.unwrap();
+    for who in ["", "shop:hunter2@"] {
+        let error = open(who).await.err().unwrap();
+        assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
 }
