@@ -15,6 +15,8 @@ use std::time::Duration;
 const VERSIONS: KnownVersions = KnownVersions { oldest: [2, 12, 0], newest: [2, 15, 0] };
 /// Times that the smallest question is asked; the fastest answer counts.
 const LATENCY_ROUNDS: usize = 3;
+/// Part of the time of an examination that one question may take: one in so many.
+const QUESTION_PART: u32 = 2;
 /// How long the probe's message would stay if its stream could not be removed.
 const PROBE_AGE_MAX: Duration = Duration::from_secs(60);
 /// Share of the storage that may be in use without a warning, in percent.
@@ -22,7 +24,10 @@ const STORAGE_PERCENT_WARN: u64 = 80;
 
 pub(crate) async fn examine(options: Result<NatsOptions>, asked: LogExamination) -> Vec<Finding> {
     let options = match options.and_then(|options| options.check().map(|_| options)) {
-        Ok(options) => NatsOptions { request_timeout: options.request_timeout.min(asked.limit), ..options },
+        Ok(options) => NatsOptions {
+            request_timeout: options.request_timeout.min(asked.limit / QUESTION_PART),
+            ..options
+        },
         Err(error) => {
             return vec![Finding::of_error(Check::Configuration, "URL", &error, "correct events.url")];
         }

@@ -6,6 +6,7 @@ mod cluster;
 mod configuration;
 #[path = "../../../event-log/tests/it/effects.rs"]
 mod effects;
+mod examine;
 mod faults;
 mod wire;
 
