@@ -20,6 +20,8 @@ use std::time::Duration;
 const READ_MAX: Duration = Duration::from_secs(10);
 /// How often the source is read again although it tells of no change.
 const READ_ANYWAY: Duration = Duration::from_secs(60);
+/// The least time between two readings: what is written in one go is taken over in one go.
+const READ_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait before a source that does not answer is asked again.
 const AGAIN: Backoff = Backoff {
     initial: Duration::from_millis(100),
@@ -165,6 +167,7 @@ impl Central {
         notes.note(place, "");
         loop {
             let told = tokio::time::timeout(READ_ANYWAY, self.source.changed(after)).await;
+            tokio::time::sleep(READ_EVERY).await;
             let read = match told {
                 Ok(Err(error)) => Err(error),
                 Ok(Ok(())) | Err(_) => self.ask().await,

@@ -184,8 +184,8 @@ impl Bucket {
 
     /// Returns the revision of the newest change, whichever key it was of.
     pub(crate) async fn newest_revision(&self) -> Result<u64> {
-        let status = self.connections.ask("reading a bucket's state", self.store.status()).await?;
-        Ok(status.info.state.last_sequence)
+        let info = self.connections.ask("reading a bucket's state", self.store.stream.get_info()).await?;
+        Ok(info.state.last_sequence)
     }
 
     /// Follows the keys that match `filter`, beginning with changes of this revision.

@@ -53,7 +53,14 @@ pub(crate) struct RmArgs {
 pub(crate) async fn get(system: &System, args: GetArgs, globals: Globals) -> Result<()> {
     let central = open(system, &args.run, &globals).await?;
     let snapshot = central.snapshot();
-    let secret = central.secrets(&snapshot)?;
+    // While a setting there is wrong, which of them are secrets is not known.
+    let secret: Box<dyn Fn(&str) -> bool> = match central.secrets(&snapshot) {
+        Ok(secret) => Box::new(secret),
+        Err(error) => {
+            tracing::warn!(%error, "values are not shown while a setting is wrong");
+            Box::new(|_| true)
+        }
+    };
     let keys: Vec<String> = snapshot.entries.keys().cloned().collect();
     let wanted = |key: &String| args.key.as_ref().is_none_or(|of| is_below(key, of));
     let shown: Vec<(String, String, u64)> = snapshot
