@@ -225,6 +225,7 @@ fn note(connected: &watch::Sender<u64>, event: &Event) {
             connected.send_modify(|count| *count += 1);
             tracing::info!("connected to NATS");
         }
+        Event::Closed => tracing::debug!("the connection to NATS is closed"),
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is made again"),
         other => tracing::warn!(event = %other, "NATS"),
     }

@@ -1,5 +1,6 @@
 //! `config`: what a system would be started with, and what holds in one that runs.
 
+use super::run::error_of;
 use super::status::config_notes;
 use crate::args::{Globals, RunArgs, base_layers};
 use crate::output::{Output, table};
@@ -87,15 +88,18 @@ pub(crate) async fn run(system: &System, args: ConfigArgs, globals: Globals) -> 
 }
 
 async fn reload(globals: Globals) -> Result<()> {
-    let remote = Remote::find(&globals.data()?)?;
-    let request = ReloadConfigRequest { cause: "config reload".to_owned() };
-    let answer = remote.control()?.reload_config(&remote.context(), request).await.map_err(|error| {
+    let refused = |error: Error| {
         let next = match error.is(CONFIG_INVALID) {
             true => "correct it where the message says; until then the running configuration holds",
             false => "the running configuration holds; reload again when that is mended",
         };
         Problem::new(error, next)
-    })?;
+    };
+    // What is wrong with the file here is wrong for the system, too.
+    let data = globals.data().map_err(|error| refused(error_of(error)))?;
+    let remote = Remote::find(&data)?;
+    let request = ReloadConfigRequest { cause: "config reload".to_owned() };
+    let answer = remote.control()?.reload_config(&remote.context(), request).await.map_err(refused)?;
     Output::new(globals.json)?.message("ReloadConfigResponse", &answer, reloaded)
 }
 

@@ -96,7 +96,7 @@ fn reader(
 }
 
 /// Returns the error that a command would print.
-fn error_of(error: anyhow::Error) -> Error {
+pub(crate) fn error_of(error: anyhow::Error) -> Error {
     match error.downcast::<Problem>() {
         Ok(problem) => problem.error().clone(),
         Err(error) => error.downcast::<Error>().unwrap_or_else(|error| Error::internal(format!("{error:#}"))),
