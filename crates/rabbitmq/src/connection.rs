@@ -3,7 +3,10 @@
 use crate::errors::{not_connected, unavailable};
 use crate::options::RabbitOptions;
 use banyan_core::{Error, Result};
+use banyan_event_log::url::TlsFiles;
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::{Channel, Connection, ConnectionProperties};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -14,13 +17,36 @@ pub(crate) async fn connect(options: &RabbitOptions, heartbeat: Duration) -> Res
     uri.query.heartbeat = Some(heartbeat.as_secs().clamp(1, u64::from(u16::MAX)) as u16);
     let properties =
         ConnectionProperties::default().with_connection_name(options.client_name.as_str().into());
-    let connected = Connection::connect_uri_with_runtime(uri, properties, async_rs::Runtime::tokio_current());
+    let tls = tls_config(&options.tls).await?;
+    let runtime = async_rs::Runtime::tokio_current();
+    let connected = Connection::connect_uri_with_config(uri, properties, tls, runtime);
     // The client's futures are large.
     match tokio::time::timeout(options.request_timeout, Box::pin(connected)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(not_connected(&options.host(), error)),
         Err(_) => Err(Error::unavailable(format!("RabbitMQ at {} does not answer", options.host()))),
     }
+}
+
+/// Reads the files of an encrypted connection, anew for each: they may have been renewed.
+async fn tls_config(files: &TlsFiles) -> Result<OwnedTLSConfig> {
+    let read = async |name: &str, path: &Path| {
+        let unreadable = |error| {
+            Error::invalid(format!("rabbitmq.{name}"), format!("{} cannot be read: {error}", path.display()))
+        };
+        tokio::fs::read(path).await.map_err(unreadable)
+    };
+    let mut config = OwnedTLSConfig::default();
+    if let Some(ca) = &files.ca {
+        let text = String::from_utf8(read("ca", ca).await?);
+        let text = text.map_err(|_| Error::invalid("rabbitmq.ca", "is no file in PEM"))?;
+        config.cert_chain = Some(text);
+    }
+    if let Some((certificate, key)) = &files.identity {
+        let (pem, key) = (read("cert", certificate).await?, read("key", key).await?);
+        config.identity = Some(OwnedIdentity::PKCS8 { pem, key });
+    }
+    Ok(config)
 }
 
 /// Waits for the server's answer, within the time limit.

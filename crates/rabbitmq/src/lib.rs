@@ -36,7 +36,7 @@
 //!   whole segments. Sizes are not known: `PartitionInfo::bytes` is 0.
 //! - **Positions cost a reader.** The server confirms without saying where; a publisher reads what is written to the
 //!   partitions that it writes to.
-//! - **TLS.** `amqps` is refused.
+//! - **TLS.** `amqps` needs the feature `tls`, which is off: the client brings two dozen crates for it.
 //! - **Channels and connections.** A process has one connection for itself and one for each of its members; the partitions
 //!   that it writes to take a channel each, of which a connection has 2,047.
 //! - The journal of a group that is not durable is deleted by the last member that leaves in order; one that all members

@@ -10,6 +10,7 @@ use crate::publish::Publisher;
 use crate::stream::From;
 use crate::topics::{Topics, is_mark, stream};
 use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Finding, Result, Tasks};
+use banyan_event_log::url::LogUrl;
 use banyan_event_log::{
     Capabilities, Capability, EventLog, GroupInfo, LogExamination, LogOptions, LogProvider,
     OFFSET_OUT_OF_RANGE, OpenLog, Page, Position, ReadFrom, Record, SeekTo, Subscription, SubscriptionSpec,
@@ -201,37 +202,43 @@ impl EventLog for RabbitLog {
     }
 }
 
-/// Opens logs at `amqp://…`.
+/// Opens logs at `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://…` with `ca`, `cert` and `key` (see
+/// [`banyan_event_log::url::TlsFiles`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RabbitLogs;
 
 impl LogProvider for RabbitLogs {
     fn schemes(&self) -> &'static [&'static str] {
-        &["amqp"]
+        &["amqp", "amqps"]
     }
 
     fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
             let env = options.env.clone();
-            let log = Arc::new(RabbitLog::connect(rabbit_options(url, options), env).await?);
+            let log = Arc::new(RabbitLog::connect(rabbit_options(url, options)?, env).await?);
             let closing = log.clone();
             Ok(OpenLog::new(log, move |limit| Box::pin(async move { closing.close(limit).await })))
         })
     }
 
     fn examine<'a>(&'a self, url: &'a str, asked: LogExamination) -> BoxFuture<'a, Vec<Finding>> {
-        Box::pin(crate::examine::examine(Ok(rabbit_options(url, asked.options.clone())), asked))
+        Box::pin(crate::examine::examine(rabbit_options(url, asked.options.clone()), asked))
     }
 }
 
-fn rabbit_options(url: &str, options: LogOptions) -> RabbitOptions {
+fn rabbit_options(url: &str, options: LogOptions) -> Result<RabbitOptions> {
+    let mut url = LogUrl::parse("rabbitmq", url)?;
+    let tls = url.tls_files(url.scheme() == "amqps")?;
+    let address = format!("{}://{}", url.scheme(), url.place());
+    url.finish()?;
     let LogOptions { system, client, partitions_default, retention_default, .. } = options;
-    RabbitOptions {
+    Ok(RabbitOptions {
+        tls,
         prefix: system,
         client_name: client,
         partitions_default,
         retention_ms_default: retention_default.age_ms_max.unwrap_or(u64::MAX),
         partition_bytes_default: retention_default.partition_bytes_max,
-        ..RabbitOptions::new(url)
-    }
+        ..RabbitOptions::new(address)
+    })
 }

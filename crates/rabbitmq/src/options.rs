@@ -1,6 +1,7 @@
 //! How a [`crate::RabbitLog`] is reached and what bounds it.
 
 use banyan_core::{Error, Result};
+use banyan_event_log::url::TlsFiles;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use std::fmt;
 use std::time::Duration;
@@ -8,8 +9,11 @@ use std::time::Duration;
 /// Settings of a [`crate::RabbitLog`]. `Debug` shows no credentials.
 #[derive(Clone)]
 pub struct RabbitOptions {
-    /// `amqp://user:password@host:5672/vhost`, the virtual host percent-encoded (`%2f` is the usual one).
+    /// `amqp://user:password@host:5672/vhost`, the virtual host percent-encoded (`%2f` is the usual one); `amqps://…` if the
+    /// crate is built with its feature `tls`.
     pub url: String,
+    /// The files of an encrypted connection; what `ca` names is trusted besides what the system trusts.
+    pub tls: TlsFiles,
     /// First part of the names of all streams and queues: systems with different prefixes share a virtual host
     /// undisturbed. Letters, digits, `-` and `_`.
     pub prefix: String,
@@ -42,6 +46,7 @@ impl RabbitOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsFiles::default(),
             prefix: "banyan".into(),
             client_name: "banyan".into(),
             partitions_default: 8,
@@ -75,11 +80,9 @@ impl RabbitOptions {
         // The parser's own message may repeat the URL, and with it a password.
         let wrong = || Error::invalid("rabbitmq.url", "is not a URL amqp://user:password@host:port/vhost");
         let uri: AMQPUri = self.url.trim().parse().map_err(|_| wrong())?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err(Error::invalid(
-                "rabbitmq.url",
-                "amqps is not supported: use amqp on a private network",
-            ));
+        if uri.scheme == AMQPScheme::AMQPS && !cfg!(feature = "tls") {
+            let why = "amqps needs banyan-rabbitmq built with its feature tls; without it use amqp on a private network";
+            return Err(Error::invalid("rabbitmq.url", why));
         }
         Ok(uri)
     }
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(options.host(), "one:5672//");
         assert!(!format!("{options:?}").contains("hunter2"));
         assert!(options.check().is_ok());
-        for broken in ["amqp://alice:hunter2@one:port", "amqps://alice:hunter2@one"] {
+        for broken in ["amqp://alice:hunter2@one:port", "http://alice:hunter2@one"] {
             let broken = RabbitOptions::new(broken);
             let error = broken.check().unwrap_err();
             assert!(!format!("{error:?} {broken:?}").contains("hunter2"), "{error:?}");

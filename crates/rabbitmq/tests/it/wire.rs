@@ -16,6 +16,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -203,7 +204,7 @@ async fn a_server_that_refuses_is_told_with_the_next_step() {
 #[tokio::test]
 async fn a_system_opens_it_by_its_url() {
     let RabbitOptions { url, prefix, .. } = options().await;
-    assert_eq!(RabbitLogs.schemes(), ["amqp"]);
+    assert_eq!(RabbitLogs.schemes(), ["amqp", "amqps"]);
     let options = LogOptions {
         system: prefix,
         client: "gateway".into(),
@@ -291,12 +292,17 @@ async fn spoil(rabbit: &Engine, stream: &str, bounds: &str) {
              <<\"/\">>, #{{}}, rabbit_stream_queue),
          {{created, _}} = rabbit_amqqueue:internal_declare(Queue, false), ok."
     );
+    evaluate(rabbit, &record).await;
+}
+
+/// Has the server evaluate an expression in Erlang.
+async fn evaluate(rabbit: &Engine, expression: &str) {
     let environ = std::fs::read(format!("/proc/{}/environ", rabbit.pid().await.unwrap())).unwrap();
     let environ = String::from_utf8(environ).unwrap();
     let variables = environ.split('\0').filter_map(|variable| variable.split_once('='));
     let mut command = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
-    let spoiled = command.env_clear().envs(variables).args(["eval", &record]).output().await.unwrap();
-    assert!(spoiled.status.success(), "{spoiled:?}");
+    let evaluated = command.env_clear().envs(variables).args(["eval", expression]).output().await.unwrap();
+    assert!(evaluated.status.success(), "{evaluated:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,4 +332,66 @@ async fn names_that_a_killed_server_has_spoiled_are_passed_over() {
     assert_eq!(other.read(from).await.unwrap().records.len(), 1);
     let groups = other.groups().await.unwrap();
     assert_eq!((groups[0].members.len(), groups[0].lag()), (1, 0));
+}
+
+/// Makes a certificate for 127.0.0.1, as `NAME.pem` and `NAME.key` in a folder; one without an issuer signs itself, and others.
+fn certificate(folder: &Path, name: &str, issuer: Option<&(PathBuf, PathBuf)>) -> (PathBuf, PathBuf) {
+    let (pem, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    let constraints = if issuer.is_some() { "CA:FALSE" } else { "CA:TRUE" };
+    let signed =
+        issuer.map(|(pem, key)| ["-CA".as_ref(), pem.as_os_str(), "-CAkey".as_ref(), key.as_os_str()]);
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"])
+        .args([&format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(signed.into_iter().flatten())
+        .args(["-addext", &format!("basicConstraints=critical,{constraints}"), "-keyout"])
+        .args([key.as_os_str(), "-out".as_ref(), pem.as_os_str()])
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    (pem, key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_connection_verifies_both_sides() {
+    let folder = TempDir::new().unwrap();
+    let rabbit = Engine::start(Kind::RabbitMq, Options::in_folder(folder.path())).await.unwrap();
+    let issuer = certificate(folder.path(), "issuer", None);
+    let (pem, key) = certificate(folder.path(), "server", Some(&issuer));
+    let (mine, my_key) = certificate(folder.path(), "client", Some(&issuer));
+    let ca = &issuer.0;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (ca, pem, key) = (ca.display(), pem.display(), key.display());
+    let (mine, my_key) = (mine.display(), my_key.display());
+    let listener = format!(
+        "application:set_env(rabbit, ssl_options, [{{certfile, \"{pem}\"}}, {{keyfile, \"{key}\"}}, {{cacertfile, \"{ca}\"}},
+            {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]),
+         rabbit_networking:start_ssl_listener({{\"127.0.0.1\", {port}}}, rabbit_networking:ensure_ssl(), 2)."
+    );
+    evaluate(&rabbit, &listener).await;
+    let open = async |url: String| {
+        let (system, client, env) = ("tls".to_owned(), "process-1".to_owned(), Env::default());
+        let retention_default = Retention { age_ms_max: Some(60_000), partition_bytes_max: None };
+        let options = LogOptions { system, client, env, partitions_default: 2, retention_default };
+        RabbitLogs.open(&url, options).await
+    };
+    let url = format!("amqps://guest:guest@127.0.0.1:{port}/%2f");
+    let log = soon("a log", open(format!("{url}?ca={ca}&cert={mine}&key={my_key}"))).await.unwrap();
+    let log = log.log();
+    log.publish(vec![event("shop.orders", "one", "k")]).await.unwrap();
+    let mut member = log.subscribe(SubscriptionSpec::new("g", ["shop.orders"], "m")).await.unwrap();
+    assert_eq!(soon("the event", member.next(1)).await.unwrap()[0].envelope.id, "one");
+    for (wrong, field) in [
+        (format!("{url}?cert={mine}&key={my_key}"), None),
+        (format!("{url}?ca={ca}"), None),
+        (format!("{url}?ca=/no/such.pem"), Some("rabbitmq.ca")),
+        (format!("{url}?ca={ca}&cert={mine}"), Some("rabbitmq.key")),
+        (format!("{}?ca={ca}", rabbit.url()), Some("rabbitmq.url")),
+    ] {
+        let error = soon("a refusal", open(wrong.clone())).await.err().unwrap();
+        match field {
+            Some(field) => assert_eq!(error.violations()[0].field, field, "{wrong}: {error:?}"),
+            None => assert_eq!(error.code(), Code::Unavailable, "{wrong}: {error:?}"),
+        }
+    }
 }
