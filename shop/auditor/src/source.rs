@@ -166,11 +166,21 @@ mod postgres {
 
     pub(super) fn open(url: &str) -> Result<Database, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(&for_driver(url), NoTls))?;
         // Its end is noticed by the next query.
         drop(runtime.spawn(connection));
         runtime.block_on(client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
         Ok(Database { runtime, client })
+    }
+
+    /// Leaves out how events leave the outbox, which concerns the platform only.
+    pub(super) fn for_driver(url: &str) -> String {
+        // A question mark may be part of a password.
+        let start = url.rfind('@').unwrap_or_default();
+        let Some((before, query)) = url[start..].split_once('?') else { return url.to_owned() };
+        let kept: Vec<_> = query.split('&').filter(|parameter| !parameter.starts_with("outbox=")).collect();
+        let mark = if kept.is_empty() { "" } else { "?" };
+        format!("{}{before}{mark}{}", &url[..start], kept.join("&"))
     }
 
     impl Source for Database {
@@ -230,6 +240,15 @@ mod tests {
         assert_eq!(hex("\\x00ff10"), Some(vec![0, 255, 16]));
         assert_eq!(hex("00ff"), None);
         assert_eq!(hex("\\xzz"), None);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn what_only_the_platform_knows_is_left_out_of_a_url() {
+        let of = postgres::for_driver;
+        assert_eq!(of("postgres://me:a?b@h/d?outbox=replication"), "postgres://me:a?b@h/d");
+        assert_eq!(of("postgres://h/d?a=1&outbox=table&b=2"), "postgres://h/d?a=1&b=2");
+        assert_eq!(of("postgres://h/d"), "postgres://h/d");
     }
 
     #[test]

@@ -19,8 +19,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-/// How often progress that only counts is told.
+/// How often progress that only counts is told, and a failure that lasts.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+const TELL_FAILURE_EVERY: Duration = Duration::from_secs(10);
 /// How long the log may take to be let go of.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -257,8 +258,8 @@ impl Sink for Log {
 struct Teller {
     json: bool,
     env: Env,
-    /// When a count was told last.
-    last: Mutex<Option<Instant>>,
+    /// What was told last, and when: of counts, only that it was one.
+    last: Mutex<Option<(Instant, Option<String>)>>,
 }
 
 impl Teller {
@@ -267,15 +268,17 @@ impl Teller {
     }
 
     fn tell(&self, progress: Progress) {
-        let counts = matches!(progress, Progress::Snapshot { .. } | Progress::Published { .. });
+        let (what, every) = match &progress {
+            Progress::Snapshot { .. } | Progress::Published { .. } => (None, TELL_EVERY),
+            Progress::Retrying { why } => (Some(why.clone()), TELL_FAILURE_EVERY),
+            other => (Some(format!("{other:?}")), Duration::ZERO),
+        };
         let now = self.env.clock.now();
         let mut last = self.last.lock().expect("nobody panics with it");
-        if counts && last.is_some_and(|last| now.duration_since(last) < TELL_EVERY) {
+        if last.as_ref().is_some_and(|(when, told)| *told == what && now.duration_since(*when) < every) {
             return;
         }
-        if counts {
-            *last = Some(now);
-        }
+        *last = Some((now, what));
         drop(last);
         let (json, text) = describe(&progress);
         if self.json {
@@ -293,13 +296,17 @@ fn describe(progress: &Progress) -> (Value, String) {
             json!({"progress": "preparing", "slot": slot}),
             format!("making the slot {slot}; it waits for the transactions that run at this moment"),
         ),
-        Progress::Snapshot { rows, estimate } => {
-            let percent = rows * 100 / (*estimate).max(1);
-            (
-                json!({"progress": "snapshot", "rows": rows, "estimate": estimate}),
-                format!("snapshot: {rows} of about {estimate} rows ({percent} %)"),
-            )
-        }
+        // A table that was never analysed has no estimate.
+        Progress::Snapshot { rows, estimate } => (
+            json!({"progress": "snapshot", "rows": rows, "estimate": estimate}),
+            match estimate {
+                Some(estimate) => {
+                    let percent = rows * 100 / (*estimate).max(1);
+                    format!("snapshot: {rows} of about {estimate} rows ({percent} %)")
+                }
+                None => format!("snapshot: {rows} rows"),
+            },
+        ),
         Progress::SnapshotDone { rows } => (
             json!({"progress": "snapshot done", "rows": rows}),
             format!("snapshot: all {rows} rows are published"),

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 /// Bytes of records that one look takes at most.
 const PEEK_BYTES_MAX: usize = 1 << 20;
+/// The type of the events that `cdc` makes of a table's changes; their payload is JSON.
+const CAPTURED: &str = "banyan.cdc.v1.Change";
 
 #[derive(Args)]
 pub(crate) struct TopicsArgs {
@@ -159,7 +161,12 @@ fn list_text(topics: &[TopicInfo], groups: &[GroupInfo]) -> String {
 fn record_json(messages: &Transcoder, record: &Record) -> Value {
     let e = &record.envelope;
     let data = messages.encode_redacted(&e.event_type, &e.payload).ok();
-    let data = data.and_then(|json| serde_json::from_str::<Value>(&json).ok()).unwrap_or(Value::Null);
+    let data = match data {
+        Some(json) => serde_json::from_str(&json).unwrap_or(Value::Null),
+        // A change that was captured describes itself.
+        None if e.event_type == CAPTURED => serde_json::from_slice(&e.payload).unwrap_or(Value::Null),
+        None => Value::Null,
+    };
     json!({
         "specversion": "1.0", "id": e.id, "type": e.event_type, "source": e.source, "time": time(e.time_ms),
         "topic": e.topic, "key": e.key, "partition": record.position.partition, "offset": record.position.offset,

@@ -60,10 +60,10 @@ pub enum Progress {
     Preparing {
         slot: String,
     },
-    /// So many rows of about so many (the server's estimate) have been published.
+    /// So many rows of about so many have been published; `None` if the server has no estimate, or a wrong one.
     Snapshot {
         rows: u64,
-        estimate: u64,
+        estimate: Option<u64>,
     },
     SnapshotDone {
         rows: u64,

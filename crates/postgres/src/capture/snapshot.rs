@@ -107,6 +107,7 @@ async fn rows(
             return Ok(false);
         }
         run.heard = true;
-        (run.observe)(Progress::Snapshot { rows: tx.events, estimate: table.estimate.max(tx.events) });
+        let estimate = Some(table.estimate).filter(|estimate| *estimate >= tx.events);
+        (run.observe)(Progress::Snapshot { rows: tx.events, estimate });
     }
 }

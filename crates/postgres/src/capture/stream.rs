@@ -220,6 +220,8 @@ impl Stream<'_, '_> {
         self.confirmed = self.run.done.confirmed;
         let mut silent = 0u32;
         let mut tick = tokio::time::interval(STATUS_EVERY);
+        // While events are published nothing is read: those ticks do not count as the server's silence.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
