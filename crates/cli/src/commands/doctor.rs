@@ -1,6 +1,7 @@
 //! `doctor`: whether the engines of a configuration are there, and can do what the system asks of them.
 
 use crate::args::{Globals, RunArgs};
+use crate::central;
 use crate::output::Output;
 use crate::problem::Problem;
 use anyhow::Result;
@@ -38,12 +39,15 @@ pub(crate) struct DoctorArgs {
 }
 
 pub(crate) async fn run(system: &System, args: DoctorArgs, globals: Globals) -> Result<()> {
-    let config = args.run.config(&globals)?;
-    let options =
-        DoctorOptions { limit: Duration::from_secs(args.timeout), ..DoctorOptions::new(Env::default()) };
+    let env = Env::default();
+    // What a central source has holds as it does for `run`.
+    let (config, _) = central::read(&args.run, &globals, system, &env).await?;
+    let options = DoctorOptions { limit: Duration::from_secs(args.timeout), ..DoctorOptions::new(env) };
     let progress = Progress::new(globals.json);
     let report =
         system.examine(config, &options, &|part, done, total| progress.show(part, done, total)).await;
+    // Leases of what was read to reach the engines are not left behind.
+    system.release_secrets(options.limit).await;
     progress.clear();
     let report = report?;
     let text = text(&report, Paint { colours: colours() });
