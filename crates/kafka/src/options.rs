@@ -182,8 +182,6 @@ impl KafkaOptions {
             .set("check.crcs", "true")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.wait.max.ms", "250")
-            // Else a partition whose queue is full rests for a second.
-            .set("fetch.queue.backoff.ms", "5")
             .set("fetch.message.max.bytes", self.record_bytes_max().to_string())
             .set("queued.min.messages", self.fetch_events_max.to_string())
             .set("queued.max.messages.kbytes", (self.fetch_bytes_max >> 10).to_string());
