@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How long one reading of the source may take.
 const READ_MAX: Duration = Duration::from_secs(10);
 /// How often the source is read again although it tells of no change.
-const READ_ANYWAY: Duration = Duration::from_secs(60);
+const READ_ANYWAY: Duration = Duration::from_secs(10);
 /// The least time between two readings: what is written in one go is taken over in one go.
 const READ_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait before a source that does not answer is asked again.

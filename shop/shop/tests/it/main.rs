@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "what a test drew, killed and measured is shown with its outcome")]
 
 mod bad_input;
+#[cfg(feature = "etcd")]
+mod central;
 mod commands;
 #[cfg(feature = "engines")]
 mod copying;
