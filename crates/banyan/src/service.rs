@@ -29,10 +29,15 @@ pub struct ServiceDef {
     start: Arc<Start>,
 }
 
+/// Checks the settings of a service, by its name.
+type CheckSettings = dyn Fn(&Config, &str) -> Result<()> + Send + Sync;
+/// Is told of the configuration that holds from now on.
+type Hook = dyn Fn(&Config) + Send + Sync;
+
 /// What is known of the settings of a service by their type.
 #[derive(Clone)]
 struct SettingsType {
-    check: Arc<dyn Fn(&Config, &str) -> Result<()> + Send + Sync>,
+    check: Arc<CheckSettings>,
     secrets: fn(&Config, &str) -> BTreeSet<String>,
     live: &'static [&'static str],
 }
@@ -146,7 +151,7 @@ pub struct System {
     engines: Engines,
     secrets: Vec<Arc<dyn SecretSource>>,
     sources: Vec<Arc<dyn ConfigProvider>>,
-    hooks: Vec<Arc<dyn Fn(&Config) + Send + Sync>>,
+    hooks: Vec<Arc<Hook>>,
 }
 
 impl fmt::Debug for System {

@@ -183,7 +183,14 @@ mod tests {
 
     fn run_file(pid: u32, control_address: String) -> RunFile {
         let text = String::from;
-        RunFile { system: text("shop"), pid, url: text("http://x"), control_address, peer_secret: text("s") }
+        RunFile {
+            system: text("shop"),
+            pid,
+            url: text("http://x"),
+            console: None,
+            control_address,
+            peer_secret: text("s"),
+        }
     }
 
     #[test]

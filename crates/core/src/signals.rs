@@ -169,6 +169,11 @@ impl Context {
 }
 
 impl ActiveSpan {
+    /// Returns a span that nobody records.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Returns whether it is recorded: what only describes it need not be computed otherwise.
     pub fn is_recorded(&self) -> bool {
         self.0.is_some()

@@ -28,6 +28,13 @@ pub trait SecretSource: Send + Sync + 'static {
         Box::pin(std::future::ready(()))
     }
 
+    /// Gives back what was read when the system ends: revokes leases. What the source does not take back within `limit` ends by
+    /// itself later. By default there is nothing to do.
+    fn release(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        let _ = limit;
+        Box::pin(std::future::ready(()))
+    }
+
     /// Looks whether the secrets that are `asked` for can be read, and says what to do where they cannot. No finding says
     /// any part of a secret. By default each of them is read.
     fn examine(&self, asked: SecretExamination) -> BoxFuture<'_, Vec<Finding>> {

@@ -151,7 +151,7 @@ enum Signal {
 /// The way to the collector.
 enum Collector {
     Grpc(tonic::transport::Channel),
-    Http { client: Client<HttpConnector, Full<Bytes>>, base: String },
+    Http { client: Box<Client<HttpConnector, Full<Bytes>>>, base: String },
 }
 
 impl Collector {
@@ -163,7 +163,7 @@ impl Collector {
                 Ok(Self::Grpc(endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT).connect_lazy()))
             }
             Protocol::Http => Ok(Self::Http {
-                client: Client::builder(TokioExecutor::new()).build_http(),
+                client: Box::new(Client::builder(TokioExecutor::new()).build_http()),
                 base: endpoint.trim_end_matches('/').to_owned(),
             }),
         }

@@ -29,10 +29,10 @@ impl Sources {
 
     /// Tells whether the same secrets were read, with the same values.
     pub(crate) fn same_secrets(&self, other: &Self) -> bool {
-        let same = |((a, left), (b, right)): ((&String, &Secret<String>), (&String, &Secret<String>))| {
-            a == b && left.expose() == right.expose()
-        };
-        self.secrets.len() == other.secrets.len() && self.secrets.iter().zip(&other.secrets).all(same)
+        let exposed = |of: &Secret<String>, other: &Secret<String>| of.expose() == other.expose();
+        let same =
+            |name: &String, secret| other.secrets.get(name).is_some_and(|found| exposed(secret, found));
+        self.secrets.len() == other.secrets.len() && self.secrets.iter().all(|(name, s)| same(name, s))
     }
 
     /// Puts the secrets into the text at `key`. Next to other text they are percent-encoded.

@@ -190,7 +190,7 @@ async fn run(file: &Path) -> Result<()> {
         })
     };
     root.reload_by(Arc::new(reader), config).await;
-    root.announce(&edge.address().to_string())?;
+    root.announce(&edge.address().to_string(), None)?;
     terminate.recv().await;
     edge.drain(Duration::from_secs(10)).await?;
     root.stop().await;

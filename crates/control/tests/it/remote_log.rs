@@ -30,7 +30,7 @@ impl Remote {
     async fn start_in_folder(folder: &Path) -> Root {
         let config = Config { data: folder.to_owned(), ..Config::default() };
         let mut root = Root::start(System::new("test"), config, Env::default()).await.unwrap();
-        root.announce("http://127.0.0.1:1").unwrap();
+        root.announce("http://127.0.0.1:1", None).unwrap();
         root
     }
 

@@ -66,7 +66,12 @@ impl Shop {
     #[cfg(feature = "engines")]
     pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         let mut command = program(self.folder.path());
-        command.args(args).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(args)
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.spawn().expect("the program starts")
     }
 
