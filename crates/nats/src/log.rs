@@ -50,7 +50,7 @@ pub(crate) struct Inner {
 }
 
 impl NatsLog {
-    /// What NATS guarantees: everything but a publish call that is atomic across partitions.
+    /// What NATS guarantees: everything but a publish call that is atomic.
     pub const CAPABILITIES: Capabilities = Capabilities::new(
         "nats",
         &[

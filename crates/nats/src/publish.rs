@@ -2,10 +2,11 @@
 //!
 //! Sent one behind the other, a partition's events of one call could be torn apart by a lost connection or a change of the
 //! stream's leader, and the retry would put the first one behind the second. So each names the one before it, without which
-//! the stream refuses it: what is kept is a beginning of the call. Where somebody else's event came between them, and
-//! on streams that several servers keep, the events are one atomic batch, of which the stream takes all or none; for a
-//! single server that is slow, as it makes files for each batch. If some of a batch are known already, which is the sign of
-//! a retry, they are sent one by one, each after the answer to the one before.
+//! the stream refuses it: what is kept is a beginning of the call. Where somebody else's event came between them, the rest
+//! is sent again in the same way. On streams that several servers keep, and where others always come between, the events
+//! are one atomic batch, of which the stream takes all or none; for a single server that is slow, as it makes files for
+//! each batch and flushes them to the disk. If some of a batch are known already, which is the sign of a retry, they are
+//! sent one by one, each after the answer to the one before.
 
 use crate::cloud_event;
 use crate::connection::Connections;
@@ -27,6 +28,9 @@ use tokio::sync::{Mutex, Semaphore};
 const BATCH_EVENTS_MAX: usize = 500;
 /// Most bytes of one atomic batch, unless a single event is larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// How often what was refused, as another event came between, is sent as a chain before it is a batch. A batch takes as
+/// long as about eight chains.
+const CHAINS_MAX: usize = 8;
 /// Room for the headers of a batch, in bytes.
 const BATCH_BYTES: usize = 256;
 /// Room for the names of all headers and what stands in them besides an event's texts, in bytes.
@@ -120,7 +124,11 @@ impl Publisher {
             let (batch, behind) = rest.split_at(batch_length(rest));
             rest = behind;
             let mut left = batch;
-            if left.len() > 1 && self.options.replicas == 1 {
+            let chains = if self.options.replicas == 1 { CHAINS_MAX } else { 0 };
+            for _ in 0..chains {
+                if left.len() < 2 {
+                    break;
+                }
                 let kept = self.publish_chain(subject, left).await?;
                 left = &left[kept.len()..];
                 sequences.extend(kept);

@@ -44,6 +44,42 @@ async fn one_partition(log: &NatsLog, topic: &str) {
 }
 
 #[tokio::test]
+async fn two_that_publish_to_one_partition_keep_their_orders() {
+    const CALLS: usize = 20;
+    const EVENTS: usize = 25;
+    let options = options().await;
+    let log = NatsLog::connect(options.clone(), Env::default()).await.unwrap();
+    one_partition(&log, "t").await;
+    let publish_all = async |name: &str| {
+        let log = NatsLog::connect(options.clone(), Env::default()).await.unwrap();
+        let mut placed = Vec::new();
+        for call in 0..CALLS {
+            let ids = (0..EVENTS).map(|n| format!("{name}-{}", call * EVENTS + n));
+            let events: Vec<_> = ids.map(|id| event("t", &id, "key")).collect();
+            let ids: Vec<_> = events.iter().map(|e| e.id.clone()).collect();
+            let positions = log.publish(events).await.unwrap();
+            assert_eq!(positions.len(), EVENTS);
+            placed.extend(positions.into_iter().zip(ids).map(|(position, id)| (position.offset, id)));
+        }
+        placed
+    };
+    let (one, two) = soon("all calls", futures::future::join(publish_all("one"), publish_all("two"))).await;
+    assert!(one.is_sorted() && two.is_sorted(), "an event lies behind a later one of its publisher");
+    let mut placed = [one, two].concat();
+    placed.sort();
+    let mut kept = Vec::new();
+    while kept.len() < placed.len() {
+        let offset = kept.len() as u64;
+        let from = ReadFrom { topic: "t".into(), partition: 0, offset, records_max: 500, bytes_max: 1 << 20 };
+        let page = log.read(from).await.unwrap();
+        assert!(!page.records.is_empty(), "only {offset} events were kept");
+        kept.extend(page.records.into_iter().map(|r| (r.position.offset, r.envelope.id)));
+    }
+    assert_eq!(kept, placed);
+    assert_eq!(log.topics().await.unwrap()[0].partitions[0].end_offset, placed.len() as u64);
+}
+
+#[tokio::test]
 async fn a_bare_client_reads_our_events_as_cloud_events() {
     let options = options().await;
     let log = NatsLog::connect(options.clone(), Env::default()).await.unwrap();

@@ -88,7 +88,7 @@ async fn mistakes_are_refused_with_what_there_is() {
     );
 
     says(&refused(&shop, &["sagas", "--limit", "0"]).await, "INVALID_FIELD", &["--limit", "1..=499"]);
-    says(&refused(&shop, &["proces"]).await, "INVALID_FIELD", &["proces", "--help"]);
+    says(&refused(&shop, &["qqq"]).await, "INVALID_FIELD", &["qqq", "--help"]);
     shop.stop().await;
 }
 
