@@ -3,6 +3,7 @@
 use crate::aggregate::Aggregate;
 use crate::gate::{Gate, Tokens};
 use crate::limits::{self, Limits};
+use crate::live::Live;
 use crate::mount::Mounted;
 use crate::pages::{self, Pages};
 use crate::routes::Routes;
@@ -30,6 +31,8 @@ pub struct GatewayOptions {
     /// Which bearer tokens prove a caller; without it nobody can sign in.
     pub tokens: Option<Tokens>,
     pub aggregates: Vec<Aggregate>,
+    /// Streams of events for browsers.
+    pub live: Vec<Live>,
     /// Routes that are no part of a contract, served as they are; not below `/errors`.
     pub router: Option<Router>,
     /// Pages of the system's own reasons, in Markdown, by reason: served at `/errors/REASON` beside the platform's.
@@ -65,9 +68,9 @@ impl Gateway {
     /// settings are wrong (see [`Gateway::check`]).
     pub async fn start(parts: GatewayParts, port: u16) -> Result<Self> {
         let GatewayParts { env, system, directory, options, settings, counts } = parts;
-        let document = document(&system, &options);
         let contracts: Vec<_> = contracts(&system).collect();
         let messages = Arc::new(Transcoder::with_access(system.descriptors(), &contracts)?);
+        let document = document(&system, &options, &messages);
         let routes = Routes::new(&system, &options.aggregates, &messages);
         let limits = Limits::new(&settings, routes, counts, &env)?;
         let gate = Arc::new(Gate::new(options.tokens, limits, directory.clone(), env.clock.clone()));
@@ -79,6 +82,10 @@ impl Gateway {
             builder = builder.merge(aggregate.router(gate.clone(), directory.clone(), messages.clone()));
         }
         let tasks = Tasks::new();
+        for live in &options.live {
+            let router = live.router(gate.clone(), directory.clone(), messages.clone(), tasks.clone());
+            builder = builder.merge(router);
+        }
         for (service, mount) in system.services().iter().filter_map(|s| Some((s.name(), s.mount()?))) {
             let channel = HttpChannel::new(&directory, service, mount.prefix());
             let mounted = Mounted { gate: gate.clone(), channel, mount, tasks: tasks.clone() };
@@ -141,14 +148,18 @@ fn has_pages(system: &System) -> bool {
 }
 
 /// Makes the head of the OpenAPI document, and what it says of the gateway's own routes.
-fn document(system: &System, options: &GatewayOptions) -> Document {
+fn document(system: &System, options: &GatewayOptions, messages: &Transcoder) -> Document {
     let or = |text: &str, default: &str| if text.is_empty() { default } else { text }.to_owned();
     Document {
         title: or(&options.title, system.name()),
         description: options.description.clone(),
         version: or(&options.version, "1"),
         aggregates: options.aggregates.iter().map(Aggregate::describe).collect(),
-        paths: if has_pages(system) { Pages::describe() } else { Vec::new() },
+        paths: {
+            let live = options.live.iter().filter_map(|live| live.describe(messages));
+            let pages = if has_pages(system) { Pages::describe() } else { Vec::new() };
+            live.chain(pages).collect()
+        },
     }
 }
 

@@ -3,7 +3,8 @@
 //! A [`Gateway`] serves every contract of a [`banyan::System`] on one port, over gRPC and JSON, wherever the services
 //! run. What may be called from outside, and by whom, stands in the contracts (`banyan.v1.access`); who calls is proven
 //! by a bearer token, verified against keys that the system itself announces ([`Tokens`]). An [`Aggregate`] answers
-//! one request from several services at once, in part if some of them fail. Services that were written without contracts
+//! one request from several services at once, in part if some of them fail. A [`Live`] route streams to a browser what a
+//! method streams. Services that were written without contracts
 //! are reached under the prefixes that their definitions announce ([`banyan::ServiceDef::router`]). `/openapi.json`
 //! describes all of it but those, and `/errors/REASON` explains what a request was refused for. How often a client may ask
 //! is configuration ([`banyan::GatewaySettings`]): each request of a contract, an aggregate or a mounted router is counted
@@ -14,6 +15,7 @@ mod client;
 mod gate;
 mod gateway;
 mod limits;
+mod live;
 mod mount;
 mod pages;
 mod routes;
@@ -22,3 +24,4 @@ pub use aggregate::{Aggregate, Part};
 pub use gate::Tokens;
 pub use gateway::{Gateway, GatewayOptions, GatewayParts};
 pub use limits::RATE_LIMIT_EXCEEDED;
+pub use live::Live;
