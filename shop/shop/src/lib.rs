@@ -7,12 +7,13 @@
 //! ```
 //!
 //! The program is the command line of any Banyan system (`run`, `status`, `move`, `sagas`, …) with the services linked
-//! in, and with what only a shop needs: what runs [beside] it, the [entry] for customers, and the commands `import`,
-//! `replay` and `audit`.
+//! in, and with what only a shop needs: what runs [beside] it, the [entry] for customers, and the commands
+//! `import`, `replay`, `demo` and `audit`.
 
 mod beside;
 mod commands;
 mod dataset;
+mod demo;
 mod entry;
 mod http;
 mod progress;
@@ -66,7 +67,8 @@ The shop: ten services, a gateway and a card processor, started with one command
 Try first:
   shop                        starts it at http://127.0.0.1:8080; Ctrl-C stops it
   shop import                 in a second terminal: products, customers and stock from real order lines
-  shop replay --orders 100    places real orders, follows each to its end, and audits the books";
+  shop replay --orders 100    places real orders, follows each to its end, and audits the books
+  shop demo                   visitors browse, fill carts and pay, some with bad cards, until Ctrl-C";
 
 /// Makes the shop's program.
 pub fn program() -> Program {
@@ -79,6 +81,7 @@ pub fn program() -> Program {
         .companions(beside::companions)
         .command(Extra::new("import", commands::import::run))
         .command(Extra::new("replay", commands::replay::run))
+        .command(Extra::new("demo", commands::demo::run))
         .command(Extra::new("audit", commands::audit::run))
         .command(Extra::new(commands::card_processor::NAME, commands::card_processor::run))
 }

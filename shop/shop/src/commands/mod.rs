@@ -2,5 +2,6 @@
 
 pub(crate) mod audit;
 pub(crate) mod card_processor;
+pub(crate) mod demo;
 pub(crate) mod import;
 pub(crate) mod replay;

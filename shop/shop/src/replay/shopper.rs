@@ -121,7 +121,7 @@ impl Shoppers {
         outcome.accepted = Some(self.env.clock.now() - arrived);
         let order_id = order["orderId"].as_str().unwrap_or_default().to_owned();
         outcome.placed_ms = uuid_unix_ms(&order_id);
-        outcome.end = self.follow(planned, order, &order_id, until).await;
+        outcome.end = self.follow(&planned.email, order, &order_id, until).await;
         if !matches!(outcome.end, End::Unfinished { .. }) {
             outcome.ended = Some(self.env.clock.now() - arrived);
         }
@@ -155,7 +155,7 @@ impl Shoppers {
     }
 
     /// Looks after an accepted order until it has come to its end.
-    async fn follow(&self, planned: &Planned, accepted: Value, order_id: &str, until: Instant) -> End {
+    pub(crate) async fn follow(&self, email: &str, accepted: Value, order_id: &str, until: Instant) -> End {
         let path = format!("/v1/orders/{order_id}");
         let mut order: Result<Value, Failure> = Ok(accepted);
         for attempt in 1.. {
@@ -170,13 +170,13 @@ impl Shoppers {
             if self.is_gone() || !self.pause(&LOOK, attempt, until).await {
                 return End::Unfinished { reason };
             }
-            order = self.send_as(&planned.email, Call { path: &path, ..Call::default() }).await;
+            order = self.send_as(email, Call { path: &path, ..Call::default() }).await;
         }
         unreachable!("the attempts are bounded by time, not by their number")
     }
 
     /// Sends a request as a customer, who signs in again if the access token is no longer valid.
-    async fn send_as(&self, email: &str, call: Call<'_>) -> Result<Value, Failure> {
+    pub(crate) async fn send_as(&self, email: &str, call: Call<'_>) -> Result<Value, Failure> {
         let token = self.tokens.lock().get(email).cloned();
         let first = self.send(Call { token: token.as_deref(), ..call.clone() }).await;
         match first {
@@ -190,7 +190,7 @@ impl Shoppers {
     }
 
     /// Sends a request, and takes note of whether the shop is there.
-    async fn send(&self, call: Call<'_>) -> Result<Value, Failure> {
+    pub(crate) async fn send(&self, call: Call<'_>) -> Result<Value, Failure> {
         let answered = self.gateway.send(call).await;
         let mut gone_since = self.gone_since.lock();
         match &answered {
