@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: is everything here that the build and the tests need?
 //!
 //! That is the pinned Rust toolchain and compilers (for the bundled SQLite, AWS-LC and, with `make`, librdkafka), which
-//! this command only looks for, and the engines that tests start, which it installs by package name.
+//! this command only looks for, and the engines and the browser that tests start, which it installs by package name.
 
 use crate::{engines, workspace};
 use anyhow::{Context, Result};
@@ -38,7 +38,23 @@ pub(crate) fn run() -> Result<()> {
     let program =
         engines::block_on(install_tool("strace")).context("strace, which makes disks slow in tests")?;
     println!("ok       {:<16} {}", "strace", program.display());
+    browser()?;
     println!("nothing is missing: `cargo xtask test` can run");
+    Ok(())
+}
+
+/// Installs what tests the storefront: Chromium, and by Node the packages that drive it, as `package-lock.json` pins them.
+fn browser() -> Result<()> {
+    let program =
+        engines::block_on(install_tool("chromium")).context("chromium, in which the storefront is tested")?;
+    println!("ok       {:<16} {}", "chromium", program.display());
+    let npm =
+        engines::block_on(install_tool("npm")).context("npm, which installs what drives the browser")?;
+    let folder = workspace::root().join("shop/shop/web");
+    let args = ["ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    let status = Command::new(&npm).args(args).current_dir(&folder).status().context("start npm")?;
+    anyhow::ensure!(status.success(), "`npm {}` in {} ended with {status}", args.join(" "), folder.display());
+    println!("ok       {:<16} {}", "web packages", folder.join("node_modules").display());
     Ok(())
 }
 

@@ -47,7 +47,7 @@ impl Stage {
                 "--workspace",
                 "--all-targets",
                 "--features",
-                ENGINES,
+                FEATURES,
                 "--locked",
                 "--",
                 "-D",
@@ -59,7 +59,7 @@ impl Stage {
                 let outcomes = semantics::folder().display().to_string();
                 variables.push((semantics::FOLDER_VARIABLE.to_owned(), outcomes));
                 cargo_with(
-                    &["test", "--workspace", "--features", ENGINES, "--locked", "--no-fail-fast"],
+                    &["test", "--workspace", "--features", FEATURES, "--locked", "--no-fail-fast"],
                     &variables,
                 )
             }
@@ -120,8 +120,9 @@ fn summarise(stages: &[Stage], reports: &[Report]) -> Result<()> {
     }
 }
 
-/// The feature that links every engine into the shop; a newcomer's first build has none of them.
-const ENGINES: &str = "shop/engines";
+/// The features that link every engine into the shop, and test its pages in a browser; a newcomer's first build has none
+/// of them.
+const FEATURES: &str = "shop/engines,shop/browser";
 
 /// The engines that test binaries share, so that not each of them starts its own.
 const SHARED: &[Kind] = &[Kind::Nats, Kind::Postgres, Kind::MariaDb, Kind::Redis];

@@ -1,13 +1,13 @@
-//! The gateway's settings for the shop: whose tokens count, the page of a signed-in customer, the pages of the shop's
-//! reasons.
+//! The gateway's settings for the shop: whose tokens count, the page of a signed-in customer, an order followed live, the
+//! storefront, the pages of the shop's reasons.
 
 use banyan::Config;
 use banyan::core::Result;
-use banyan_gateway::{Aggregate, GatewayOptions, Part, Tokens};
+use banyan_gateway::{Aggregate, GatewayOptions, Live, Part, Tokens};
 use banyan_identity::{Jwk, Jwks};
 use include_dir::{Dir, File, include_dir};
 use shop_contracts::loyalty::v1::GetPointsRequest;
-use shop_contracts::orders::v1::ListOrdersRequest;
+use shop_contracts::orders::v1::{ListOrdersRequest, WatchOrderRequest};
 use shop_contracts::users::v1::{GetUserRequest, ListKeysRequest, UserServiceClient};
 use shop_contracts::{loyalty, orders, users};
 
@@ -39,8 +39,9 @@ pub(crate) fn options(config: &Config) -> Result<GatewayOptions> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tokens: Some(tokens),
         aggregates: vec![me()],
+        live: vec![order()],
+        router: Some(crate::storefront::router()),
         pages: pages(),
-        ..GatewayOptions::default()
     })
 }
 
@@ -64,6 +65,17 @@ fn me() -> Aggregate {
     Aggregate::new("/v1/me", [profile, orders, points]).description(
         "Returns the signed-in customer's profile, latest orders and points. A part that does not come in time is \
          missing, and `errors` says why.",
+    )
+}
+
+/// `GET /v1/orders/{order_id}/events`: the order as it is, and whenever its state changes.
+fn order() -> Live {
+    Live::new("/v1/orders/{order_id}/events", &orders::v1::order_service::WATCH_ORDER, |order_id| {
+        WatchOrderRequest { order_id: order_id.to_owned() }
+    })
+    .description(
+        "Follows an order as server-sent events. It is sent as it is and then whenever its state changes; the event `end` \
+         comes once it is no longer pending. A stream without it was cut off: connect again with `Last-Event-ID`.",
     )
 }
 

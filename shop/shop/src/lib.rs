@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The program is the command line of any Banyan system (`run`, `status`, `move`, `sagas`, …) with the services linked
-//! in, and with what only a shop needs: what runs [beside] it, the [entry] for customers, and the commands
-//! `import`, `replay`, `demo` and `audit`.
+//! in, and with what only a shop needs: what runs [beside] it, the [entry] for customers with its [storefront], and the
+//! commands `import`, `replay`, `demo` and `audit`.
 
 mod beside;
 mod commands;
@@ -18,6 +18,7 @@ mod entry;
 mod http;
 mod progress;
 mod replay;
+mod storefront;
 
 use banyan::System;
 use banyan_cli::{Extra, Program};
@@ -68,7 +69,9 @@ Try first:
   shop                        starts it at http://127.0.0.1:8080; Ctrl-C stops it
   shop import                 in a second terminal: products, customers and stock from real order lines
   shop replay --orders 100    places real orders, follows each to its end, and audits the books
-  shop demo                   visitors browse, fill carts and pay, some with bad cards, until Ctrl-C";
+  shop demo                   visitors browse, fill carts and pay, some with bad cards, until Ctrl-C
+
+The storefront is at the same address: open it in a browser.";
 
 /// Makes the shop's program.
 pub fn program() -> Program {

@@ -146,9 +146,14 @@ fn cases(admin: &Person, ann: &Person, ben: &Person, bens: &str, lamp: &str) -> 
     let taken = json!({"email": ben.email, "name": "Ben", "password": "long enough"});
     case("a taken address", Ask::post("/v1/users", &taken), 409, "ALREADY_EXISTS", "");
 
-    for path in
-        ["/v1/nothing", "/", "/v2/orders", "/v1/orders/a/b/c", "/v1/orders:explode", "/%2e%2e/etc/passwd"]
-    {
+    for path in [
+        "/v1/nothing",
+        "/nothing",
+        "/v2/orders",
+        "/v1/orders/a/b/c",
+        "/v1/orders:explode",
+        "/%2e%2e/etc/passwd",
+    ] {
         case(path, Ask::get(path).token(&ann.token), 404, "ROUTE_NOT_FOUND", "");
     }
     for (method, path) in [

@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "what a test drew, killed and measured is shown with its outcome")]
 
 mod bad_input;
+#[cfg(feature = "browser")]
+mod browser;
 #[cfg(feature = "etcd")]
 mod central;
 mod commands;
@@ -15,6 +17,7 @@ mod document;
 #[cfg(feature = "engines")]
 mod engines;
 mod generated_input;
+mod live;
 mod moving;
 #[cfg(feature = "redis")]
 mod redis;

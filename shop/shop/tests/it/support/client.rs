@@ -150,6 +150,11 @@ impl Client {
         Self::new(&self.url, patience)
     }
 
+    /// Returns where the shop is, for example `http://127.0.0.1:8080`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Returns how many requests were sent again.
     pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
