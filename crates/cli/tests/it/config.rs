@@ -90,7 +90,11 @@ fn one_key_is_shown_alone_and_an_unknown_one_is_told() {
     let output =
         banyan(folder.path(), &[("BANYAN_PROFILE", "fleet")], &["config", "show", "limits.drain_ms_max"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.lines().nth(1), Some("limits.drain_ms_max  6      live        banyan.fleet.toml:2"), "{text}");
+    assert_eq!(
+        text.lines().nth(1),
+        Some("limits.drain_ms_max  6      live        banyan.fleet.toml:2"),
+        "{text}"
+    );
     let error = refused(&banyan(folder.path(), &[], &["config", "show", "limits.drain_ms", "--json"]), 1);
     assert!(error["message"].as_str().unwrap().contains("limits.drain_ms_max"), "{error}");
 }
