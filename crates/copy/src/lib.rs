@@ -6,7 +6,7 @@
 //! and the source is marked as moved. Both stores belong to the copy alone for as long as it works; nothing else of
 //! the source is changed.
 //!
-//! - [`Side`]: one of the two stores. Open it with [`store_options`].
+//! - [`Side`]: one of the two stores. Open it with [`store_options`], a target with [`target_options`].
 //! - [`survey`] lists what there is to copy, [`copy`] copies, [`verify`] compares, [`unmark`] lets the service back.
 
 mod canonical;
@@ -45,7 +45,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// One of the two stores.
 #[derive(Clone)]
 pub struct Side {
-    /// Opened with [`store_options`].
+    /// Opened with [`store_options`], or, as a target, [`target_options`].
     pub store: Store,
     /// Where it is, without passwords: an unfinished copy knows its source by that.
     pub place: String,
@@ -119,6 +119,12 @@ pub fn store_options(service: &str, env: &Env) -> StoreOptions {
         connect_ms_max: CONNECT_MAX.as_millis() as u64,
         ..StoreOptions::new(service, env.clone())
     }
+}
+
+/// Returns the settings of a store that the data at `from`, without passwords, are copied to: its service does not start on it
+/// from the moment on at which it has any table.
+pub fn target_options(service: &str, env: &Env, from: &str) -> StoreOptions {
+    StoreOptions { copied_from: Some(from.to_owned()), ..store_options(service, env) }
 }
 
 /// Copies everything from `source` to `target` and verifies it. Goes on with an unfinished copy of the same source.

@@ -81,11 +81,20 @@ pub(crate) async fn begin(
     let is_ours = |noted: &Noted| noted.place == source.place.as_bytes();
     let finished =
         noted.as_ref().is_some_and(|n| n.state == "verified" && is_ours(n)) && of_target.copying.is_none();
-    of_source.check_source(source, target, finished)?;
+    if let Err(refused) = of_source.check_source(source, target, finished) {
+        return Err(let_go(cx, target, &of_target, refused).await);
+    }
     if finished && !options.restart {
         return Ok(Begun { plan: plan::make(cx, source, target, options).await?, resumed: true, finished });
     }
     match &of_target.copying {
+        // Set when the store was opened, and nobody has looked yet what is in it.
+        Some(_) if of_target.is_untouched => {
+            if let Err(refused) = check_empty(cx, target, of_target.moved.as_deref()).await {
+                return Err(let_go(cx, target, &of_target, refused).await);
+            }
+            set_mark(cx, &target.store, MARK_COPYING, &source.place).await?;
+        }
         Some(from) if *from == cut(&source.place) => {}
         Some(from) => {
             return Err(refused(format!(
@@ -107,6 +116,39 @@ pub(crate) async fn begin(
         clear(cx, source, target, &plan).await?;
     }
     Ok(Begun { plan, resumed, finished: false })
+}
+
+/// Takes the mark of the opening from a target that nothing is copied into, because it was `refused`.
+async fn let_go(cx: &Context, target: &Side, of_target: &Applied, refused: Error) -> Error {
+    if of_target.is_untouched {
+        let outcome =
+            target.store.transact(cx, |tx| tx.execute(UNMARK, params![MARK_COPYING]).map(drop)).await;
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the mark of a copy that was refused stays in its target");
+        }
+    }
+    refused
+}
+
+/// Refuses to compare with a target that no copy was finished in: what is missing there is no reason to leave it behind.
+pub(crate) async fn check_complete(cx: &Context, source: &Side, target: &Side) -> Result<()> {
+    let of_source = Applied::read(cx, &source.store).await?;
+    let of_target = Applied::read(cx, &target.store).await?;
+    if let Some(from) = &of_target.copying {
+        return Err(refused(format!(
+            "the store {} holds an unfinished copy of {from}: run that copy again, it goes on where it was, and compares both",
+            target.place
+        )));
+    }
+    let is_missing =
+        |name: &&String| !name.starts_with(OWN_NAMESPACES) && !of_target.namespaces.contains_key(*name);
+    match of_source.namespaces.keys().find(is_missing) {
+        Some(namespace) => Err(refused(format!(
+            "the store {} has none of the migrations {namespace}: nothing was copied into it; copy first",
+            target.place
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a target that holds data.
@@ -224,6 +266,8 @@ struct Applied {
     namespaces: BTreeMap<String, Vec<(u32, String)>>,
     moved: Option<String>,
     copying: Option<String>,
+    /// Whether the mark of the copy is the one that is set when the store is opened.
+    is_untouched: bool,
 }
 
 impl Applied {
@@ -237,9 +281,11 @@ impl Applied {
         for (namespace, version, name) in rows.await? {
             namespaces.entry(namespace).or_default().push((version, name));
         }
+        let is_untouched =
+            namespaces.get(MARK_COPYING).is_some_and(|rows| rows.iter().all(|(version, _)| *version == 0));
         let mut mark = |mark: &str| namespaces.remove(mark).and_then(|mut rows| rows.pop()).map(|row| row.1);
         let (moved, copying) = (mark(MARK_MOVED), mark(MARK_COPYING));
-        Ok(Self { namespaces, moved, copying })
+        Ok(Self { namespaces, moved, copying, is_untouched })
     }
 
     /// Refuses a source whose data are old, or incomplete.

@@ -27,6 +27,7 @@ pub async fn verify(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let cx = Context::new(env, Identity::service(target.store.service()));
+    crate::state::check_complete(&cx, source, target).await?;
     let plan = plan::make(&cx, source, target, options).await?;
     let tables = compare(&cx, source, target, &plan, options, observer).await?;
     Ok(Report { tables, copied: 0, resumed: false, marked: false })

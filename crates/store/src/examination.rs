@@ -1,6 +1,6 @@
 //! What a store is examined for, and what its migrations tell.
 
-use crate::migrations::{MIGRATION_DRIFT, standing};
+use crate::migrations::{MARK_COPYING, MARK_MOVED, MIGRATION_DRIFT, elsewhere, standing};
 use crate::server::connections_of;
 use crate::statement::Dialect;
 use crate::{Migration, StoreOptions};
@@ -64,6 +64,12 @@ impl StoreExamination {
             let found = format!("the database belongs to the service {}", owner.name);
             let next = format!("give {service} a database, or a schema, of its own in stores.{service}");
             findings.push(Finding::fail(Check::Configuration, "owner", found, next));
+        }
+        let is_mark = |row: &&AppliedMigration| [MARK_MOVED, MARK_COPYING].contains(&row.namespace.as_str());
+        for mark in applied.unwrap_or_default().iter().filter(is_mark) {
+            let (reason, found, next) = elsewhere(&mark.namespace, &mark.name, service);
+            let next = format!("{next} (docs/errors/{}.md)", reason.as_str());
+            findings.push(Finding::fail(Check::Storage, "data", found, next));
         }
         let of_set = |set: &MigrationSet| match applied {
             None if set.optional => None,
@@ -161,6 +167,23 @@ mod tests {
             let finding = found(program, database);
             assert_eq!(finding.verdict, verdict, "{finding:?}");
             assert!(finding.found.contains(said), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_its_service_would_refuse_fails() {
+        for (namespace, said, next) in [
+            (MARK_MOVED, "were moved", "--unmark"),
+            (MARK_COPYING, "not all are here", "the same copy again"),
+        ] {
+            let asked =
+                StoreExamination::new(StoreOptions::new("orders", Env::default()), Duration::from_secs(1));
+            let (namespace, name) = (namespace.to_owned(), "postgres://there".to_owned());
+            let mark = AppliedMigration { namespace, version: 1, name, checksum: Vec::new() };
+            let findings = asked.migration_findings(Dialect::Sqlite, Some(&[mark]));
+            assert_eq!((findings.len(), findings[0].verdict), (1, Verdict::Fail), "{findings:?}");
+            assert!(findings[0].found.contains(said) && findings[0].found.contains("postgres://there"));
+            assert!(findings[0].next_step.as_deref().is_some_and(|n| n.contains(next)), "{findings:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::examination::AppliedMigration;
 use crate::statement::{Dialect, Statement};
 use crate::transaction::{Query, Tx};
-use crate::{Purpose, Store, params};
+use crate::{Purpose, Store, StoreOptions, params};
 use banyan_core::{Context, Error, Identity, Reason, Result};
 use sha2::{Digest, Sha256};
 
@@ -20,8 +20,11 @@ pub const STORE_INCOMPLETE: Reason = Reason::new("STORE_INCOMPLETE");
 /// The namespace, among the migrations, of the mark that the data of the store were moved; its name says where to.
 pub const MARK_MOVED: &str = "banyan.moved";
 /// The namespace, among the migrations, of the mark that a copy into the store was begun and not finished; its name says
-/// where from.
+/// where from. Its version is 0 if it was set with the platform's own tables, before the copy looked into the store, else 1.
 pub const MARK_COPYING: &str = "banyan.copying";
+
+/// Characters of the place in a mark that is set with the platform's own tables.
+const MARK_CHARS_MAX: usize = 480;
 
 /// A statement of the service does not work on the engine of its store.
 pub const STATEMENT_REFUSED: Reason = Reason::new("STATEMENT_REFUSED");
@@ -107,23 +110,52 @@ fn refuse_moved(tx: &mut Tx<'_>, service: &str) -> Result<()> {
         |row| Ok((row.get::<String>("namespace")?, row.get::<String>("name")?)),
     )?;
     let Some((mark, place)) = marks.into_iter().next() else { return Ok(()) };
-    let (reason, message) = match mark.as_str() {
+    let (reason, found, next) = elsewhere(&mark, &place, service);
+    Err(Error::failed_precondition(reason, format!("{found}: {next}")))
+}
+
+/// Says what a mark means: why the store is refused, in words, and what to do.
+pub(crate) fn elsewhere(mark: &str, place: &str, service: &str) -> (Reason, String, String) {
+    match mark {
         MARK_MOVED => (
             STORE_MOVED,
+            format!("the data of {service} were moved from this store to {place}"),
             format!(
-                "the data of {service} were moved from this store to {place}: set stores.{service} to that place; to use \
-                 this one again, without what was written there since, run copy {service} --from STORE --unmark"
+                "set stores.{service} to that place; to use this one again, without what was written there since, run copy \
+                 {service} --from STORE --unmark"
             ),
         ),
         _ => (
             STORE_INCOMPLETE,
             format!(
-                "the data of {service} are being copied into this store from {place}, and not all are here: run the same \
-                 copy again, it goes on where it was"
+                "the data of {service} are being copied into this store from {place}, and not all are here"
             ),
+            "run the same copy again, it goes on where it was".to_owned(),
         ),
+    }
+}
+
+/// Returns the script `schema` of the platform's own tables as `options` want it: with the mark that a copy begins, in the
+/// transaction that makes the table of the marks, or, where tables are not made in transactions, right behind it.
+pub(crate) fn script_of(schema: &str, options: &StoreOptions, dialect: Dialect) -> String {
+    const TABLE: &str = "CREATE TABLE IF NOT EXISTS banyan_migrations";
+    let Some(place) = &options.copied_from else { return schema.to_owned() };
+    // A literal, which no engine may read otherwise; the copy notes the place anew as it is.
+    let place: String =
+        place.chars().filter(|c| !matches!(c, '\'' | '\\') && !c.is_control()).take(MARK_CHARS_MAX).collect();
+    let (empty, from) = match dialect {
+        Dialect::Postgres => ("CAST('' AS BYTEA)", ""),
+        Dialect::MySql => ("x''", "FROM DUAL"),
+        Dialect::Sqlite => ("x''", ""),
     };
-    Err(Error::failed_precondition(reason, message))
+    let at_ms = options.env.clock.unix_ms();
+    let mark = format!(
+        "\nINSERT INTO banyan_migrations (namespace, version, name, checksum, at_ms) SELECT '{MARK_COPYING}', 0, '{place}', \
+         {empty}, {at_ms} {from} WHERE NOT EXISTS (SELECT 1 FROM banyan_migrations);"
+    );
+    let end = schema.find(TABLE).and_then(|at| schema[at..].find(';').map(|end| at + end + 1));
+    let (before, behind) = schema.split_at(end.unwrap_or(schema.len()));
+    format!("{before}{mark}{behind}")
 }
 
 fn apply(tx: &mut Tx<'_>, namespace: &'static str, migrations: &'static [Migration]) -> Result<()> {

@@ -19,6 +19,9 @@ pub struct StoreOptions {
     pub service: String,
     pub env: Env,
     pub purpose: Purpose,
+    /// Where the data come from that are about to be copied into the database: one that has no table of migrations gets
+    /// [`crate::MARK_COPYING`] together with that table, so that there is no moment at which its service takes it for a new one.
+    pub copied_from: Option<String>,
     /// Whether other processes may open the same database at the same time, all of them with this set: replicas of one
     /// service. What must run in one of them only runs in the one that leads ([`crate::Store::lead`]).
     pub shared: bool,
@@ -55,6 +58,7 @@ impl StoreOptions {
             service: service.into(),
             env,
             purpose: Purpose::Service,
+            copied_from: None,
             shared: false,
             write_queue_max: 4096,
             batch_max: 512,

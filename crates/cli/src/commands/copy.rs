@@ -132,11 +132,16 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn open(&self, place: &Place, may_be_new: bool) -> Result<Side> {
-        let options = banyan_copy::store_options(&self.args.service, &self.env);
+    /// Opens a store; `copied_from` is given for the one that is copied into.
+    async fn open(&self, place: &Place, copied_from: Option<&Place>) -> Result<Side> {
+        let (service, env) = (&self.args.service, &self.env);
+        let options = match copied_from {
+            Some(from) => banyan_copy::target_options(service, env, &from.shown),
+            None => banyan_copy::store_options(service, env),
+        };
         let store = match &place.url {
             Some(url) => self.system.open_store(&self.args.service, url.expose(), options).await,
-            None if !may_be_new && !place.file.exists() => {
+            None if copied_from.is_none() && !place.file.exists() => {
                 let message = format!("there is no file {}", place.file.display());
                 let error = Error::new(Code::NotFound, Reason::NOT_FOUND, message);
                 return Err(Problem::new(
@@ -151,7 +156,7 @@ impl Work<'_> {
     }
 
     async fn unmark(&self, from: &Place) -> Result<()> {
-        let side = self.open(from, false).await?;
+        let side = self.open(from, None).await?;
         let outcome = banyan_copy::unmark(&self.env, &side).await;
         side.store.close().await?;
         let service = &self.args.service;
@@ -167,7 +172,7 @@ impl Work<'_> {
     }
 
     async fn dry_run(&self, from: &Place) -> Result<()> {
-        let side = self.open(from, false).await?;
+        let side = self.open(from, None).await?;
         let outcome = banyan_copy::survey(&self.env, &side).await;
         side.store.close().await?;
         let tables = outcome.map_err(|error| self.of_error(error))?;
@@ -182,8 +187,8 @@ impl Work<'_> {
 
     async fn copy(&self, from: &Place, to: &Place) -> Result<()> {
         let schema = self.schema().await?;
-        let source = self.open(from, false).await?;
-        let target = match self.open(to, !self.args.verify_only).await {
+        let source = self.open(from, None).await?;
+        let target = match self.open(to, (!self.args.verify_only).then_some(from)).await {
             Ok(target) => target,
             Err(error) => {
                 source.store.close().await?;

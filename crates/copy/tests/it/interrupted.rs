@@ -1,7 +1,7 @@
 //! A copy that is interrupted anywhere goes on from there.
 
 use crate::zoo::{Database, On, Quiet, fill, items, migrate, options, run, run_seen};
-use banyan_copy::{Observer, Phase, copy};
+use banyan_copy::{COPY_REFUSED, Migrate, Observer, Phase, copy, verify};
 use banyan_core::Env;
 use banyan_engines::{Engine, Kind, Options};
 use banyan_store::STORE_INCOMPLETE;
@@ -23,7 +23,8 @@ async fn a_copy_that_stops_anywhere_goes_on_from_there() {
     fill(&source, 7, 300).await;
     let mut stops = 0;
     for after in (3..).step_by(4) {
-        let (from, to) = (source.side().await.expect("it opens"), target.side().await.expect("it opens"));
+        let (from, to) =
+            (source.side().await.expect("it opens"), target.target_of(&source).await.expect("it opens"));
         let steps = Steps(watch::Sender::new(0));
         let mut made = steps.0.subscribe();
         let env = Env::default();
@@ -51,6 +52,64 @@ async fn a_copy_that_stops_anywhere_goes_on_from_there() {
     let again = run(&source, &target, &options()).await.expect("it was done; it is compared again");
     assert!(again.resumed && again.copied == 0);
     assert_eq!(items(&target.serve().await.expect("it serves")).await.len(), 300);
+}
+
+/// How far a copy comes before its first row.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Opened,
+    BeforeMigrations,
+    BehindMigrations,
+}
+
+/// Copies until `stop`, and ends there.
+async fn stopped_at(stop: Stop, source: &Database, target: &Database) {
+    let (from, to) =
+        (source.side().await.expect("it opens"), target.target_of(source).await.expect("it opens"));
+    let reached = watch::Sender::new(false);
+    let mut seen = reached.subscribe();
+    let work: Migrate<'_> = Box::new(|store| {
+        Box::pin(async move {
+            if matches!(stop, Stop::BehindMigrations) {
+                migrate()(store).await?;
+            }
+            reached.send_replace(true);
+            std::future::pending().await
+        })
+    });
+    if !matches!(stop, Stop::Opened) {
+        let (env, options) = (Env::default(), options());
+        tokio::select! {
+            _ = seen.wait_for(|reached| *reached) => {}
+            outcome = copy(&env, &from, &to, work, &options, &Quiet) => panic!("{stop:?}: {outcome:?}"),
+        }
+    }
+    from.store.close().await.expect("it closes");
+    to.store.close().await.expect("it closes");
+}
+
+#[tokio::test]
+async fn a_service_does_not_start_on_a_copy_that_stopped_before_its_first_row() {
+    for on in [On::Sqlite, On::Postgres, On::MariaDb] {
+        let (source, target) = (Database::new(On::Sqlite).await, Database::new(on).await);
+        fill(&source, 12, 20).await;
+        for stop in [Stop::Opened, Stop::BeforeMigrations, Stop::BehindMigrations] {
+            stopped_at(stop, &source, &target).await;
+            let refused = target.serve().await.map(drop).unwrap_err();
+            assert!(refused.is(STORE_INCOMPLETE), "{on:?} {stop:?}: {refused}");
+            assert!(refused.message().contains(&source.name()), "{refused}");
+            let (from, to) = (source.side().await.expect("it opens"), target.side().await.expect("it opens"));
+            let refused = verify(&Env::default(), &from, &to, &options(), &Quiet).await.unwrap_err();
+            assert!(
+                refused.is(COPY_REFUSED) && refused.message().contains("run that copy again"),
+                "{refused}"
+            );
+            from.store.close().await.expect("it closes");
+            to.store.close().await.expect("it closes");
+        }
+        run(&source, &target, &options()).await.expect("the copy goes on");
+        assert_eq!(items(&target.serve().await.expect("it serves")).await.len(), 20, "{on:?}");
+    }
 }
 
 /// Kills the target's server once, in the middle of the copy.

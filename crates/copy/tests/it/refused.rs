@@ -78,6 +78,20 @@ async fn a_service_that_runs_and_a_target_that_holds_data_are_refused() {
 }
 
 #[tokio::test]
+async fn a_database_with_rows_of_somebody_else_is_refused_and_gets_no_mark() {
+    let (source, target) = (Database::new(On::Sqlite).await, Database::new(On::Sqlite).await);
+    fill(&source, 13, 10).await;
+    rusqlite_client(&target)
+        .execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)")
+        .expect("a table of somebody else");
+    for _ in 0..2 {
+        let error = run(&source, &target, &options()).await.unwrap_err();
+        assert!(error.is(COPY_REFUSED) && error.message().contains("table mine has rows"), "{error}");
+    }
+    target.serve().await.expect("it is not marked").close().await.expect("it closes");
+}
+
+#[tokio::test]
 async fn another_source_is_refused_and_a_new_beginning_is_possible() {
     let (one, two, target) =
         (Database::new(On::Sqlite).await, Database::new(On::Sqlite).await, Database::new(On::Postgres).await);
@@ -135,6 +149,7 @@ async fn who_goes_back_takes_the_mark_away() {
     let elsewhere = Database::new(On::MariaDb).await;
     let error = run(&source, &elsewhere, &options()).await.unwrap_err();
     assert!(error.is(COPY_REFUSED) && error.message().contains("copy from there"), "{error}");
+    elsewhere.serve().await.expect("nothing is copied there").close().await.expect("it closes");
     let side = source.side().await.expect("it opens");
     assert_eq!(unmark(&Env::default(), &side).await.expect("it is taken away"), Some(target.name()));
     assert_eq!(unmark(&Env::default(), &side).await.expect("there is none"), None);

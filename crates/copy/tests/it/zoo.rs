@@ -1,6 +1,6 @@
 //! A service with values of all kinds, on any engine.
 
-use banyan_copy::{Migrate, Observer, Options, Phase, Report, Side, copy, store_options};
+use banyan_copy::{Migrate, Observer, Options, Phase, Report, Side, copy, store_options, target_options};
 use banyan_core::{Context, Env, Event, Identity, Payload, Result};
 use banyan_engines::{Engine, Kind};
 use banyan_mysql::MySqlStores;
@@ -120,6 +120,12 @@ impl Database {
         let store = self.open(store_options(SERVICE, &Env::default())).await?;
         Ok(Side { store, place: self.name() })
     }
+
+    /// Opens the database as what the data of `source` go to.
+    pub(crate) async fn target_of(&self, source: &Database) -> Result<Side> {
+        let store = self.open(target_options(SERVICE, &Env::default(), &source.name())).await?;
+        Ok(Side { store, place: self.name() })
+    }
 }
 
 pub(crate) fn context() -> Context {
@@ -150,7 +156,7 @@ pub(crate) async fn run_seen(
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<Report> {
-    let (from, to) = (source.side().await?, target.side().await?);
+    let (from, to) = (source.side().await?, target.target_of(source).await?);
     let outcome = copy(&Env::default(), &from, &to, migrate(), options, observer).await;
     from.store.close().await?;
     to.store.close().await?;

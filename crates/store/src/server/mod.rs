@@ -15,6 +15,7 @@ mod session;
 mod worker;
 
 use crate::engine::{Engine, Leader, ReadJob, Refused, STORE_CONFLICT, Traits, WriteJob};
+use crate::migrations::script_of;
 use crate::outbox::{Claim, OutboxState};
 use crate::params;
 use crate::statement::{Dialect, Statement};
@@ -178,7 +179,8 @@ const OWNER: Statement =
 fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<(Box<dyn Connection>, u64)> {
     let service = &options.service;
     let mut connection = presence::enter(connector, options)?;
-    connection.script(connector.schema()).map_err(|error| match error.code() {
+    let schema = script_of(connector.schema(), options, connector.dialect());
+    connection.script(&schema).map_err(|error| match error.code() {
         Code::Internal => {
             let message = format!(
                 "the store {} cannot make its tables; its user needs the right to create tables there",

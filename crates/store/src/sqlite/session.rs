@@ -44,6 +44,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Runs the script of the platform's own tables.
+    pub(crate) fn make_tables(&mut self, script: &str) -> Result<()> {
+        self.connection.execute_batch(script).map_err(|e| translate("making the platform's tables", e))
+    }
+
     pub(crate) fn open(path: &Path, access: Access, options: &crate::StoreOptions) -> Result<Self> {
         let connection = connect(path, access, options).map_err(|e| translate("opening the file", e))?;
         let clock = options.env.clock.clone();

@@ -5,8 +5,10 @@ use super::SCHEMA;
 use super::failure::not_opened;
 use super::lock::Lock;
 use super::session::{Access, Session};
-use crate::engine::{STORE_COMMIT_FAILED, Session as _, WriteJob};
+use crate::engine::{STORE_COMMIT_FAILED, WriteJob};
+use crate::migrations::script_of;
 use crate::outbox::OutboxState;
+use crate::statement::Dialect;
 use crate::transaction::Tx;
 use crate::{Purpose, StoreOptions};
 use banyan_core::{Blame, Code, Error, Reason, Result, Retry};
@@ -103,7 +105,7 @@ impl Writer {
             }
             let lock = Lock::acquire(&path, options.shared && options.purpose == Purpose::Service)?;
             let mut session = Session::open(&path, Access::Write, &options)?;
-            session.script(SCHEMA.into())?;
+            session.make_tables(&script_of(SCHEMA, &options, Dialect::Sqlite))?;
             let rows = session.count_outbox()?;
             Ok((lock, session, Arc::new(OutboxState::new(rows))))
         };
