@@ -5,6 +5,7 @@
 
 use crate::beside;
 use anyhow::{Context, Result, anyhow};
+use banyan::System;
 use banyan::core::{Code, Env, Error, Reason};
 use banyan::event_log::{GroupInfo, GroupPartition};
 use banyan_cli::{Globals, Output, Problem, Remote, UnderWay};
@@ -12,7 +13,7 @@ use clap::Args;
 use shop_auditor::{Options, Report};
 use std::fmt;
 use std::io::{Write, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long nothing may have been under way before books that do not balance are judged: between a transaction and its
 /// events there is a moment in which neither is to be seen.
 const REST: Duration = Duration::from_secs(2);
+/// How long it may take to give back what was read of secrets.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 /// How many groups that are behind are named.
 const GROUPS_NAMED_MAX: usize = 3;
@@ -36,11 +39,17 @@ const BOOKS_UNBALANCED: Reason = Reason::new("BOOKS_UNBALANCED");
 #[derive(Args)]
 #[command(after_help = "\
 It judges a shop at rest: while orders are under way it waits, and says so. It fails if the books do not balance, and \
-if the shop does not come to rest in time.")]
+if the shop does not come to rest in time.
+
+Stores on servers are found as the shop was started with them; secrets are read again, so give the audit the same \
+environment.")]
 pub(crate) struct AuditArgs {
     /// Where the card processor is, if the shop does not say
     #[arg(long, value_name = "URL")]
     processor: Option<String>,
+    /// Configuration file with the stores' passwords, if it has them in plain text; `banyan.toml` is read if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How long the shop may take to come to rest, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     wait_s: u64,
@@ -48,21 +57,37 @@ pub(crate) struct AuditArgs {
 
 pub(crate) async fn run(args: AuditArgs, globals: Globals) -> Result<()> {
     let wait = Duration::from_secs(args.wait_s);
-    let report = audit(globals.data()?, args.processor, wait, globals.json).await?;
+    let books = Books { globals: &globals, config: args.config.as_deref(), processor: args.processor };
+    let report = audit(books, wait).await?;
     Output::new(globals.json)?.value(&serde_json::to_value(&report)?, &report.to_string())?;
     verdict(&report)
 }
 
-/// Audits the shop in the folder `data`, which may take up to `wait` to come to rest.
+/// Where the books are.
+pub(crate) struct Books<'a> {
+    pub(crate) globals: &'a Globals,
+    /// The configuration file, if it is not `banyan.toml`.
+    pub(crate) config: Option<&'a Path>,
+    /// The card processor's URL, if the shop does not say.
+    pub(crate) processor: Option<String>,
+}
+
+/// Audits the shop, which may take up to `wait` to come to rest.
 ///
 /// # Errors
 /// If the books cannot be read, or the shop does not come to rest in time.
-pub(crate) async fn audit(
-    data: PathBuf,
-    processor: Option<String>,
-    wait: Duration,
-    quiet: bool,
-) -> Result<Report> {
+pub(crate) async fn audit(books: Books<'_>, wait: Duration) -> Result<Report> {
+    let system = crate::system();
+    let report = audit_with(&system, books, wait).await;
+    // Leases of what was read to reach the stores are not left behind.
+    system.release_secrets(RELEASE_MAX).await;
+    report
+}
+
+async fn audit_with(system: &System, books: Books<'_>, wait: Duration) -> Result<Report> {
+    let Books { globals, config, processor } = books;
+    let data = globals.data()?;
+    let stores = beside::elsewhere(&data, system, globals, config).await?;
     let (processor_url, started) = match processor {
         Some(url) => (url, None),
         None => beside::processor(&data).await?,
@@ -70,9 +95,8 @@ pub(crate) async fn audit(
     // A shop that does not run will not come to rest, and its folder is kept from it only as long as needed.
     let runs = started.is_none();
     let shop = if runs { Remote::find(&data).ok() } else { None };
-    let stores = beside::elsewhere(&data)?;
     let options = Options { data, stores, processor_url, processor_key: PROCESSOR_KEY.to_owned() };
-    let audit = Audit { shop, options, wait: if runs { wait } else { Duration::ZERO }, quiet };
+    let audit = Audit { shop, options, wait: if runs { wait } else { Duration::ZERO }, quiet: globals.json };
     audit.at_rest().await
 }
 

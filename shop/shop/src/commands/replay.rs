@@ -14,6 +14,7 @@ use banyan::core::{Env, Error};
 use banyan_cli::{Globals, Output, Problem, Remote};
 use clap::Args;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Orders under way at the same time, unless the arguments say otherwise: without a rate, and with one.
@@ -59,6 +60,9 @@ pub(crate) struct ReplayArgs {
     /// How long an order may take to come to its end, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     order_timeout_s: u64,
+    /// Configuration file with the stores' passwords for the audit; `banyan.toml` is read if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl ReplayArgs {
@@ -107,7 +111,8 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
         return Err(gone("while orders were under way", remote.url()).into());
     }
     // What the replay found is worth printing also if the books cannot be read.
-    let audited = audit::audit(data, None, SETTLE, globals.json).await;
+    let books = audit::Books { globals: &globals, config: args.config.as_deref(), processor: None };
+    let audited = audit::audit(books, SETTLE).await;
     let result = json!({
         "seed": args.seed,
         "cards": args.cards.to_string(),

@@ -122,10 +122,29 @@ impl Shop {
         report
     }
 
-    /// The URLs of the stores that are not files in the data folder.
+    /// The URLs of the stores that are not files in the data folder, with what the shop was given for their secrets.
     fn stores_elsewhere(&self) -> std::collections::BTreeMap<String, String> {
         let file = std::fs::read(self.data().join("run/stores.json")).expect("the shop says where they are");
-        serde_json::from_slice(&file).expect("JSON")
+        let noted: std::collections::BTreeMap<String, String> = serde_json::from_slice(&file).expect("JSON");
+        let setup = self.setup();
+        let given = |service: &str, mut url: String| {
+            if url.contains("[redacted]") {
+                let key = format!("stores.{service}=");
+                let set = setup.args.iter().rev().find_map(|argument| argument.strip_prefix(&key));
+                set.expect("a store with a password is set by an argument").clone_into(&mut url);
+            }
+            for (name, value) in &setup.variables {
+                url = url.replace(&format!("${{env:{name}}}"), value);
+            }
+            url
+        };
+        noted
+            .into_iter()
+            .map(|(service, url)| {
+                let url = given(&service, url);
+                (service, url)
+            })
+            .collect()
     }
 
     /// Audits a shop that may take `wait` to come to rest.

@@ -56,6 +56,11 @@ impl Shop {
         (self.root, self.url) = launch(self.folder.path(), &self.setup, port).await;
     }
 
+    /// What it was started with.
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// Changes what the shop is started with the next time.
     #[cfg(feature = "engines")]
     pub(crate) fn set_up(&mut self, setup: Setup) {
