@@ -226,6 +226,8 @@ fn note(connected: &watch::Sender<u64>, event: &Event) {
             tracing::info!("connected to NATS");
         }
         Event::Closed => tracing::debug!("the connection to NATS is closed"),
+        // Nobody but this process drains it: a stop, or a subscription that ends.
+        Event::Draining => tracing::debug!("the connection to NATS is drained"),
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is made again"),
         other => tracing::warn!(event = %other, "NATS"),
     }
