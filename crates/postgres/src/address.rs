@@ -31,11 +31,20 @@ impl Address {
     /// # Errors
     /// [`STORE_NOT_OPENED`] if it is not the URL of a database, or asks for what is not offered.
     pub(crate) fn parse(url: &str, options: &StoreOptions) -> Result<Self> {
-        let service = &options.service;
+        Self::read(url, options, &format!("the address of the store of {}", options.service), refused)
+    }
+
+    /// Reads `url`, which messages call `subject`; `refused` makes the error of a message.
+    pub(crate) fn read(
+        url: &str,
+        options: &StoreOptions,
+        subject: &str,
+        refused: fn(String) -> Error,
+    ) -> Result<Self> {
         // What the parser says may quote a part of the password.
         let wrong = |()| {
             refused(format!(
-                "the address of the store of {service} is not a URL like \
+                "{subject} is not a URL like \
                  postgres://user:password@host:5432/database?connect_timeout=5 (an @, : or / in the password is written %40, \
                  %3A or %2F; sslmode is disable or verify-full)"
             ))
@@ -46,7 +55,7 @@ impl Address {
             None | Some("disable" | "prefer") => None,
             Some("require" | "verify-full") => {
                 Some(tls::connector(ssl.root.as_deref()).map_err(|error| {
-                    let message = format!("the address of the store of {service} wants encryption: {error}");
+                    let message = format!("{subject} wants encryption: {error}");
                     refused(message).with_source(error)
                 })?)
             }
@@ -57,17 +66,17 @@ impl Address {
             Some("replication") => true,
             Some(_) => {
                 return Err(refused(format!(
-                    "the address of the store of {service} says how its events leave the outbox, and it is neither \
+                    "{subject} says how its events leave the outbox, and it is neither \
                      outbox=table nor outbox=replication"
                 )));
             }
         };
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_hosts().is_empty() {
-            return Err(refused(format!("the address of the store of {service} names no host")));
+            return Err(refused(format!("{subject} names no host")));
         }
         if config.get_application_name().is_none() {
-            config.application_name(format!("banyan/{service}"));
+            config.application_name(format!("banyan/{}", options.service));
         }
         if config.get_target_session_attrs() == TargetSessionAttrs::Any {
             // With several hosts, the one that can be written to.

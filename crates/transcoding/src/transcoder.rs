@@ -2,7 +2,7 @@
 
 use crate::behavior::Required;
 use crate::binding::{Binding, Body, FieldPath};
-use crate::method::{Access, Method};
+use crate::method::{Access, Method, read_option};
 use crate::nesting::Nesting;
 use crate::redact::redact;
 use crate::routes::{Match, RouteMatch, Routes};
@@ -55,6 +55,16 @@ impl Transcoder {
             transcoder.expose(service, *access)?;
         }
         Ok(transcoder)
+    }
+
+    /// Returns the full names of the messages that the descriptors make events of this topic (`banyan.v1.event`).
+    pub fn events_of(&self, topic: &str) -> Vec<String> {
+        let event_name = |message: &MessageDescriptor| {
+            let option = read_option(&self.pool, &message.options(), "banyan.v1.event");
+            let said = option.as_ref().and_then(Value::as_message)?.get_field_by_name("topic")?.into_owned();
+            (said.as_str() == Some(topic)).then(|| message.full_name().to_owned())
+        };
+        self.pool.all_messages().filter_map(|message| event_name(&message)).collect()
     }
 
     fn expose(&mut self, name: &str, unsaid: Access) -> Result<()> {

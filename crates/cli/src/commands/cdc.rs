@@ -11,6 +11,7 @@ use banyan_core::{BoxFuture, Code, Env, Envelope, Error, Reason, Tasks};
 use banyan_event_log::{EventLog, OpenLog};
 use banyan_postgres::Slot;
 use banyan_postgres::capture::{self, Capture, CaptureOptions, Progress, Sink, Summary};
+use banyan_transcoding::Transcoder;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ Examples:
       to a log on a server
   cdc list --from …
       the slots of the server: who reads them, and how much log it keeps for them
-  cdc drop banyan_cdc_crm_public_customers --from …
+  cdc drop SLOT --from …
       a capture that is not needed any more
 
 The database needs wal_level = logical, and a user that may replicate. What was confirmed is remembered by the database \
@@ -52,7 +53,7 @@ pub(crate) struct CdcArgs {
     /// The table, written as in SQL: public.customers.
     #[arg(long, required = true)]
     table: Option<String>,
-    /// The topic of its events.
+    /// The topic of its events; none that the system's own services publish to.
     #[arg(long, required = true)]
     topic: Option<String>,
     /// The event log at this URL, for example nats://host:4222; otherwise that of the running system.
@@ -61,7 +62,7 @@ pub(crate) struct CdcArgs {
     /// The columns that make the key of an event, separated by commas; the primary key otherwise.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     key: Vec<String>,
-    /// Name of the slot and of the publication in the database; made of the table's name otherwise.
+    /// Name of the slot and of the publication in the database; made of the table, the topic and the log otherwise.
     #[arg(long, value_name = "NAME")]
     slot: Option<String>,
     /// Begin with the next change, without the rows that are there now.
@@ -167,13 +168,15 @@ async fn capture(system: &System, args: CdcArgs, globals: Globals) -> Result<()>
         url: args.from.url()?.to_owned(),
         table: required(args.table, "--table")?,
         topic: required(args.topic, "--topic")?,
+        log: log_name(system.name(), args.to.as_deref()),
         key: args.key,
         slot: args.slot,
         snapshot: !args.no_snapshot,
         env: env.clone(),
     };
     let (table, topic) = (options.table.clone(), options.topic.clone());
-    let capture = Capture::new(options)?;
+    check_topic(system, &topic)?;
+    let capture = Capture::new(options).map_err(|error| Problem::usage_of(error, "--help shows examples"))?;
     let log = Log::open(system, args.to.as_deref(), &globals, &env).await?;
     let (tasks, teller) = (Tasks::new(), Teller::new(globals.json, env.clone()));
     let told = tasks.clone();
@@ -201,6 +204,25 @@ async fn capture(system: &System, args: CdcArgs, globals: Globals) -> Result<()>
     });
     let text = format!("{table} → {topic}: {rows} rows and {changes} changes, confirmed up to {confirmed}");
     output.value(&json, &text)
+}
+
+/// Refuses a topic whose readers expect events of the system's own contracts.
+fn check_topic(system: &System, topic: &str) -> Result<()> {
+    let events = Transcoder::new(system.descriptors(), &[])?.events_of(topic);
+    let Some(event) = events.first() else { return Ok(()) };
+    let problem =
+        format!("services of this system publish {event} to {topic}, and its readers expect nothing else");
+    Err(Problem::usage("--topic", problem, format!("choose another one, for example --topic legacy.{topic}"))
+        .into())
+}
+
+/// Names the log that events go to, without what is secret or may change: of the address `to`, its scheme, its last host
+/// and its path.
+fn log_name(system: &str, to: Option<&str>) -> String {
+    let Some(url) = to else { return format!("system {system}") };
+    let url = url.split('?').next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default())
 }
 
 /// Where the events go.
@@ -311,6 +333,13 @@ fn describe(progress: &Progress) -> (Value, String) {
             json!({"progress": "snapshot done", "rows": rows}),
             format!("snapshot: all {rows} rows are published"),
         ),
+        Progress::Resumed { slot, from } => (
+            json!({"progress": "resumed", "slot": slot, "from": from.to_string()}),
+            format!(
+                "the slot {slot} was there: it goes on from {from}, and what was there before is not published again (to have \
+                 all rows again: cdc drop {slot}, and start anew)"
+            ),
+        ),
         Progress::Streaming { from } => (
             json!({"progress": "streaming", "from": from.to_string()}),
             format!("changes are published as they are committed, from {from} on; Ctrl-C stops"),
@@ -351,5 +380,14 @@ mod tests {
         assert!(matches!(line.args.verb, Some(Verb::List(from)) if from.url().unwrap() == "postgres://h/d"));
         assert!(matches!(parse("cdc drop s --from postgres://h/d").unwrap().args.verb, Some(Verb::Drop(_))));
         assert!(parse("cdc list").is_err());
+    }
+
+    #[test]
+    fn a_log_has_a_name_without_secrets() {
+        assert_eq!(log_name("shop", None), "system shop");
+        for url in ["nats://h:4222/x", "nats://me:geheim@h:4222/x?token=geheim", "nats://me:ge/heim@h:4222/x"]
+        {
+            assert_eq!(log_name("shop", Some(url)), "nats://h:4222/x", "{url}");
+        }
     }
 }

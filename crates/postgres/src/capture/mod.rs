@@ -7,6 +7,7 @@
 //! of the same name.
 
 mod event;
+mod purpose;
 mod snapshot;
 mod stream;
 mod table;
@@ -15,7 +16,7 @@ mod types;
 pub(crate) use types::bytes as hex;
 
 use crate::address::Address;
-use crate::replication::{self, Failure, Link, Lsn, Purpose, Slot, slot_name};
+use crate::replication::{self, Failure, Link, Lsn, Purpose, Slot, slot_name_for};
 use banyan_core::{Backoff, Blame, BoxFuture, Code, Env, Envelope, Error, Reason, Result, Retry, Tasks};
 use banyan_store::{STORE_UNREACHABLE, StoreOptions};
 use std::fmt;
@@ -32,6 +33,8 @@ pub const CAPTURE_TABLE_GONE: Reason = Reason::new("CAPTURE_TABLE_GONE");
 /// The CloudEvents `type` of captured events.
 pub const CHANGE_TYPE: &str = "banyan.cdc.v1.Change";
 
+/// Bytes of a topic's name at most: what every log takes.
+const TOPIC_BYTES_MAX: usize = 249;
 /// How long the server may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long to wait before the database, or the sink, is tried again.
@@ -68,6 +71,11 @@ pub enum Progress {
     SnapshotDone {
         rows: u64,
     },
+    /// The slot was there: what happened before this place is not published again.
+    Resumed {
+        slot: String,
+        from: Lsn,
+    },
     /// Changes are read, from this place on.
     Streaming {
         from: Lsn,
@@ -94,10 +102,15 @@ pub struct CaptureOptions {
     pub url: String,
     /// The table as SQL writes it: `public.customers`.
     pub table: String,
+    /// 1 to 249 letters, digits, `.`, `_` and `-`, which every log takes.
     pub topic: String,
+    /// Which log the sink writes to, in words that stay the same and hold no password: captures to different logs have
+    /// different slots.
+    pub log: String,
     /// The columns of the events' key; the primary key if it is empty.
     pub key: Vec<String>,
-    /// The name of the slot and of the publication; made of the table's name if it is `None`.
+    /// The name of the slot and of the publication; made of the table, the topic and the log if it is
+    /// `None`.
     pub slot: Option<String>,
     /// Whether the rows that are there are published first, when the slot is new.
     pub snapshot: bool,
@@ -138,8 +151,9 @@ impl Capture {
     /// Reads the address; nothing is connected yet.
     ///
     /// # Errors
-    /// If it is not the URL of a database. No message holds its password.
+    /// `INVALID_ARGUMENT` if it is not the URL of a database, or the topic's name is not one. No message holds a password.
     pub fn new(options: CaptureOptions) -> Result<Self> {
+        check_topic(&options.topic)?;
         let address = address(&options.url, &options.env)?;
         Ok(Self { options, address })
     }
@@ -157,8 +171,15 @@ impl Capture {
         observe: &(dyn Fn(Progress) + Send + Sync),
         tasks: &Tasks,
     ) -> Result<Summary> {
-        let mut run =
-            stream::Run { capture: self, sink, observe, tasks, done: Summary::default(), heard: false };
+        let mut run = stream::Run {
+            capture: self,
+            sink,
+            observe,
+            tasks,
+            done: Summary::default(),
+            heard: false,
+            told: false,
+        };
         let mut failures = 0u32;
         loop {
             let failure = match run.attempt().await {
@@ -185,9 +206,21 @@ impl Capture {
 
     /// Returns the name of the slot and of the publication.
     fn slot(&self, table: &Table) -> String {
-        let made = || slot_name(&["banyan_cdc", &table.database, &table.schema, &table.name]);
-        self.options.slot.clone().unwrap_or_else(made)
+        let options = &self.options;
+        let of = ["banyan_cdc", &table.database, &table.schema, &table.name];
+        options.slot.clone().unwrap_or_else(|| slot_name_for(&of, &[&options.topic, &options.log]))
     }
+}
+
+fn check_topic(topic: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+    let sized = (1..=TOPIC_BYTES_MAX).contains(&topic.len());
+    if sized && topic.chars().all(allowed) && ![".", ".."].contains(&topic) {
+        return Ok(());
+    }
+    let problem =
+        format!("{topic:?} is no name of a topic: 1 to {TOPIC_BYTES_MAX} letters, digits, '.', '_' and '-'");
+    Err(Error::invalid("--topic", problem))
 }
 
 /// Lists the logical slots of the server, whoever made them.
@@ -229,7 +262,8 @@ pub async fn drop_slot(url: &str, name: &str, env: &Env) -> Result<(bool, bool)>
 }
 
 fn address(url: &str, env: &Env) -> Result<Address> {
-    Address::parse(url, &StoreOptions::new("cdc", env.clone()))
+    let refused = |message| Error::invalid("--from", message);
+    Address::read(url, &StoreOptions::new("cdc", env.clone()), "the address of the database", refused)
 }
 
 /// Tells whether a failure may go away by itself.

@@ -4,12 +4,10 @@ use super::event::{Events, Shape, Transaction};
 use super::table::Table;
 use super::types::Kinds;
 use super::{
-    BACKOFF, CAPTURE_SLOT_LOST, CAPTURE_TABLE_GONE, Capture, End, Progress, Sink, Summary, lost, refused,
-    snapshot,
+    BACKOFF, CAPTURE_SLOT_LOST, CAPTURE_TABLE_GONE, Capture, End, Progress, Sink, Summary, lost, purpose,
+    refused, snapshot,
 };
-use crate::replication::{
-    Copied, Failure, Link, Lsn, Message, Purpose, create_slot, ensure_publication, find_slot, literal,
-};
+use crate::replication::{Copied, Failure, Link, Lsn, Message, Purpose, create_slot, find_slot, literal};
 use banyan_core::{Code, Envelope, Error, Tasks};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,9 +24,6 @@ const STAND_BY: Duration = Duration::from_secs(1);
 /// Attempts to publish what was read, after the capture was told to stop.
 const DRAIN_ATTEMPTS_MAX: u32 = 10;
 
-/// What happens to a table from which all is published and confirmed.
-const PUBLISHED_CHANGES: &str = "insert, update, delete, truncate";
-
 /// One run of a capture.
 pub(crate) struct Run<'a> {
     pub(super) capture: &'a Capture,
@@ -38,6 +33,8 @@ pub(crate) struct Run<'a> {
     pub(super) done: Summary,
     /// Whether the attempt got as far as to publish something.
     pub(super) heard: bool,
+    /// Whether it is known, or was told, where the slot came from.
+    pub(super) told: bool,
 }
 
 impl Run<'_> {
@@ -47,7 +44,7 @@ impl Run<'_> {
         let mut queries = self.capture.connect(Purpose::Queries).await?;
         let table = Table::describe(&mut queries, &options.table, &options.key).await?;
         let name = self.capture.slot(&table);
-        ensure_publication(&mut queries, &name, &table.quoted(), PUBLISHED_CHANGES).await?;
+        purpose::ensure(&mut queries, self.capture, &table, &name).await?;
         if !self.ensure_slot(&mut queries, &table, &name).await? {
             return Ok(());
         }
@@ -86,7 +83,11 @@ impl Run<'_> {
                 )))
             }
             Some(_) => Ok(true),
-            None if self.capture.options.snapshot => snapshot::take(self, queries, table, name).await,
+            None if self.capture.options.snapshot => {
+                let taken = snapshot::take(self, queries, table, name).await?;
+                self.told |= taken;
+                Ok(taken)
+            }
             None => {
                 (self.observe)(Progress::Preparing { slot: name.to_owned() });
                 let mut link = self.capture.connect(Purpose::Replication).await?;
@@ -95,6 +96,7 @@ impl Run<'_> {
                     () = self.tasks.stopping() => return Ok(false),
                 }
                 let _ = link.close().await;
+                self.told = true;
                 Ok(true)
             }
         }
@@ -109,7 +111,11 @@ impl Run<'_> {
                 Ok(()) => {
                     let confirmed = find_slot(queries, name).await?.and_then(|slot| slot.confirmed);
                     self.done.confirmed = confirmed.unwrap_or_default();
-                    (self.observe)(Progress::Streaming { from: self.done.confirmed });
+                    let from = self.done.confirmed;
+                    if !std::mem::replace(&mut self.told, true) {
+                        (self.observe)(Progress::Resumed { slot: name.to_owned(), from });
+                    }
+                    (self.observe)(Progress::Streaming { from });
                     return Ok(Some(link));
                 }
                 Err(failure) if failure.code() == "55006" => {

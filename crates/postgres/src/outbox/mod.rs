@@ -54,7 +54,7 @@ impl Replicated {
         let prepared = async {
             let mut queries = Link::connect(&address, Purpose::Queries, answer_max).await?;
             let slot = name(&mut queries, &options.service).await?;
-            ensure_publication(&mut queries, &slot, "banyan_outbox", "insert").await?;
+            ensure_publication(&mut queries, &slot, "banyan_outbox", "insert", None).await?;
             drop(queries.close().await);
             // Whether the user may replicate, and the server keeps what it takes.
             let mut link = Link::connect(&address, Purpose::Replication, answer_max).await?;

@@ -303,7 +303,7 @@ impl Worker {
             },
             None => {}
         }
-        ensure_publication(self.queries().await?, &name, "banyan_outbox", "insert").await?;
+        ensure_publication(self.queries().await?, &name, "banyan_outbox", "insert", None).await?;
         tracing::info!(
             service = self.service,
             slot = name,

@@ -14,7 +14,8 @@ pub(crate) use link::{Copied, Failure, Link, Purpose};
 pub(crate) use pgoutput::{Change, Column, Message, Relation, Tuple, TupleValue};
 pub use slot::Slot;
 pub(crate) use slot::{
-    create_slot, drop_slot_and_publication, ensure_publication, find_slot, slot_name, slots,
+    create_slot, drop_slot_and_publication, ensure_publication, find_slot, has_publication, slot_name,
+    slot_name_for, slots,
 };
 
 use std::fmt;

@@ -96,33 +96,40 @@ pub(crate) async fn create_slot(link: &mut Link, name: &str, temporary: bool) ->
     Ok(Made { consistent, snapshot: text(2) })
 }
 
-/// Makes the publication `name` of a table (as it is written in SQL), unless there is one of this name.
+/// Makes the publication `name` of a table (as it is written in SQL), with a comment, unless there is one of this name.
 pub(crate) async fn ensure_publication(
     link: &mut Link,
     name: &str,
     table: &str,
     publish: &str,
+    comment: Option<&str>,
 ) -> Result<(), Failure> {
-    let known = format!("SELECT 1 FROM pg_publication WHERE pubname = {}", literal(name));
-    if link.query_one(&known).await?.is_some() {
+    if has_publication(link, name).await? {
         return Ok(());
     }
     let version: u32 =
         link.query_one("SHOW server_version_num").await?.and_then(|v| v.parse().ok()).unwrap_or(0);
     // The partitions of a table are one table to its readers.
     let root = if version >= 130_000 { ", publish_via_partition_root = true" } else { "" };
-    let made = link
-        .query(&format!(
-            "CREATE PUBLICATION {} FOR TABLE {table} WITH (publish = {}{root})",
-            identifier(name),
-            literal(publish)
-        ))
-        .await;
-    match made {
+    let (publication, publish) = (identifier(name), literal(publish));
+    // Both in one transaction: nobody sees the one without the other.
+    let comment = comment
+        .map(|text| format!("; COMMENT ON PUBLICATION {publication} IS {}", literal(text)))
+        .unwrap_or_default();
+    let make = format!(
+        "CREATE PUBLICATION {publication} FOR TABLE {table} WITH (publish = {publish}{root}){comment}"
+    );
+    match link.query(&make).await {
         // Another process was faster.
         Err(failure) if failure.code() == "42710" => Ok(()),
         made => made.map(drop),
     }
+}
+
+/// Tells whether there is a publication of this name.
+pub(crate) async fn has_publication(link: &mut Link, name: &str) -> Result<bool, Failure> {
+    let known = format!("SELECT 1 FROM pg_publication WHERE pubname = {}", literal(name));
+    Ok(link.query_one(&known).await?.is_some())
 }
 
 /// Removes the slot and the publication `name`; returns which of them there were.
@@ -131,8 +138,7 @@ pub(crate) async fn drop_slot_and_publication(link: &mut Link, name: &str) -> Re
     if slot {
         link.query(&format!("SELECT pg_drop_replication_slot({})", literal(name))).await?;
     }
-    let known = format!("SELECT 1 FROM pg_publication WHERE pubname = {}", literal(name));
-    let publication = link.query_one(&known).await?.is_some();
+    let publication = has_publication(link, name).await?;
     if publication {
         link.query(&format!("DROP PUBLICATION IF EXISTS {}", identifier(name))).await?;
     }
@@ -146,12 +152,22 @@ pub(crate) fn slot_name(parts: &[&str]) -> String {
     let mut name: String = whole.chars().map(|c| if plain(c) { c } else { '_' }).collect();
     if name != whole || name.len() > NAME_BYTES_MAX {
         // Names that differ stay different.
-        let hash =
-            whole.bytes().fold(0x811c_9dc5u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        name.truncate(NAME_BYTES_MAX - 9);
-        name.push_str(&format!("_{hash:08x}"));
+        push_hash(&mut name, &whole);
     }
     name
+}
+
+/// Makes a name like [`slot_name`] that also depends on `purpose`, by a hash at its end. The same on every machine.
+pub(crate) fn slot_name_for(parts: &[&str], purpose: &[&str]) -> String {
+    let mut name = slot_name(parts);
+    push_hash(&mut name, &[parts, purpose].concat().join("\n"));
+    name
+}
+
+fn push_hash(name: &mut String, text: &str) {
+    let hash = text.bytes().fold(0x811c_9dc5u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    name.truncate(NAME_BYTES_MAX - 9);
+    name.push_str(&format!("_{hash:08x}"));
 }
 
 #[cfg(test)]
@@ -164,5 +180,18 @@ mod tests {
         let (one, other) = (slot_name(&["shop", "Orders"]), slot_name(&["shop", "orders"]));
         assert!(one != other && one.starts_with("shop__rders_"), "{one}");
         assert_eq!(slot_name(&["a".repeat(99).as_str()]).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_slot_of_another_purpose_has_another_name() {
+        let of =
+            |table: &str, topic: &str, to: &str| slot_name_for(&["banyan_cdc", "crm", table], &[topic, to]);
+        let one = of("customers", "legacy.customers", "shop");
+        assert!(one.starts_with("banyan_cdc_crm_customers_") && one.len() == 33, "{one}");
+        assert_eq!(one, of("customers", "legacy.customers", "shop"));
+        assert_ne!(one, of("customers", "second", "shop"));
+        assert_ne!(one, of("customers", "legacy.customers", "nats://127.0.0.1:4222"));
+        let long = |end: &str| of(&format!("{}{end}", "t".repeat(90)), "topic", "shop");
+        assert!(long("a") != long("b") && long("a").len() == NAME_BYTES_MAX, "{}", long("a"));
     }
 }

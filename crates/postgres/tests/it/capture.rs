@@ -113,6 +113,7 @@ fn options(url: &str, table: &str) -> CaptureOptions {
         url: url.to_owned(),
         table: table.to_owned(),
         topic: "legacy.customers".to_owned(),
+        log: "memory".to_owned(),
         key: Vec::new(),
         slot: None,
         snapshot: true,
@@ -240,6 +241,82 @@ async fn what_cannot_be_captured_is_refused_with_the_next_step() {
     let error = refused(options(&theirs, "known")).await;
     assert!(error.is(CAPTURE_REFUSED) && error.message().contains("ALTER ROLE … REPLICATION"), "{error}");
     run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn each_topic_has_a_slot_and_that_of_another_capture_is_refused() {
+    let url = database().await;
+    let sql = client(&url).await;
+    let make = "CREATE TABLE customers (id INTEGER PRIMARY KEY); INSERT INTO customers VALUES (1), (2); \
+                CREATE TABLE others (id INTEGER PRIMARY KEY); CREATE PUBLICATION by_hand FOR TABLE customers";
+    sql.batch_execute(make).await.expect("it is made");
+    let of = |table: &str, topic: &str, slot: Option<&str>| CaptureOptions {
+        topic: topic.to_owned(),
+        slot: slot.map(str::to_owned),
+        ..options(&url, table)
+    };
+    let is_resumed = |p: &Progress| matches!(p, Progress::Resumed { .. });
+    // Every topic, and every log, gets all rows.
+    let second_log = CaptureOptions { log: "elsewhere".to_owned(), ..of("customers", "first", None) };
+    for options in [of("customers", "first", None), of("customers", "second", None), second_log] {
+        let log = Log::new();
+        let mut running = Running::start(options, log.clone());
+        running.told("it streams", |p| matches!(p, Progress::Streaming { .. })).await;
+        assert!(!running.progress.borrow().iter().any(is_resumed));
+        assert_eq!(log.count(2).await.len(), 2);
+        running.stop().await.expect("it drains");
+    }
+    // The same again goes on, and says so.
+    let mut running = Running::start(of("customers", "first", None), Log::new());
+    running.told("it goes on", is_resumed).await;
+    running.stop().await.expect("it drains");
+    let database = url.rsplit_once('/').expect("a database").1;
+    let slots = async || {
+        let all = slots(&url, &Env::default()).await.expect("slots are listed").into_iter();
+        all.filter(|slot| slot.database == database).map(|slot| slot.name).collect::<Vec<_>>()
+    };
+    let names = slots().await;
+    assert_eq!(names.len(), 3, "{names:?}");
+    let refused = async |options| {
+        let error = Running::start(options, Log::new()).end().await.expect_err("it is refused");
+        assert!(error.is(CAPTURE_REFUSED), "{error}");
+        error.message().to_owned()
+    };
+    // What the owner made by hand is for its table, and any topic.
+    let mut running = Running::start(of("customers", "third", Some("by_hand")), Log::new());
+    running.told("it streams", |p| matches!(p, Progress::Streaming { .. })).await;
+    running.stop().await.expect("it drains");
+    let said = refused(of("others", "third", Some("by_hand"))).await;
+    assert!(said.contains("by_hand is for public.customers, not for public.others"), "{said}");
+    // What a capture made is for its table and its topic.
+    let name = &names[0];
+    let said = refused(of("others", "first", Some(name))).await;
+    assert!(said.contains(&format!("{name} is for public.customers to the topic")), "{said}");
+    let said = refused(of("customers", "fourth", Some(name))).await;
+    assert!(said.contains("not for public.customers to the topic fourth; choose another --slot"), "{said}");
+    sql.batch_execute(&format!("DROP PUBLICATION {name}")).await.expect("it is removed");
+    let said = refused(of("customers", "first", Some(name))).await;
+    assert!(said.contains("has no publication") && said.contains(&format!("cdc drop {name}")), "{said}");
+    for slot in slots().await {
+        drop_slot(&url, &slot, &Env::default()).await.expect("it is removed");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_address_or_no_topic_is_an_argument_that_is_wrong() {
+    let good = options("postgres://me@host/crm", "customers");
+    let long = "t".repeat(250);
+    for topic in ["", "bad topic!", "..", &long] {
+        let error = Capture::new(CaptureOptions { topic: topic.to_owned(), ..good.clone() }).unwrap_err();
+        assert!(error.code() == Code::InvalidArgument && error.message().starts_with("--topic: "), "{error}");
+    }
+    for url in ["crm", "postgres://me:geheim@host:port/crm", "postgres:///crm"] {
+        let error = Capture::new(CaptureOptions { url: url.to_owned(), ..good.clone() }).unwrap_err();
+        assert!(error.code() == Code::InvalidArgument && error.message().starts_with("--from: "), "{error}");
+        assert!(!format!("{error:?}").contains("geheim"), "{error:?}");
+    }
+    let error = slots("crm", &Env::default()).await.unwrap_err();
+    assert!(error.message().starts_with("--from: the address of the database is not a URL"), "{error}");
 }
 
 #[tokio::test]

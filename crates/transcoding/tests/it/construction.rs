@@ -148,3 +148,15 @@ fn a_contract_that_says_nothing_of_access_gets_what_its_host_says() {
     assert_eq!(access(Access::Public), [Access::Admin, Access::Internal, Access::Public]);
     assert_eq!(access(Access::Internal), [Access::Admin, Access::Internal, Access::Internal]);
 }
+
+#[test]
+fn the_events_of_a_topic_are_those_whose_contracts_say_so() {
+    let set = compile_text(
+        "syntax = \"proto3\"; package a.v1; import \"banyan/v1/options.proto\"; message Plain { string id = 1; } \
+         message Placed { option (banyan.v1.event) = {topic: \"orders\", key: \"id\"}; string id = 1; } \
+         message Paid { option (banyan.v1.event) = {topic: \"payments\", key: \"id\"}; string id = 1; }",
+    );
+    let transcoder = Transcoder::new(&[&set], &[]).unwrap();
+    assert_eq!(transcoder.events_of("orders"), ["a.v1.Placed"]);
+    assert!(transcoder.events_of("legacy.orders").is_empty() && transcoder.events_of("").is_empty());
+}
