@@ -111,11 +111,18 @@ impl<'a> Planned<'a> {
             examination.connections = needed;
             asked.push((service, url, examination));
         }
+        let mut taken: BTreeMap<String, String> = BTreeMap::new();
         for (service, url, mut examination) in asked {
             let used_by = format!("store of {service}");
             match url {
                 Ok(Some(url)) => {
                     let engine = place(url.expose());
+                    let first =
+                        taken.entry(database(url.expose())).or_insert_with(|| service.clone()).clone();
+                    if first != service {
+                        let finding = done(vec![shared_database(&service, &first)]);
+                        self.add(engine.clone(), used_by.clone(), Some(&service), finding);
+                    }
                     examination.connections = connections[&engine];
                     let work = self.store(&service, url, examination);
                     self.add(engine, used_by, Some(&service), work);
@@ -240,6 +247,30 @@ fn place(url: &str) -> String {
     }
 }
 
+/// Returns what is the same for two URLs of one database: a user of PostgreSQL may have a schema of its own in it.
+fn database(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (who, at) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let user = who.split_once(':').map_or(who, |(user, _)| user);
+    match scheme {
+        "mysql" | "mariadb" => format!("mysql://{at}"),
+        _ => {
+            let scheme = if scheme == "postgresql" { "postgres" } else { scheme };
+            let options = query.split('&').find(|part| part.starts_with("options=")).unwrap_or_default();
+            format!("{scheme}://{user}@{at}?{options}")
+        }
+    }
+}
+
+fn shared_database(service: &str, first: &str) -> Finding {
+    let found = format!(
+        "the configuration gives {service} the database of {first}; the one that starts second is refused"
+    );
+    let next = format!("give {service} a database, or a schema, of its own in stores.{service}");
+    Finding::fail(Check::Configuration, "database", found, next)
+}
+
 fn not_linked(error: &Error) -> Finding {
     let next = format!(
         "build the program with the feature of that engine, and run this command of the system's own program \
@@ -255,7 +286,25 @@ fn done<'a>(findings: Vec<Finding>) -> BoxFuture<'a, Vec<Finding>> {
 
 #[cfg(test)]
 mod tests {
-    use super::place;
+    use super::{database, place};
+
+    #[test]
+    fn a_database_is_the_same_whoever_asks_how() {
+        for (one, two, same) in [
+            ("postgres://u:a@h:5432/db?sslmode=require", "postgresql://u:b@h:5432/db", true),
+            (
+                "postgres://u@h/db?options=-csearch_path%3Da",
+                "postgres://u@h/db?options=-csearch_path%3Db",
+                false,
+            ),
+            ("postgres://u@h/db", "postgres://v@h/db", false),
+            ("postgres://u@h/one", "postgres://u@h/two", false),
+            ("mysql://u:a@h/db", "mariadb://v:b@h/db?ssl=1", true),
+            ("mysql://u@h/one", "mysql://u@h/two", false),
+        ] {
+            assert_eq!(database(one) == database(two), same, "{one} {two}");
+        }
+    }
 
     #[test]
     fn a_place_has_no_secret() {
