@@ -37,14 +37,15 @@ pub struct Globals {
 }
 
 impl Globals {
-    /// Returns the data folder: the argument, what the configuration says, or `data`.
+    /// Returns the data folder: the argument, what the configuration says, or `data`. What is wrong with other keys does
+    /// not keep a command from a system that runs: its status tells of a configuration that was refused.
     ///
     /// # Errors
-    /// If the configuration is not valid.
+    /// If the configuration cannot be read, or says of the data folder what is not valid.
     pub fn data(&self) -> anyhow::Result<PathBuf> {
         match &self.data {
             Some(data) => Ok(data.clone()),
-            None => Ok(RunArgs::default().config(self)?.data),
+            None => Ok(RunArgs::default().layers(self, None)?.load_data()?),
         }
     }
 }
@@ -109,6 +110,15 @@ impl RunArgs {
         globals: &Globals,
         central: Option<(&str, &Snapshot)>,
     ) -> anyhow::Result<Config> {
+        let layers = self.layers(globals, central)?;
+        layers.load().map_err(|error| match error.violations() {
+            [wrong, ..] if self.sets(&wrong.field) => of_argument(error).into(),
+            _ => error.into(),
+        })
+    }
+
+    /// Reads all layers, without typing what they say.
+    fn layers(&self, globals: &Globals, central: Option<(&str, &Snapshot)>) -> anyhow::Result<Layers> {
         self.check_placement()?;
         let mut layers = base_layers(self.config.as_deref(), globals.profile.as_deref(), globals)?;
         if let Some((place, snapshot)) = central {
@@ -132,10 +142,7 @@ impl RunArgs {
             layers.argument(if by_variable { variable } else { flag("--data") }, &["data"], text)?;
         }
         self.arguments(&mut layers).map_err(of_argument)?;
-        layers.load().map_err(|error| match error.violations() {
-            [wrong, ..] if self.sets(&wrong.field) => of_argument(error).into(),
-            _ => error.into(),
-        })
+        Ok(layers)
     }
 
     /// Adds the arguments that have a key of their own.
@@ -286,6 +293,14 @@ mod tests {
         let other = Globals { profile: Some("flet".to_owned()), ..globals };
         let error = args.config(&other).unwrap_err().to_string();
         assert!(error.contains("the nearest is \"fleet\""), "{error}");
+    }
+
+    #[test]
+    fn the_data_folder_is_found_beside_a_wrong_key() {
+        let built_in = Arc::new(vec![("fleet".to_owned(), "data = 'there'\nprot = 1".to_owned())]);
+        let globals = Globals { profile: Some("fleet".to_owned()), built_in, ..Globals::default() };
+        assert_eq!(globals.data().unwrap(), Path::new("there"));
+        assert!(RunArgs::default().config(&globals).is_err());
     }
 
     #[test]

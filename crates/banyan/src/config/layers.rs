@@ -2,7 +2,7 @@
 
 use super::mistake::invalid;
 use super::origin::{Origin, Origins};
-use super::tree::Node;
+use super::tree::{Kind, Node};
 use super::{Config, suggestion};
 use banyan_core::Result;
 use std::path::{Path, PathBuf};
@@ -124,6 +124,17 @@ impl Layers {
         Config::of_tree(self.tree)
     }
 
+    /// Types and checks what is said of the data folder alone, whatever is wrong with other keys.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` if that is no path.
+    pub fn load_data(mut self) -> Result<PathBuf> {
+        if let Kind::Table(entries) = &mut self.tree.kind {
+            entries.retain(|key, _| key == "data");
+        }
+        Ok(self.load()?.data)
+    }
+
     fn add(&mut self, text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<()> {
         self.tree.merge(Node::parse(text, origin).map_err(|mistake| mistake.into_error(""))?);
         Ok(())
@@ -163,6 +174,19 @@ mod tests {
 
     fn variable(name: &str, value: &str) -> (String, String) {
         (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn the_data_folder_is_told_whatever_else_is_wrong() {
+        let of = |text: &str| {
+            let mut layers = Layers::new();
+            layers.text("banyan.toml", text).unwrap();
+            layers.environment([variable("BANYAN__PORT", "high")]).unwrap();
+            layers.load_data()
+        };
+        assert_eq!(of("data = 'here'\nprot = 2\n[limits]\nx = 1").unwrap(), Path::new("here"));
+        assert_eq!(of("prot = 2").unwrap(), Config::default().data);
+        assert_eq!(of("data = 2").unwrap_err().violations()[0].field, "data");
     }
 
     #[test]
