@@ -116,6 +116,11 @@ impl Central {
         self.source.as_ref()
     }
 
+    /// Tells whether a copy stands for the source, which did not answer.
+    pub(crate) fn is_copy(&self) -> bool {
+        *self.place.lock() != self.source.place()
+    }
+
     /// Returns what the source had when it was read the last time.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.last.lock().clone()

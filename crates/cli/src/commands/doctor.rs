@@ -1,12 +1,14 @@
 //! `doctor`: whether the engines of a configuration are there, and can do what the system asks of them.
 
+use super::run::error_of;
 use crate::args::{Globals, RunArgs};
-use crate::central;
+use crate::central::{self, Central};
 use crate::output::Output;
 use crate::problem::Problem;
 use anyhow::Result;
-use banyan::{DoctorOptions, EngineReport, Report, System};
-use banyan_core::{Env, Error, Finding, Reason, Verdict};
+use banyan::{Config, DoctorOptions, EngineReport, Report, System};
+use banyan_core::{Check, Env, Error, Finding, Reason, Verdict};
+use banyan_identity::SOURCE_UNAVAILABLE;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
@@ -40,8 +42,16 @@ pub(crate) struct DoctorArgs {
 
 pub(crate) async fn run(system: &System, args: DoctorArgs, globals: Globals) -> Result<()> {
     let env = Env::default();
-    // What a central source has holds as it does for `run`.
-    let (config, _) = central::read(&args.run, &globals, system, &env).await?;
+    let beneath = args.run.config(&globals)?;
+    // What a central source has holds as it does for `run`; without it, the rest is worth examining still.
+    let (config, source) = match central::read(&args.run, &globals, system, &env).await {
+        Ok((config, central)) => (config, central.map(|central| read(&central))),
+        Err(error) if beneath.source.url.is_some() => {
+            let source = unread(&beneath, error);
+            (beneath, Some(source))
+        }
+        Err(error) => return Err(error),
+    };
     let options = DoctorOptions { limit: Duration::from_secs(args.timeout), ..DoctorOptions::new(env) };
     let progress = Progress::new(globals.json);
     let report =
@@ -49,7 +59,8 @@ pub(crate) async fn run(system: &System, args: DoctorArgs, globals: Globals) -> 
     // Leases of what was read to reach the engines are not left behind.
     system.release_secrets(options.limit).await;
     progress.clear();
-    let report = report?;
+    let mut report = report?;
+    report.engines.splice(0..0, source);
     let text = text(&report, Paint { colours: colours() });
     Output::new(globals.json)?.value(&json_of(&report, globals.profile.as_deref()), &text)?;
     match report.count(Verdict::Fail) {
@@ -60,6 +71,39 @@ pub(crate) async fn run(system: &System, args: DoctorArgs, globals: Globals) -> 
             Err(Problem::new(error, "do what stands under each failed check, and run doctor again").into())
         }
     }
+}
+
+/// Reports a central source that was read, or whose copy was.
+fn read(central: &Central) -> EngineReport {
+    let snapshot = central.snapshot();
+    let (keys, revision) = (snapshot.entries.len(), snapshot.revision);
+    let finding = match central.is_copy() {
+        false => Finding::ok(Check::Reachable, "source", format!("{keys} keys at revision {revision}")),
+        true => {
+            let found =
+                format!("does not answer; the copy of {keys} keys at revision {revision} stands for it");
+            Finding::warn(Check::Reachable, "source", found, "start the source")
+        }
+    };
+    source_report(central.source().place().to_owned(), finding)
+}
+
+/// Reports a central source that was not read, or has what is not valid.
+fn unread(config: &Config, error: anyhow::Error) -> EngineReport {
+    let (error, next) = match error.downcast::<Problem>() {
+        Ok(problem) => (problem.error().clone(), problem.next_step().to_owned()),
+        Err(error) => (error_of(error), "correct what the source has, or its URL".to_owned()),
+    };
+    let check = if error.is(SOURCE_UNAVAILABLE) { Check::Reachable } else { Check::Configuration };
+    let found = format!("{}; the rest is examined without what it has", error.message());
+    // As it may be shown: without a password.
+    let shown = serde_json::to_value(config).ok();
+    let place = shown.and_then(|shown| Some(shown["source"]["url"].as_str()?.to_owned()));
+    source_report(place.unwrap_or_default(), Finding::fail(check, "source", found, next))
+}
+
+fn source_report(engine: String, finding: Finding) -> EngineReport {
+    EngineReport { engine, used_by: vec!["central configuration".to_owned()], findings: vec![finding] }
 }
 
 /// One line on a terminal that says how far it is.
@@ -176,7 +220,6 @@ fn json_of(report: &Report, profile: Option<&str>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_core::Check;
 
     fn report() -> Report {
         let next = "GRANT CREATE ON SCHEMA public TO shop;";
@@ -200,6 +243,17 @@ postgres://h:5432  store of users, store of orders
         assert_eq!(text(&report(), Paint { colours: false }), expected);
         let coloured = text(&report(), Paint { colours: true });
         assert!(coloured.contains("\x1b[31;1mfail") && coloured.contains("\x1b[32mok"), "{coloured}");
+    }
+
+    #[test]
+    fn a_source_that_is_away_is_a_finding_without_its_password() {
+        let config = Config::parse("source.url = 'etcd://u:hunter2@h/shop'").unwrap();
+        let away = Error::new(banyan_core::Code::Unavailable, SOURCE_UNAVAILABLE, "h did not answer");
+        let report = unread(&config, Problem::new(away, "start the source").into());
+        assert_eq!(report.engine, "etcd://u:[redacted]@h/shop");
+        let [Finding { check, verdict, next_step, .. }] = &report.findings[..] else { panic!("{report:?}") };
+        assert_eq!((*check, *verdict), (Check::Reachable, Verdict::Fail));
+        assert_eq!(next_step.as_deref(), Some("start the source"));
     }
 
     #[test]

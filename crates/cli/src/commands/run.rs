@@ -3,13 +3,14 @@
 use crate::args::{Globals, RunArgs};
 use crate::central::{self, Central};
 use crate::output::Output;
-use crate::problem::Problem;
+use crate::problem::{Problem, program_name};
 use crate::program::Program;
 use anyhow::Result;
 use banyan::{Config, ConsoleSettings, System};
 use banyan_control::root::Root;
 use banyan_core::{Env, Error};
 use banyan_gateway::{Gateway, GatewayOptions, GatewayParts};
+use banyan_identity::SECRET_MISSING;
 use banyan_telemetry::{JsonLines, Logs};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -103,6 +104,16 @@ pub(crate) fn error_of(error: anyhow::Error) -> Error {
     }
 }
 
+/// Says of a secret that is missing how all of them are found.
+fn unresolved(error: Error, globals: &Globals) -> anyhow::Error {
+    if !error.is(SECRET_MISSING) {
+        return error.into();
+    }
+    let profile = globals.profile.as_ref().map(|name| format!(" --profile {name}")).unwrap_or_default();
+    let doctor = format!("{} doctor{profile}", program_name());
+    Problem::new(error, format!("give it to this command; `{doctor}` names all that are missing")).into()
+}
+
 pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Result<()> {
     let system = program.system.clone();
     let outcome = run_until_told(program, args, globals).await;
@@ -117,7 +128,7 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
     let output = Output::new(globals.json)?;
     let env = Env::default();
     let (mut config, central) = central::read(&args, &globals, &program.system, &env).await?;
-    program.system.resolve(&mut config).await?;
+    program.system.resolve(&mut config).await.map_err(|error| unresolved(error, &globals))?;
     let read = config.clone();
     let began = env.clock.now();
     let _beside = match &program.prepare {
