@@ -25,7 +25,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        // The driver's own text of an answer is that of its debugging; inside is what the server said.
+        Some(match &self.source {
+            mysql::Error::MySqlError(answer) => answer,
+            mysql::Error::IoError(failure) => failure,
+            other => other,
+        })
     }
 }
 

@@ -3,7 +3,9 @@
 use banyan_core::{Check, Env, Finding, Verdict};
 use banyan_engines::{Engine, Kind};
 use banyan_mysql::MySqlStores;
-use banyan_store::{Migration, MigrationSet, Statement, StoreExamination, StoreOptions, StoreProvider};
+use banyan_store::{
+    Migration, MigrationSet, Purpose, Statement, StoreExamination, StoreOptions, StoreProvider,
+};
 use std::time::Duration;
 
 const ONE: Migration = Migration::new(1, "one", Statement::new("CREATE TABLE one (id VARCHAR(20))"));
@@ -84,7 +86,25 @@ async fn rights_and_passwords_are_told() {
     let tables = of(&findings, Check::Permissions, "make tables");
     assert!(tables.verdict == Verdict::Fail && tables.found.contains("denied"), "{tables:?}");
     assert!(tables.next_step.as_deref().is_some_and(|next| next.starts_with("GRANT ALL ON")), "{tables:?}");
-    let findings = examine(&format!("mysql://{name}:geheim2@{place}"), &[ONE], Env::default()).await;
-    let refused = of(&findings, Check::Reachable, "server");
+    let others = examine(&format!("mysql://{name}:geheim2@{place}"), &[ONE], Env::default()).await;
+    let refused = of(&others, Check::Reachable, "server");
     assert!(refused.next_step.as_deref().is_some_and(|next| next.contains("password")), "{refused:?}");
+    for finding in [tables, refused] {
+        assert!(!finding.found.contains("MySqlError"), "it is for people: {finding:?}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_copy_fails_and_says_what_to_do() {
+    let url = database().await;
+    let options = StoreOptions {
+        purpose: Purpose::Copy,
+        copied_from: Some("postgres://there/it's".to_owned()),
+        ..StoreOptions::new("orders", Env::default())
+    };
+    MySqlStores.open(&url, options).await.expect("it opens").close().await.expect("it closes");
+    let findings = examine(&url, &[ONE], Env::default()).await;
+    let data = of(&findings, Check::Storage, "data");
+    assert!(data.verdict == Verdict::Fail && data.found.contains("postgres://there/its"), "{data:?}");
+    assert!(data.next_step.as_deref().is_some_and(|next| next.contains("same copy again")), "{data:?}");
 }
