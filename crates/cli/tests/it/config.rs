@@ -133,6 +133,9 @@ fn a_mistake_is_told_before_anything_starts() {
     let (_, message) = mistake(&[], &["config", "show", "--profile", "flet"], 1);
     assert!(message.contains("banyan.flet.toml"), "{message}");
     std::fs::write(folder.path().join("banyan.toml"), "\n[limits]\ndrain_ms = 5\n").unwrap();
-    let (field, message) = mistake(&[], &["status"], 1);
+    let (field, message) = mistake(&[], &["config", "show"], 1);
     assert!(field == "limits.drain_ms" && message.contains("(banyan.toml:3)"), "{message}");
+    // What only looks for a system needs the data folder alone: the status is where a refused configuration is seen.
+    let (_, message) = mistake(&[], &["status"], 1);
+    assert!(message.contains("no system runs"), "{message}");
 }
