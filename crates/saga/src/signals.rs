@@ -77,6 +77,13 @@ fn take(tx: &mut Tx<'_>, mut write: Write, wait: &Wait) -> Result<Taken> {
 /// Delivers a signal; a key that was seen before delivers nothing.
 pub(crate) fn deliver(tx: &mut Tx<'_>, id: &str, name: &str, payload: &[u8], waiting_max: u32) -> Result<()> {
     let row = journal::row(tx, id)?;
+    let key = tx.cx().idempotency_key().map(str::to_owned);
+    // Also when the saga has gone on, and ended, with what was delivered the first time.
+    if let Some(key) = &key
+        && tx.query_one(tables::KNOWN_SIGNAL, params![id, key], |row| row.get::<u64>("known"))? > 0
+    {
+        return Ok(());
+    }
     if row.state.is_end() {
         return Err(finished(id, row.state));
     }
@@ -86,7 +93,7 @@ pub(crate) fn deliver(tx: &mut Tx<'_>, id: &str, name: &str, payload: &[u8], wai
     if waiting >= waiting_max {
         return Err(Error::overloaded(format!("saga {id:?} has {waiting} signals it has not consumed")));
     }
-    let (now, key) = (tx.now_ms(), tx.cx().idempotency_key().map(str::to_owned));
+    let now = tx.now_ms();
     let delivered = tx.execute(tables::ADD_SIGNAL, params![id, last_seq + 1, name, payload, key, now])?;
     if delivered == 1 && row.state == State::Running && row.awaits.as_deref() == Some(name) {
         tx.execute(tables::MAKE_DUE, params![id, now])?;

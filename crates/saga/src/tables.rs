@@ -172,6 +172,7 @@ statements! {
     NEXT_SIGNAL = "SELECT seq, payload FROM banyan_saga_signals
                    WHERE saga_id = $1 AND name = $2 AND consumed_at IS NULL ORDER BY seq LIMIT 1";
     CONSUME_SIGNAL = "UPDATE banyan_saga_signals SET consumed_at = $3 WHERE saga_id = $1 AND seq = $2";
+    KNOWN_SIGNAL = "SELECT COUNT(*) AS known FROM banyan_saga_signals WHERE saga_id = $1 AND idempotency_key = $2";
     SIGNALS = "SELECT COUNT(*) - COUNT(consumed_at) AS waiting, COALESCE(MAX(seq), 0) AS last_seq
                FROM banyan_saga_signals WHERE saga_id = $1";
     ADD_SIGNAL = "INSERT INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at)

@@ -294,7 +294,19 @@ mod tests {
     /// Options with a program that stands for the shop's binary.
     fn script(folder: &Path, text: &str) -> Options {
         let program = folder.join("program.sh");
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        // By another process: what one of this process's threads has open for writing cannot be executed by any.
+        let mut writer = std::process::Command::new("sh")
+            .args(["-c", "cat > \"$1\"", "sh"])
+            .arg(&program)
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(
+            &mut writer.stdin.take().unwrap(),
+            format!("#!/bin/sh\n{text}\n").as_bytes(),
+        )
+        .unwrap();
+        assert!(writer.wait().unwrap().success());
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
         Options { program, ledger: folder.to_owned(), file: folder.join("processor.json") }
     }
