@@ -35,7 +35,7 @@ impl Setup {
     /// Makes the system; none of its services runs yet.
     ///
     /// # Errors
-    /// If the settings are no TOML.
+    /// If the settings are no TOML, or not what their service takes.
     ///
     /// # Panics
     /// If the machine has no room for a temporary folder and an event log in it.
@@ -48,6 +48,7 @@ impl Setup {
                 text.parse().map_err(|e| Error::invalid(format!("services.{name}"), format!("{e}")))?;
             config.services.entry(name).or_default().extend(table);
         }
+        system.check(&config)?;
         let log = EmbeddedLog::open(EmbeddedOptions::new(folder.path().join("log"), env.clone())).await;
         let process = Process::new(ProcessParts {
             system,
