@@ -56,14 +56,18 @@ pub(crate) struct RemoteKeeper {
 }
 
 impl Keeper for RemoteKeeper {
-    fn exchange(&self, batch: Exchange) -> BoxFuture<'_, Result<Vec<u128>>> {
+    fn exchange(&self, batch: Arc<Exchange>) -> BoxFuture<'_, Result<Vec<u128>>> {
         Box::pin(async move {
             let cx = Context::new(&self.env, Identity::service(&self.process)).with_timeout(EXCHANGE_TIMEOUT);
             let request = api::ExchangeTracesRequest {
                 process: self.process.clone(),
                 spans: otlp::encode(&batch.spans).into(),
                 keep: ids_to_bytes(&batch.keep).into(),
-                measured: batch.measured.map_or_else(Vec::new, |m| m.encode(&self.process, 0, 0)).into(),
+                measured: batch
+                    .measured
+                    .as_ref()
+                    .map_or_else(Vec::new, |m| m.encode(&self.process, 0, 0))
+                    .into(),
                 lines: match batch.lines.is_empty() {
                     true => Vec::new().into(),
                     false => serde_json::to_vec(&batch.lines).map_err(Error::internal)?.into(),
@@ -94,7 +98,7 @@ pub(crate) async fn exchange(
         },
     };
     let keep = match memory {
-        Some(memory) => memory.exchange(batch).await?,
+        Some(memory) => memory.exchange(Arc::new(batch)).await?,
         None => Vec::new(),
     };
     Ok(api::ExchangeTracesResponse { keep: ids_to_bytes(&keep).into() })

@@ -18,7 +18,7 @@ mod trace;
 
 pub use backoff::Backoff;
 pub use context::Context;
-pub use env::{Clock, Env, Rng};
+pub use env::{Clock, Env, Rng, rfc3339};
 pub use error::{Blame, Code, Error, FieldViolation, Reason, Result, Retry};
 pub use event::{Envelope, Event, Payload};
 pub use finding::{Check, ClockReading, Finding, KnownVersions, TimeLeft, Verdict, Version};

@@ -135,7 +135,6 @@ impl Channel {
             Box::pin(call.run(request).instrument(span)).await
         };
         active.end(&outcome);
-        inner.metrics.record(method, inner.env.clock.now() - started_at, &outcome);
         outcome
     }
 }

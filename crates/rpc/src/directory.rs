@@ -1,7 +1,6 @@
 //! Where each contract service lives, as this process sees it.
 
 use crate::connection::Peer;
-use crate::metrics::CallMetrics;
 use crate::remote::Remote;
 use crate::{CallLimits, Channel, DirectoryOptions, Endpoint, Service};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -44,7 +43,6 @@ pub(crate) struct Inner {
     pub(crate) options: Arc<DirectoryOptions>,
     /// What holds instead of the options' limits, at this moment.
     pub(crate) limits: ArcSwap<CallLimits>,
-    pub(crate) metrics: CallMetrics,
     pub(crate) faults: ArcSwapOption<FaultInjector>,
     /// Counts the messages that faults dropped: every other one is executed and only its answer lost.
     pub(crate) dropped: AtomicUsize,
@@ -85,7 +83,6 @@ impl Directory {
             env: env.clone(),
             limits: ArcSwap::from_pointee(options.limits.clone()),
             options: Arc::new(options),
-            metrics: CallMetrics::default(),
             faults: ArcSwapOption::empty(),
             dropped: AtomicUsize::new(0),
             slots: Mutex::default(),

@@ -16,7 +16,6 @@ mod http_service;
 mod message;
 mod metadata;
 mod method;
-mod metrics;
 mod options;
 mod proto;
 mod remote;

@@ -42,7 +42,7 @@ pub trait Keeper: Send + Sync + 'static {
     ///
     /// # Errors
     /// If it cannot be reached; the spans are sent again.
-    fn exchange(&self, batch: Exchange) -> BoxFuture<'_, Result<Vec<u128>>>;
+    fn exchange(&self, batch: Arc<Exchange>) -> BoxFuture<'_, Result<Vec<u128>>>;
 }
 
 /// The collector of one process.
@@ -58,6 +58,8 @@ pub struct Collector {
     anchor: (Instant, u64),
     pending: VecDeque<Span>,
     news: Vec<u128>,
+    /// What the keeper has not taken: it is sent again as it is.
+    unsent: Option<Arc<Exchange>>,
     lost: u64,
 }
 
@@ -81,6 +83,7 @@ impl Collector {
             anchor: (now, env.clock.unix_ms().saturating_mul(1_000_000)),
             pending: VecDeque::new(),
             news: Vec::new(),
+            unsent: None,
             lost: 0,
         }
     }
@@ -130,33 +133,33 @@ impl Collector {
 
     /// Exchanges until nothing waits. Also when there is nothing to say: others may have found something.
     async fn send(&mut self) -> Result<()> {
-        let due = self.periods % PERIODS_PER_MEASUREMENT == 1;
-        let lost = self.recorder.lost() + self.lost;
-        let mut measured = due.then(|| self.metrics.snapshot(lost));
-        let mut lines = Logs::installed().map(Logs::take).unwrap_or_default();
+        let mut due = self.periods % PERIODS_PER_MEASUREMENT == 1;
         loop {
-            let spans: Vec<Span> = self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect();
-            let keep = std::mem::take(&mut self.news);
-            let batch = Exchange {
-                process: self.process.clone(),
-                spans: spans.clone(),
-                keep: keep.clone(),
-                measured: measured.take(),
-                lines: std::mem::take(&mut lines),
+            let batch = match self.unsent.take() {
+                Some(batch) => batch,
+                None => Arc::new(self.next_batch(std::mem::take(&mut due))),
             };
-            match self.keeper.exchange(batch).await {
+            match self.keeper.exchange(batch.clone()).await {
                 Ok(marks) => marks.into_iter().for_each(|id| self.tail.mark(id)),
                 Err(error) => {
-                    for span in spans.into_iter().rev() {
-                        self.pending.push_front(span);
-                    }
-                    self.news = keep;
+                    self.unsent = Some(batch);
                     return Err(error);
                 }
             }
             if self.pending.is_empty() {
                 return Ok(());
             }
+        }
+    }
+
+    fn next_batch(&mut self, with_measurements: bool) -> Exchange {
+        let lost = self.recorder.lost() + self.lost;
+        Exchange {
+            process: self.process.clone(),
+            spans: self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect(),
+            keep: std::mem::take(&mut self.news),
+            measured: with_measurements.then(|| self.metrics.snapshot(lost)),
+            lines: Logs::installed().map(Logs::take).unwrap_or_default(),
         }
     }
 }

@@ -49,7 +49,9 @@ pub(crate) fn log(globals: &Globals) -> impl Fn(&Config) + Send + Sync + 'static
     let logs = Logs::default();
     // Spans are recorded elsewhere; here they would only cost.
     let kept =
-        filter_fn(|what| what.is_event() && *what.level() <= Level::INFO && !what.target().starts_with("h2"));
+        filter_fn(|what| what.is_event() && *what.level() <= Level::INFO && !what.target().starts_with("h2"))
+            // What is finer is passed over without being looked at.
+            .with_max_level_hint(LevelFilter::INFO);
     let printing = tracing_subscriber::registry().with(layer.with_filter(following));
     // A second call, in a test, keeps the first one's settings.
     if printing.with(logs.clone().with_filter(kept)).try_init().is_ok() {

@@ -4,7 +4,7 @@ use super::CHANGE_TYPE;
 use super::table::Table;
 use super::types::{Kinds, write, write_text};
 use crate::replication::{Change, Lsn, Relation, Tuple, TupleValue};
-use banyan_core::Envelope;
+use banyan_core::{Envelope, rfc3339};
 use bytes::Bytes;
 
 /// What happened to a row.
@@ -179,7 +179,7 @@ impl Events<'_> {
             }
         };
         let unchanged = serde_json::Value::from(unchanged);
-        let (lsn, xid, time) = (tx.commit, tx.xid, crate::capture::event::time(tx.time_ms));
+        let (lsn, xid, time) = (tx.commit, tx.xid, rfc3339(tx.time_ms));
         let xid = if op == Op::Read { "null".to_owned() } else { xid.to_string() };
         json.push_str(&format!(
             ",\"unchanged\":{unchanged},\"lsn\":\"{lsn}\",\"xid\":{xid},\"commit_time\":\"{time}\"}}"
@@ -199,20 +199,4 @@ impl Events<'_> {
             payload: Bytes::from(json),
         }
     }
-}
-
-/// Writes a time as RFC 3339 in UTC, to the millisecond.
-fn time(unix_ms: u64) -> String {
-    let (days, ms) = ((unix_ms / 86_400_000) as i64, unix_ms % 86_400_000);
-    // Civil from days, after Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", ms % 1_000)
 }

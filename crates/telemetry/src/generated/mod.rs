@@ -17,9 +17,6 @@ pub mod opentelemetry {
         pub mod common {
             pub mod v1;
         }
-        pub mod logs {
-            pub mod v1;
-        }
         pub mod metrics {
             pub mod v1;
         }

@@ -13,7 +13,7 @@ pub use read::{Filter, Reader, TraceSummary};
 use crate::collector::{Exchange, Keeper, Marks};
 use crate::metrics::{Fleet, Snapshot};
 use crate::span::Status;
-use crate::{Exporter, LogLine, Span, TelemetryOptions};
+use crate::{Exporter, Span, TelemetryOptions};
 use banyan_core::{BoxFuture, Code, Env, Error, Reason, Result};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, params};
@@ -88,22 +88,6 @@ impl Memory {
         Reader::open(&self.0.path)
     }
 
-    /// Keeps spans; returns when other connections see them.
-    ///
-    /// # Errors
-    /// `MEMORY_UNUSABLE`.
-    pub async fn keep(&self, spans: Vec<Span>) -> Result<()> {
-        self.write(move |inner| inner.write(&spans)).await
-    }
-
-    /// Keeps what a process logged; returns when other connections see it.
-    ///
-    /// # Errors
-    /// `MEMORY_UNUSABLE`.
-    pub async fn keep_lines(&self, process: String, lines: Vec<LogLine>) -> Result<()> {
-        self.write(move |inner| inner.write_lines(&process, &lines)).await
-    }
-
     async fn write(&self, work: impl FnOnce(&Inner) -> rusqlite::Result<()> + Send + 'static) -> Result<()> {
         let inner = self.0.clone();
         let work = tokio::task::spawn_blocking(move || work(&inner));
@@ -115,19 +99,19 @@ impl Memory {
 }
 
 impl Keeper for Memory {
-    fn exchange(&self, batch: Exchange) -> BoxFuture<'_, Result<Vec<u128>>> {
+    fn exchange(&self, batch: Arc<Exchange>) -> BoxFuture<'_, Result<Vec<u128>>> {
         Box::pin(async move {
-            if !batch.spans.is_empty() {
-                if let Some(exporter) = self.0.exporter.get() {
-                    exporter.offer(&batch.spans);
-                }
-                self.keep(batch.spans).await?;
+            if !batch.spans.is_empty()
+                && let Some(exporter) = self.0.exporter.get()
+            {
+                exporter.offer(&batch.spans);
             }
-            if !batch.lines.is_empty() {
-                self.keep_lines(batch.process.clone(), batch.lines).await?;
+            if !batch.spans.is_empty() || !batch.lines.is_empty() {
+                let kept = batch.clone();
+                self.write(move |inner| inner.write(&kept)).await?;
             }
-            if let Some(measured) = batch.measured {
-                self.0.fleet.set(&batch.process, measured, self.0.env.clock.now());
+            if let Some(measured) = &batch.measured {
+                self.0.fleet.set(&batch.process, measured.clone(), self.0.env.clock.now());
             }
             Ok(self.0.marks.exchange(&batch.process, &batch.keep))
         })
@@ -135,28 +119,22 @@ impl Keeper for Memory {
 }
 
 impl Inner {
-    fn write(&self, spans: &[Span]) -> rusqlite::Result<()> {
+    /// Writes what a process has, whole or not at all: what comes again was not written.
+    fn write(&self, batch: &Exchange) -> rusqlite::Result<()> {
         let mut writer = self.writer.lock();
         let tx = writer.connection.transaction()?;
-        for span in spans {
+        for span in &batch.spans {
             if insert(&tx, span)? {
                 add_to_trace(&tx, span)?;
             }
         }
-        tx.commit()?;
-        self.written(&mut writer)
-    }
-
-    fn write_lines(&self, process: &str, lines: &[LogLine]) -> rusqlite::Result<()> {
-        let mut writer = self.writer.lock();
-        let tx = writer.connection.transaction()?;
-        for line in lines {
+        for line in &batch.lines {
             let fields = if line.fields.is_empty() { None } else { serde_json::to_string(&line.fields).ok() };
             tx.prepare_cached(schema::INSERT_LINE)?.execute(params![
                 i64::try_from(line.time_ms).unwrap_or(i64::MAX),
                 level_number(&line.level),
                 line.service,
-                process,
+                batch.process,
                 line.message,
                 line.trace_id
                     .as_deref()
@@ -275,12 +253,17 @@ pub(crate) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LogLine;
     use crate::span::tests::span;
 
     fn open(folder: &Path, options: &TelemetryOptions) -> (Memory, Reader) {
         let path = folder.join("telemetry.db");
         let memory = Memory::open(&path, options, &Env::simulated(1, 3_600_000)).expect("the folder is ours");
         (memory, Reader::open(&path).expect("it was just made"))
+    }
+
+    async fn keep(memory: &Memory, spans: Vec<Span>) -> Result<()> {
+        memory.exchange(Arc::new(Exchange { spans, ..Exchange::default() })).await.map(drop)
     }
 
     #[tokio::test]
@@ -292,9 +275,9 @@ mod tests {
         child.attributes = vec![("order".into(), "o-17".into()), ("attempt".into(), 2.into())];
         child.links = vec![(5, 6)];
         let first = span(0xabcd << 96, 1, 0);
-        memory.keep(vec![child.clone(), span(7, 1, 0)]).await.expect("it can be written");
+        keep(&memory, vec![child.clone(), span(7, 1, 0)]).await.expect("it can be written");
         // A span that comes twice counts once.
-        memory.keep(vec![first.clone(), child.clone()]).await.expect("it can be written");
+        keep(&memory, vec![first.clone(), child.clone()]).await.expect("it can be written");
 
         let all = Filter { limit: 10, ..Filter::default() };
         assert_eq!(reader.list(&all).expect("it can be read").len(), 2);
@@ -325,7 +308,14 @@ mod tests {
             fields: serde_json::Map::from_iter([("order".to_owned(), "o-1".into())]),
         };
         let lines = vec![line("INFO", "orders", "placed"), line("WARN", "payments", "declined")];
-        memory.keep_lines("main".into(), lines.clone()).await.expect("it can be written");
+        memory
+            .exchange(Arc::new(Exchange {
+                process: "main".into(),
+                lines: lines.clone(),
+                ..Exchange::default()
+            }))
+            .await
+            .expect("it can be written");
         let ask =
             |filter: LineFilter| reader.lines(&LineFilter { limit: 10, ..filter }).expect("it can be read");
         let all = ask(LineFilter::default());
@@ -348,7 +338,7 @@ mod tests {
         for trace in 0..BATCHES_PER_PRUNE * 2 {
             let started_ns = 3_600_000_000_000 + trace;
             let spans = (0..200).map(|id| Span { started_ns, ..span(trace.into(), id, 1) }).collect();
-            memory.keep(spans).await.expect("it can be written");
+            keep(&memory, spans).await.expect("it can be written");
         }
         let kept = reader.list(&Filter { limit: 1_000, ..Filter::default() }).expect("it can be read");
         let bytes = schema::bytes_used(&memory.0.writer.lock().connection).expect("it can be read");
@@ -364,7 +354,7 @@ mod tests {
             .expect("it can be written");
         let memory =
             Memory::open(&path, &TelemetryOptions::default(), &Env::default()).expect("it begins anew");
-        memory.keep(vec![span(1, 1, 0)]).await.expect("it can be written");
+        keep(&memory, vec![span(1, 1, 0)]).await.expect("it can be written");
         assert_eq!(Reader::open(&path).expect("it is there").trace(1).expect("it can be read").len(), 1);
     }
 }
