@@ -25,6 +25,9 @@ pub struct Globals {
     /// The profiles that are built into the program: names, and their TOML.
     #[arg(skip)]
     pub(crate) built_in: Arc<Vec<(String, String)>>,
+    /// The settings that are built into the program, in TOML.
+    #[arg(skip)]
+    pub(crate) settings: Arc<str>,
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub json: bool,
@@ -221,14 +224,15 @@ fn replicas(text: &str) -> Result<Replicas, String> {
     Ok(Replicas { service, count })
 }
 
-/// Reads what does not depend on who starts the program: the file (`banyan.toml` if none is named, and it is there), then
-/// the profile.
+/// Reads what does not depend on who starts the program: what is built in, the file (`banyan.toml` if none is named, and
+/// it is there), then the profile.
 pub(crate) fn base_layers(
     file: Option<&Path>,
     profile: Option<&str>,
     globals: &Globals,
 ) -> anyhow::Result<Layers> {
     let mut layers = Layers::new();
+    layers.built_in(&globals.settings)?;
     let base = file.unwrap_or(Path::new(CONFIG_FILE));
     if file.is_some() || base.exists() {
         layers.file(base)?;

@@ -78,6 +78,7 @@ pub struct Program {
     about: Option<&'static str>,
     extras: Vec<Extra>,
     profiles: Vec<(String, String)>,
+    settings: &'static str,
 }
 
 #[derive(Subcommand)]
@@ -125,6 +126,7 @@ impl Program {
             about: None,
             extras: Vec::new(),
             profiles: Vec::new(),
+            settings: "",
         }
     }
 
@@ -172,6 +174,13 @@ impl Program {
         self
     }
 
+    /// Builds in settings: the TOML that every other layer wins over.
+    #[must_use]
+    pub fn settings(mut self, toml: &'static str) -> Self {
+        self.settings = toml;
+        self
+    }
+
     /// Builds in a profile: the TOML that holds with `--profile NAME`, over `banyan.toml` and under `banyan.NAME.toml`.
     #[must_use]
     pub fn profile(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
@@ -189,6 +198,7 @@ impl Program {
         let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
             let mut globals = Globals::from_arg_matches(&matches)?;
             globals.built_in = Arc::new(self.profiles.clone());
+            globals.settings = self.settings.into();
             Ok((matches, globals))
         });
         let (matches, globals) = match parsed {

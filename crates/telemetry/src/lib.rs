@@ -16,6 +16,7 @@ pub mod metrics;
 mod options;
 pub mod otlp;
 mod recorder;
+pub mod slo;
 mod span;
 pub mod tail;
 

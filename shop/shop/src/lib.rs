@@ -76,6 +76,7 @@ The storefront is at the same address: open it in a browser.";
 /// Makes the shop's program.
 pub fn program() -> Program {
     Program::new(system())
+        .settings(include_str!("settings.toml"))
         .profile("fleet", include_str!("../profiles/fleet.toml"))
         .profile("nats", include_str!("../profiles/nats.toml"))
         .about(ABOUT)

@@ -31,6 +31,14 @@ impl Layers {
         Self { tree: Node::table(Origin::Default) }
     }
 
+    /// Adds the settings that are built into the program.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` if they are no TOML.
+    pub fn built_in(&mut self, text: &str) -> Result<()> {
+        self.add(text, &|line| Origin::BuiltIn { line })
+    }
+
     /// Adds the text of a file that is called `path`.
     ///
     /// # Errors

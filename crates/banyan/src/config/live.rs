@@ -37,6 +37,7 @@ pub(super) const TAKES: &[(&str, Takes)] = &[
     ("placement", Takes::Restart),
     ("port", Takes::Restart),
     ("services", Takes::Restart),
+    ("slo", Takes::Restart),
     ("source", Takes::Restart),
     ("stores", Takes::Restart),
     ("supervision", Takes::Live),
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn every_key_is_declared() {
         let text = "faults.seed = 1\nstores.a = 'x'\nevents.url = 'x'\ncache.url = 'x'\nsource.url = 'x'\n\
-                    services.a.b = 1\nplacement.replicas.a = 1";
+                    services.a.b = 1\nplacement.replicas.a = 1\n[slo.a]\nhttp = '*'\nobjective = 0.9";
         let config = Config::parse(text).unwrap();
         let keys: Vec<_> = config.entries(|_| BTreeSet::new(), |_| &[]).unwrap();
         for entry in &keys {

@@ -46,6 +46,7 @@ use banyan_event_log::Capability;
 use banyan_identity::{SECRET_MISSING, Secret};
 use banyan_resilience::FaultOptions;
 use banyan_telemetry::TelemetryOptions;
+use banyan_telemetry::slo::{self, Slo};
 use mistake::invalid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,6 +91,9 @@ pub struct Config {
     pub console: ConsoleSettings,
     /// What is recorded of the work, and how long it is kept.
     pub telemetry: TelemetryOptions,
+    /// What the system promises, by a name: see [`Slo`]. Without a section, the requests at the edge: 99 % do not fail, and
+    /// 99 % take at most a second.
+    pub slo: BTreeMap<String, Slo>,
     /// Makes calls between services fail on purpose; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultOptions>,
@@ -156,6 +160,7 @@ impl Default for Config {
             source: Central::default(),
             console: ConsoleSettings::default(),
             telemetry: TelemetryOptions::default(),
+            slo: BTreeMap::new(),
             faults: None,
             services: BTreeMap::new(),
             sources: Sources::default(),
@@ -211,6 +216,7 @@ impl Config {
         self.log.targets().map_err(|error| located(error, ""))?;
         self.gateway.check().map_err(|error| located(error, ""))?;
         self.telemetry.check().map_err(|error| located(error, ""))?;
+        slo::check(&self.slo).map_err(|error| located(error, ""))?;
         if let Some(faults) = &self.faults {
             faults.validate().map_err(|error| located(error, "faults."))?;
         }

@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Origin {
     /// Nobody set it.
     Default,
+    /// A line of the settings that are built into the program.
+    BuiltIn { line: usize },
     /// A line of a file, counted from 1.
     File { path: String, line: usize },
     /// A line of the text of a profile that is built into the program.
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::BuiltIn { line } => write!(f, "built in:{line}"),
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Profile { name, line } => write!(f, "profile {name}:{line}"),
             Self::Environment { name } => f.write_str(name),
