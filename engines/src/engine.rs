@@ -114,6 +114,11 @@ impl Engine {
         self.site.port
     }
 
+    /// Returns the loopback ports beside, for engines that listen on several: Rotel takes OTLP over HTTP at the first.
+    pub fn inner_ports(&self) -> [u16; 2] {
+        self.site.inner_ports
+    }
+
     /// Returns the port that a proxy passes connections on to.
     pub(crate) fn proxied_port(&self) -> u16 {
         self.kind.launcher().proxied_port(&self.site)

@@ -1,6 +1,8 @@
 //! The engines this crate knows.
 
-use crate::launchers::{Launcher, etcd, kafka, mariadb, nats, openbao, postgres, rabbitmq, redis};
+use crate::launchers::{
+    Launcher, alertmanager, etcd, kafka, mariadb, nats, openbao, postgres, prometheus, rabbitmq, redis, rotel,
+};
 use anyhow::{Context, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +26,12 @@ pub enum Kind {
     Etcd,
     /// OpenBao, for the API of Vault; see [`OPENBAO_TOKEN`](crate::OPENBAO_TOKEN).
     OpenBao,
+    /// Prometheus, and `promtool` beside it.
+    Prometheus,
+    /// Alertmanager.
+    Alertmanager,
+    /// Rotel, a collector; its URL is that of OTLP over gRPC, OTLP over HTTP is at the first inner port.
+    Rotel,
 }
 
 impl Kind {
@@ -37,6 +45,9 @@ impl Kind {
         Kind::Kafka,
         Kind::Etcd,
         Kind::OpenBao,
+        Kind::Prometheus,
+        Kind::Alertmanager,
+        Kind::Rotel,
     ];
 
     /// Returns the name that commands, folders and `BANYAN_ENGINE_<NAME>` use, in lower case.
@@ -59,6 +70,9 @@ impl Kind {
             Kind::Kafka => &kafka::Kafka,
             Kind::Etcd => &etcd::Etcd,
             Kind::OpenBao => &openbao::OpenBao,
+            Kind::Prometheus => &prometheus::Prometheus,
+            Kind::Alertmanager => &alertmanager::Alertmanager,
+            Kind::Rotel => &rotel::Rotel,
         }
     }
 }

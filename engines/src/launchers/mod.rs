@@ -2,14 +2,17 @@
 //!
 //! A new engine is a file here with a [`Launcher`], a variant of [`Kind`](crate::Kind), and a test in `tests/it`.
 
+pub(crate) mod alertmanager;
 pub(crate) mod etcd;
 pub(crate) mod kafka;
 pub(crate) mod mariadb;
 pub(crate) mod nats;
 pub(crate) mod openbao;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis;
+pub(crate) mod rotel;
 
 use crate::install::Packages;
 use anyhow::{Context, Result, bail, ensure};
