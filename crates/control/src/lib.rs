@@ -9,7 +9,6 @@
 
 pub mod child;
 mod children;
-mod console;
 mod control_service;
 mod generated;
 mod links;

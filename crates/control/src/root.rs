@@ -1,6 +1,5 @@
 //! The root process of a system: event log, registry, supervisor, and the services that are not placed elsewhere.
 
-use crate::console::{self, Shown};
 use crate::contract as api;
 use crate::control_service::ControlApi;
 use crate::log_service::LogServer;
@@ -28,6 +27,7 @@ pub struct Root {
     process: Process,
     server: Server,
     supervisor: Arc<Supervisor>,
+    control: Arc<ControlApi>,
     /// Taken when it is closed.
     events: Option<OpenLog>,
     log_server: Arc<LogServer>,
@@ -81,15 +81,19 @@ impl Root {
             peer_secret: peer_secret.clone(),
             tasks: tasks.clone(),
         })?;
-        let control =
-            ControlApi { system: system.name(), supervisor: supervisor.clone(), memory: memory.clone() };
+        let control = Arc::new(ControlApi {
+            system: system.name(),
+            supervisor: supervisor.clone(),
+            memory: memory.clone(),
+        });
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
         server.add(api::log_service(log_server.clone()));
-        server.add(api::control_service(Arc::new(control)));
+        server.add(api::control_service(control.clone()));
         let root = Self {
             process,
             server,
             supervisor,
+            control,
             events: Some(events),
             log_server,
             peer_secret,
@@ -128,18 +132,18 @@ impl Root {
         SourceNotes(self.supervisor.clone())
     }
 
-    /// Starts the console on `port` of 127.0.0.1 (0: any free port); returns its address.
+    /// Returns a client of the control contract, as operators have it.
     ///
     /// # Errors
-    /// If the port is taken.
-    pub async fn console(&self, port: u16) -> Result<String> {
-        let shown = Shown {
-            system: self.process.system().name(),
-            supervisor: self.supervisor.clone(),
-            memory: self.memory.clone(),
-        };
-        let address = console::start(shown, port, &self.tasks).await?;
-        Ok(format!("http://{address}"))
+    /// If the peer secret is not valid.
+    pub fn control(&self) -> Result<api::ControlServiceClient> {
+        let service = api::control_service(self.control.clone());
+        client_of(&self.supervisor.parts.env, &self.peer_secret, Target::Local(service))
+    }
+
+    /// Returns the local memory; `None` if nothing is recorded.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
     }
 
     /// Writes the run file, by which command lines find the system, whose gateway is at `url`, and its `console`.

@@ -8,7 +8,8 @@
 //! are reached under the prefixes that their definitions announce ([`banyan::ServiceDef::router`]). `/openapi.json`
 //! describes all of it but those, and `/errors/REASON` explains what a request was refused for. How often a client may ask
 //! is configuration ([`banyan::GatewaySettings`]): each request of a contract, an aggregate or a mounted router is counted
-//! once, after it is known who calls and before anything is done for him.
+//! once, after it is known who calls and before anything is done for him. Beside it, a [`Site`] serves the embedded pages of an
+//! application that runs in the browser.
 
 mod aggregate;
 mod client;
@@ -19,9 +20,11 @@ mod live;
 mod mount;
 mod pages;
 mod routes;
+mod site;
 
 pub use aggregate::{Aggregate, Part};
 pub use gate::Tokens;
 pub use gateway::{Gateway, GatewayOptions, GatewayParts};
 pub use limits::RATE_LIMIT_EXCEEDED;
 pub use live::Live;
+pub use site::Site;

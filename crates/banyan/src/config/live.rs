@@ -76,6 +76,7 @@ impl Config {
         next.cache.url.clone_from(&self.cache.url);
         next.source.url.clone_from(&self.source.url);
         next.services.clone_from(&self.services);
+        next.console.clone_from(&self.console);
         for key in keys {
             if let Some((service, _)) = key.strip_prefix("services.").and_then(|rest| rest.split_once('.')) {
                 let settings = next.services.entry(service.to_owned()).or_default();

@@ -21,7 +21,7 @@ mod typed;
 
 pub use cache::Caches;
 pub use calls::Calls;
-pub use console::ConsoleSettings;
+pub use console::{ConsoleRole, ConsoleSettings, ConsoleUser};
 pub use gateway::{GatewaySettings, Per, RateLimit, StoreAway};
 pub use handover::Handover;
 pub use layers::Layers;
@@ -216,6 +216,7 @@ impl Config {
         self.log.targets().map_err(|error| located(error, ""))?;
         self.gateway.check().map_err(|error| located(error, ""))?;
         self.telemetry.check().map_err(|error| located(error, ""))?;
+        self.console.check().map_err(|error| located(error, ""))?;
         slo::check(&self.slo).map_err(|error| located(error, ""))?;
         if let Some(faults) = &self.faults {
             faults.validate().map_err(|error| located(error, "faults."))?;

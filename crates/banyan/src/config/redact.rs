@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is shown in place of a secret.
-const REDACTED: &str = "[redacted]";
+pub(super) const REDACTED: &str = "[redacted]";
 
 /// Schemes of URLs that take a user without a password for a token.
 const TOKEN_SCHEMES: &[&str] = &["nats", "tls"];
@@ -92,6 +92,10 @@ fn written(config: &Config, key: &str) -> Option<toml::Value> {
         "events" if key == "events.url" => config.events.url.clone().map(toml::Value::String),
         "cache" if key == "cache.url" => config.cache.url.clone().map(toml::Value::String),
         "source" if key == "source.url" => config.source.url.clone().map(toml::Value::String),
+        "console" => {
+            let user = key.strip_prefix("console.users.")?.strip_suffix(".password_hash")?;
+            config.console.users.get(user).map(|user| user.password_hash.clone().into())
+        }
         "services" => {
             let service = config.services.get(parts.next()?)?;
             let first = service.get(parts.next()?)?;

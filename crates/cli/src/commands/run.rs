@@ -7,8 +7,9 @@ use crate::problem::{Problem, program_name};
 use crate::program::Program;
 use anyhow::Result;
 use banyan::{Config, ConsoleSettings, System};
+use banyan_console::{Console, ConsoleParts};
 use banyan_control::root::Root;
-use banyan_core::{Env, Error};
+use banyan_core::{Code, Env, Error};
 use banyan_gateway::{Gateway, GatewayOptions, GatewayParts};
 use banyan_identity::SECRET_MISSING;
 use banyan_telemetry::{JsonLines, Logs};
@@ -166,11 +167,12 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
             return Err(Problem::new(error, next).into());
         }
     };
-    root.announce(&url, console.clone())?;
+    let console_url = console.as_ref().map(|console| console.url().to_owned());
+    root.announce(&url, console_url.clone())?;
     let ready_ms = began.elapsed().as_millis() as u64;
-    let shown = console.as_ref().map_or_else(String::new, |console| format!(", its console at {console}"));
+    let shown = console_url.as_ref().map_or_else(String::new, |url| format!(", its console at {url}"));
     let announced = output.value(
-        &json!({"system": system.name(), "url": url, "console": console, "ready_ms": ready_ms}),
+        &json!({"system": system.name(), "url": url, "console": console_url, "ready_ms": ready_ms}),
         &format!("{} is ready at {url} ({ready_ms} ms){shown}; Ctrl-C stops it", system.name()),
     );
     if let Err(error) = announced {
@@ -184,6 +186,9 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
         () = reconfigure(&gateway, &root) => {}
     }
     let drained = async {
+        if let Some(console) = console {
+            console.stop().await;
+        }
         gateway.stop().await;
         root.stop().await;
     };
@@ -285,22 +290,23 @@ impl Signals {
     }
 }
 
-/// Starts the console where it is configured to be, or beside the gateway at `url`; returns its address.
+/// Starts the console where it is configured to be, or beside the gateway at `url`.
 async fn start_console(
     root: &Root,
     settings: &ConsoleSettings,
     url: &str,
-) -> banyan_core::Result<Option<String>> {
+) -> banyan_core::Result<Option<Console>> {
     if !settings.enabled {
         return Ok(None);
     }
+    let parts = ConsoleParts::of(root, url)?;
     if let Some(port) = settings.port {
-        return root.console(port).await.map(Some);
+        return Console::start(parts, port).await.map(Some);
     }
     let gateway = url.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     let beside = gateway.and_then(|port| port.checked_add(1)).unwrap_or(0);
-    match root.console(beside).await {
-        Ok(console) => Ok(Some(console)),
-        Err(_) => root.console(0).await.map(Some),
+    match Console::start(parts.clone(), beside).await {
+        Err(error) if error.code() == Code::Unavailable => Console::start(parts, 0).await.map(Some),
+        started => started.map(Some),
     }
 }
