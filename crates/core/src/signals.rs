@@ -1,9 +1,10 @@
-//! What work tells about itself while it runs: spans, on their way to whoever records them.
+//! What work tells about itself while it runs: spans, on their way to whoever records them, and what the parts of a process
+//! have at the moment ([`Signals::measure`]).
 //!
 //! The recorder is injected with the [`crate::Env`], so that two systems in one process do not mix, and a system without
 //! one pays nothing: no clock is read and nothing is allocated.
 
-use crate::{Blame, Code, Context, Error, TraceContext};
+use crate::{Blame, Code, Context, Error, Measured, Readings, Sources, TraceContext};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
@@ -31,6 +32,11 @@ pub fn current() -> Option<Current> {
 /// Takes finished spans. It is called on the hot path: it must neither block nor fail.
 pub trait SpanSink: Send + Sync + 'static {
     fn finished(&self, span: SpanRecord);
+
+    /// Returns those that are asked for numbers, if anybody measures.
+    fn sources(&self) -> Option<&Sources> {
+        None
+    }
 }
 
 /// Where the spans of one service go; nowhere by default. Cheap to clone.
@@ -56,6 +62,13 @@ impl Signals {
                 .as_ref()
                 .map(|scope| Arc::new(Scope { sink: scope.sink.clone(), service: service.into() })),
         )
+    }
+
+    /// Has `ask` tell what there is, every few seconds, for as long as the answer is kept. It is called on any thread, must
+    /// not block, and should hold what it tells of, not who keeps the answer.
+    pub fn measure(&self, ask: impl Fn(&mut Readings<'_>) + Send + Sync + 'static) -> Measured {
+        let Some(scope) = &self.0 else { return Measured::default() };
+        scope.sink.sources().map_or_else(Measured::default, |sources| sources.add(&scope.service, ask))
     }
 
     /// Returns whether anybody records.
@@ -198,6 +211,11 @@ impl ActiveSpan {
         if let Some(live) = &mut self.0 {
             live.record.links.push(to);
         }
+    }
+
+    /// Returns the place of the work in its trace, for others to link to; `None` if it is not recorded.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.0.as_ref().map(|live| live.record.trace)
     }
 
     /// Ends the span with the outcome of its work.

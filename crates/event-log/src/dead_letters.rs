@@ -93,13 +93,22 @@ pub async fn list(log: &dyn EventLog, group: &str, letters_max: usize) -> Result
 /// Delivers dead letters to their group again; durable when it returns. A crash half-way may redrive one twice.
 ///
 /// # Errors
-/// What publishing fails with.
+/// What reading or publishing fails with.
 pub async fn redrive(log: &dyn EventLog, env: &Env, entries: &[Entry]) -> Result<()> {
     for entry in entries {
-        let again = entry.letter.to_envelope(env.new_id(), &redrive_topic(&entry.letter.group));
+        let mut again = entry.letter.to_envelope(env.new_id(), &redrive_topic(&entry.letter.group));
+        again.traceparent = failed_in(log, &entry.position).await?.unwrap_or(again.traceparent);
         log.publish(vec![again, resolution(env, entry)]).await?;
     }
     Ok(())
+}
+
+/// Returns the place in a trace of the attempt that made a dead letter, as the letter was kept.
+async fn failed_in(log: &dyn EventLog, position: &Position) -> Result<Option<String>> {
+    let Position { topic, partition, offset } = position.clone();
+    let page = log.read(ReadFrom { topic, partition, offset, records_max: 1, bytes_max: PAGE_BYTES }).await?;
+    let kept = page.records.into_iter().find(|record| record.position == *position);
+    Ok(kept.map(|record| record.envelope.traceparent))
 }
 
 /// Marks dead letters as done without handling them; durable when it returns.

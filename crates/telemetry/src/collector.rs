@@ -158,7 +158,7 @@ impl Collector {
             process: self.process.clone(),
             spans: self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect(),
             keep: std::mem::take(&mut self.news),
-            measured: with_measurements.then(|| self.metrics.snapshot(lost)),
+            measured: with_measurements.then(|| self.metrics.snapshot(self.recorder.sources.read(), lost)),
             lines: Logs::installed().map(Logs::take).unwrap_or_default(),
         }
     }

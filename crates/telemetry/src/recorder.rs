@@ -1,6 +1,6 @@
-//! Where the spans of a process are put when they end.
+//! Where the spans of a process are put when they end, and who is asked for its numbers.
 
-use banyan_core::{SpanRecord, SpanSink};
+use banyan_core::{Sources, SpanRecord, SpanSink};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +18,7 @@ const SHARD_FULL: usize = 2_048;
 pub struct Recorder {
     shards: [Mutex<Vec<SpanRecord>>; SHARDS],
     lost: AtomicU64,
+    pub(crate) sources: Sources,
     pub(crate) full: Notify,
 }
 
@@ -48,6 +49,10 @@ impl SpanSink for Recorder {
         if shard.len() == SHARD_FULL {
             self.full.notify_one();
         }
+    }
+
+    fn sources(&self) -> Option<&Sources> {
+        Some(&self.sources)
     }
 }
 

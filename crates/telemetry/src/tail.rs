@@ -1,11 +1,12 @@
 //! Which traces are kept, decided when their spans are known rather than when they begin.
 //!
 //! A trace is kept if one of its spans failed or was slow, in whichever process, or if it is one of the few a second that
-//! are kept as examples. Every process holds the spans of the last seconds, tells the others which traces it found worth
+//! are kept as examples, with a share for each kind of request. Every process holds the spans of the last seconds, tells the others which traces it found worth
 //! keeping, and is told by them; what nobody asked for in time is forgotten.
 
 use crate::TelemetryOptions;
-use banyan_core::{SpanOutcome, SpanRecord};
+use banyan_core::{SpanKind, SpanOutcome, SpanRecord};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,6 +15,10 @@ use tokio::time::Instant;
 const SPANS_PER_TRACE_MAX: usize = 5_000;
 /// Traces whose later spans are kept too.
 const KEPT_MAX: usize = 20_000;
+/// Kinds of requests that have a share of the examples; what is more has one together.
+const KINDS_MAX: usize = 200;
+/// A kind that has not been seen for so long leaves its share to the others.
+const KIND_IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// The spans that wait for their trace's verdict.
 pub struct Tail {
@@ -26,7 +31,7 @@ pub struct Tail {
     order: VecDeque<(Instant, u128)>,
     kept: HashMap<u128, usize>,
     kept_order: VecDeque<u128>,
-    examples: Bucket,
+    examples: Examples,
     out: Vec<SpanRecord>,
     news: HashSet<u128>,
     forgotten: u64,
@@ -43,11 +48,7 @@ impl Tail {
             order: VecDeque::new(),
             kept: HashMap::new(),
             kept_order: VecDeque::new(),
-            examples: Bucket {
-                per_second: f64::from(options.traces_per_second),
-                full: f64::from(options.traces_per_second),
-                at: now,
-            },
+            examples: Examples::new(options.traces_per_second, now),
             out: Vec::new(),
             news: HashSet::new(),
             forgotten: 0,
@@ -66,8 +67,8 @@ impl Tail {
             return;
         }
         let failed = matches!(span.outcome, SpanOutcome::Failed { server: true, .. });
-        // The first span of a trace ends when the answer is given: one verdict a trace.
-        let keep = failed || span.duration >= self.slow || (span.parent_id == 0 && self.examples.take(now));
+        let keep =
+            failed || span.duration >= self.slow || (is_first(&span) && self.examples.take(&span.name, now));
         let spans = self.held.entry(id).or_insert_with(|| {
             self.order.push_back((now, id));
             Vec::new()
@@ -137,21 +138,53 @@ impl Tail {
     }
 }
 
-/// Lets a number of traces through a second, and a second's worth at once.
-struct Bucket {
+/// Tells whether what a trace is of ends with this span: it has the answer. That is the first span, and the first one of ours
+/// where a browser began the trace.
+fn is_first(span: &SpanRecord) -> bool {
+    let at_the_edge = || span.attributes.iter().any(|(name, _)| *name == "http.request.method");
+    span.parent_id == 0 || span.kind == SpanKind::Server && at_the_edge()
+}
+
+/// Lets a number of traces through a second, and a second's worth at once. The kinds of requests that are asked for share it
+/// evenly, so that many of one kind do not leave none for another; each has at least one.
+struct Examples {
     per_second: f64,
+    kinds: HashMap<Cow<'static, str>, Bucket>,
+    /// When kinds that are idle were looked for.
+    swept: Instant,
+}
+
+struct Bucket {
     full: f64,
     at: Instant,
 }
 
-impl Bucket {
-    fn take(&mut self, now: Instant) -> bool {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
-        self.full = (self.full + gained).min(self.per_second.max(1.0));
-        self.at = now;
-        let taken = self.full >= 1.0;
+impl Examples {
+    fn new(per_second: u32, now: Instant) -> Self {
+        Self { per_second: f64::from(per_second), kinds: HashMap::new(), swept: now }
+    }
+
+    fn take(&mut self, kind: &Cow<'static, str>, now: Instant) -> bool {
+        if self.per_second == 0.0 {
+            return false;
+        }
+        if now.saturating_duration_since(self.swept) > KIND_IDLE_MAX / 10 {
+            self.kinds.retain(|_, bucket| now.saturating_duration_since(bucket.at) <= KIND_IDLE_MAX);
+            self.swept = now;
+        }
+        if !self.kinds.contains_key(kind) {
+            let kind = if self.kinds.len() < KINDS_MAX { kind.clone() } else { "".into() };
+            self.kinds.entry(kind).or_insert(Bucket { full: f64::INFINITY, at: now });
+        }
+        let share = self.per_second / self.kinds.len() as f64;
+        let kind = if self.kinds.contains_key(kind) { kind.as_ref() } else { "" };
+        let Some(bucket) = self.kinds.get_mut(kind) else { return false };
+        let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * share;
+        bucket.full = (bucket.full + gained).min(share.max(1.0));
+        bucket.at = now;
+        let taken = bucket.full >= 1.0;
         if taken {
-            self.full -= 1.0;
+            bucket.full -= 1.0;
         }
         taken
     }
@@ -230,6 +263,41 @@ mod tests {
             tail.add(span(id, 0), Instant::now());
         }
         assert_eq!(tail.take().len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_of_one_kind_leave_examples_of_another() {
+        let mut tail = Tail::new(&options(10), Instant::now());
+        let of = |name: &'static str, id| SpanRecord { name: name.into(), ..span(id, 0) };
+        let kept = |tail: &mut Tail, name: &str| tail.take().iter().filter(|s| s.name == name).count();
+        (0..100).for_each(|id| tail.add(of("POST /v1/sessions", id), Instant::now()));
+        assert_eq!(kept(&mut tail, "POST /v1/sessions"), 10);
+        (100..200).for_each(|id| tail.add(of("POST /v1/orders", id), Instant::now()));
+        assert_eq!(kept(&mut tail, "POST /v1/orders"), 5);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        (200..300).for_each(|id| tail.add(of("POST /v1/sessions", id), Instant::now()));
+        (300..400).for_each(|id| tail.add(of("POST /v1/orders", id), Instant::now()));
+        assert_eq!(tail.take().len(), 10);
+        // A kind that is gone leaves its share.
+        for second in 1..=12 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            (0..100).for_each(|id| tail.add(of("POST /v1/orders", 1_000 * second + id), Instant::now()));
+        }
+        tail.take();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        (500..600).for_each(|id| tail.add(of("POST /v1/orders", id), Instant::now()));
+        assert_eq!(kept(&mut tail, "POST /v1/orders"), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kinds_of_requests_are_bounded_and_a_browsers_trace_is_an_example_too() {
+        let mut tail = Tail::new(&options(1), Instant::now());
+        for id in 0..1_000u128 {
+            let edge = vec![("http.request.method", "GET".into())];
+            let name = format!("GET /{id}").into();
+            tail.add(SpanRecord { name, attributes: edge, ..span(id, 7) }, Instant::now());
+        }
+        assert_eq!((tail.take().len(), tail.examples.kinds.len()), (KINDS_MAX + 1, KINDS_MAX + 1));
     }
 
     #[tokio::test(start_paused = true)]

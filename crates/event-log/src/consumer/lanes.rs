@@ -2,6 +2,7 @@
 
 use super::Mode;
 use crate::api::{Delivery, Position};
+use banyan_core::TraceContext;
 use std::collections::{HashMap, VecDeque};
 use tokio::time::Instant;
 
@@ -11,6 +12,8 @@ pub(super) struct Held {
     pub(super) delivery: Delivery,
     /// Where the event was first, if it was redriven.
     pub(super) origin: Option<Position>,
+    /// The span of the attempt before this one, if it was recorded.
+    pub(super) failed: Option<TraceContext>,
     /// When its first attempt began.
     pub(super) since: Option<Instant>,
 }
@@ -79,6 +82,18 @@ impl Lanes {
             return Some((id, first.clone()));
         }
         None
+    }
+
+    /// Notes the span in which the lane's current event is attempted: the next attempt follows from it.
+    pub(super) fn begun(&mut self, id: u64, span: Option<TraceContext>) {
+        if let Some(first) = self.lanes.get_mut(&id).and_then(|lane| lane.queue.front_mut()) {
+            first.failed = span;
+        }
+    }
+
+    /// Returns when the log took the oldest event that is held, in milliseconds since the Unix epoch.
+    pub(super) fn oldest_ms(&self) -> Option<u64> {
+        self.lanes.values().filter_map(|lane| lane.queue.front()).map(|held| held.delivery.appended_ms).min()
     }
 
     /// Returns the event that a lane is at.
@@ -169,7 +184,7 @@ mod tests {
         let envelope = Envelope::new(&Context::background(), "test", &Told(key.to_owned()));
         let position = Position { topic: "told".into(), partition, offset };
         let delivery = Delivery { position, appended_ms: 0, attempt: 1, envelope };
-        Held { delivery, origin: None, since: None }
+        Held { delivery, origin: None, failed: None, since: None }
     }
 
     fn started(lanes: &mut Lanes) -> Vec<(u64, u64)> {

@@ -1,6 +1,7 @@
 //! Running a handler on the events of a consumer group.
 
 mod lanes;
+mod load;
 mod offsets;
 mod session;
 

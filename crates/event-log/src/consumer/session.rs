@@ -1,6 +1,7 @@
 //! One membership in a consumer group, from joining to leaving.
 
 use super::lanes::{Held, Lanes};
+use super::load::Load;
 use super::offsets::Offsets;
 use super::{ConsumerLimits, ConsumerOptions, Handler};
 use crate::api::{CONSUMER_FENCED, Delivery, EventLog, RECORD_CORRUPT, Retention, Subscription, TopicConfig};
@@ -39,6 +40,7 @@ pub(super) struct Session {
     /// Partitions that are given up as soon as nothing runs in them.
     losing: Vec<(String, u32)>,
     heartbeat_at: Instant,
+    load: Load,
 }
 
 enum Outcome {
@@ -65,6 +67,7 @@ impl Session {
         Self {
             lanes: Lanes::new(options.mode),
             heartbeat_at: env.clock.now() + options.session_timeout / 3,
+            load: Load::measured(&options, &limits, &env),
             log,
             env,
             options,
@@ -84,6 +87,7 @@ impl Session {
     pub(super) async fn run(&mut self, tasks: &Tasks, failures: &mut u32) -> Ended {
         let ended = loop {
             self.start_ready();
+            self.load.note(&self.lanes, self.running.len(), self.env.clock.now());
             match self.wake(tasks).await {
                 Wake::Stopping => break Ended::Stopped,
                 Wake::Fetched(Ok(deliveries)) => {
@@ -125,6 +129,7 @@ impl Session {
         while self.running.len() < in_flight_max {
             let Some((lane, held)) = self.lanes.start(self.env.clock.now()) else { return };
             let (cx, span) = self.begin(&held);
+            self.lanes.begun(lane, span.trace());
             let handler = Arc::clone(&self.handler);
             let running = self.running.spawn(async move {
                 let handled = async { handler.handle(cx.clone(), held.delivery).await };
@@ -157,6 +162,9 @@ impl Session {
         if held.origin.is_some() {
             span.attribute("banyan.redriven", true);
         }
+        if let Some(failed) = held.failed {
+            span.link(failed);
+        }
         (cx, span)
     }
 
@@ -184,14 +192,16 @@ impl Session {
             let position = &delivery.position;
             let partition = (position.topic.clone(), position.partition);
             self.offsets.entry(partition).or_default().fetched(position.offset);
-            let mut origin = None;
+            let (mut origin, mut failed) = (None, None);
             if position.topic == redrive
                 && let Ok(letter) = DeadLetter::from_envelope(&delivery.envelope)
             {
+                // The letter is in the trace at the attempt that made it one, if that was recorded.
+                failed = delivery.envelope.trace().filter(|trace| Some(*trace) != letter.envelope.trace());
                 origin = Some(letter.position);
                 delivery.envelope = letter.envelope;
             }
-            self.lanes.add(Held { delivery, origin, since: None });
+            self.lanes.add(Held { delivery, origin, failed, since: None });
         }
     }
 
@@ -248,6 +258,7 @@ impl Session {
     }
 
     fn dead_letter(&self, held: Held, error: &Error) -> Envelope {
+        let failed = held.failed.map(|attempt| attempt.to_header());
         let letter = DeadLetter {
             group: self.options.group.clone(),
             position: held.origin.unwrap_or(held.delivery.position),
@@ -258,7 +269,11 @@ impl Session {
             failed_ms: self.env.clock.unix_ms(),
             envelope: held.delivery.envelope,
         };
-        letter.to_envelope(self.env.new_id(), &dead_letter_topic(&self.options.group))
+        let mut envelope = letter.to_envelope(self.env.new_id(), &dead_letter_topic(&self.options.group));
+        if let Some(failed) = failed {
+            envelope.traceparent = failed;
+        }
+        envelope
     }
 
     /// Gives up the partitions that are taken away, once nothing runs in them.

@@ -9,7 +9,7 @@ mod wire;
 pub use histogram::{Exemplar, Histogram, upper_bound};
 pub use prometheus::{Exposition, expose};
 
-use banyan_core::SpanRecord;
+use banyan_core::{Reading, SpanRecord};
 use parking_lot::Mutex;
 use resources::Resources;
 use series::Key;
@@ -80,8 +80,8 @@ impl Metrics {
         self.series.entry(key).or_default()
     }
 
-    /// Returns everything as it is now; `lost` spans were not counted.
-    pub(crate) fn snapshot(&mut self, lost: u64) -> Snapshot {
+    /// Returns everything as it is now, what the parts of the process told included; `lost` spans were not counted.
+    pub(crate) fn snapshot(&mut self, told: Vec<Reading>, lost: u64) -> Snapshot {
         let histograms = self.series.iter().map(|(key, histogram)| {
             let labels = key.measure.labels.iter().zip(&key.values);
             let labels = labels.map(|(name, value)| ((*name).to_owned(), value.clone().into_owned()));
@@ -98,6 +98,11 @@ impl Metrics {
             labels: Vec::new(),
             value: Number { value: lost as f64, counter: true },
         });
+        numbers.extend(told.into_iter().map(|Reading { name, labels, value, counter }| Series {
+            name: name.to_owned(),
+            labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            value: Number { value, counter },
+        }));
         Snapshot { histograms: histograms.collect(), numbers }
     }
 }

@@ -239,7 +239,10 @@ fn spelled(name: &str) -> String {
 /// Adds the unit that Prometheus wants in the name.
 fn with_unit(name: &str) -> String {
     let unit = match name {
-        "process.cpu.time" => "_seconds",
+        "process.cpu.time"
+        | "banyan.runtime.busy.time"
+        | "banyan.outbox.age"
+        | "banyan.consumer.lag.time" => "_seconds",
         "process.memory.usage" => "_bytes",
         _ => "",
     };

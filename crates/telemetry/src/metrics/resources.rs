@@ -1,8 +1,10 @@
-//! What a process takes from its machine, read from `/proc` (Linux); elsewhere nothing is known.
+//! What a process takes from its machine, read from `/proc` (Linux; elsewhere nothing is known), and how busy its runtime is.
 
 use super::{Number, Series};
 use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::{Resource, getrlimit};
 use std::fs;
+use tokio::runtime::Handle;
 
 #[derive(Default)]
 pub(super) struct Resources;
@@ -32,6 +34,18 @@ impl Resources {
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
             put("process.open_file_descriptor.count", open.count() as f64, false);
         }
+        if let Some(limit) = getrlimit(Resource::Nofile).current {
+            put("banyan.process.open_file_descriptor.limit", limit as f64, false);
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let runtime = runtime.metrics();
+            let workers = runtime.num_workers();
+            put("banyan.runtime.worker.count", workers as f64, false);
+            put("banyan.runtime.task.count", runtime.num_alive_tasks() as f64, false);
+            put("banyan.runtime.queue.size", runtime.global_queue_depth() as f64, false);
+            let busy = (0..workers).map(|worker| runtime.worker_total_busy_duration(worker).as_secs_f64());
+            put("banyan.runtime.busy.time", busy.sum(), true);
+        }
         numbers
     }
 }
@@ -40,12 +54,16 @@ impl Resources {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_process_knows_what_it_takes() {
+    #[tokio::test]
+    async fn a_process_knows_what_it_takes() {
         let numbers = Resources.read();
         let value = |name: &str| numbers.iter().find(|n| n.name == name).map(|n| n.value.value);
         assert!(value("process.memory.usage").is_some_and(|bytes| bytes > 1e6), "{numbers:?}");
         assert!(value("process.thread.count").is_some_and(|threads| threads >= 1.0));
         assert!(value("process.open_file_descriptor.count").is_some_and(|files| files >= 3.0));
+        assert!(
+            value("banyan.process.open_file_descriptor.limit") > value("process.open_file_descriptor.count")
+        );
+        assert!(value("banyan.runtime.worker.count").is_some_and(|workers| workers >= 1.0));
     }
 }
