@@ -1,6 +1,6 @@
 //! The loads that are under way in this process, one for each key.
 
-use banyan_core::Result;
+use banyan_core::{Result, TraceContext};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -21,13 +21,21 @@ pub(crate) struct Flights(Arc<Mutex<Routes>>);
 #[derive(Default)]
 struct Routes {
     number: u64,
-    by_key: HashMap<String, (u64, Outcome)>,
+    by_key: HashMap<String, UnderWay>,
+}
+
+struct UnderWay {
+    number: u64,
+    outcome: Outcome,
+    /// The span of who loads, if it is recorded.
+    span: Option<TraceContext>,
 }
 
 /// Whether the caller loads, or waits for who does.
 pub(crate) enum Join {
     Lead(Flight),
-    Follow(Outcome),
+    /// Another caller loads, in that span.
+    Follow(Outcome, Option<TraceContext>),
 }
 
 /// A load under way. It ends when it lands, or is dropped without an outcome (by a panic, or because it was not made);
@@ -46,10 +54,10 @@ impl Flights {
         routes.number += 1;
         let number = routes.number;
         match routes.by_key.entry(key.to_owned()) {
-            Entry::Occupied(under_way) => Join::Follow(under_way.get().1.clone()),
+            Entry::Occupied(under_way) => Join::Follow(under_way.get().outcome.clone(), under_way.get().span),
             Entry::Vacant(place) => {
                 let (outcome, receiver) = watch::channel(None);
-                place.insert((number, Outcome(receiver)));
+                place.insert(UnderWay { number, outcome: Outcome(receiver), span: None });
                 Join::Lead(Flight { of: Arc::clone(&self.0), key: key.to_owned(), number, outcome })
             }
         }
@@ -66,6 +74,14 @@ impl Flight {
         Outcome(self.outcome.subscribe())
     }
 
+    /// Tells those who join from now on in which span the load is done.
+    pub(crate) fn begun(&self, span: Option<TraceContext>) {
+        let mut routes = self.of.lock();
+        if let Some(ours) = routes.by_key.get_mut(&self.key).filter(|ours| ours.number == self.number) {
+            ours.span = span;
+        }
+    }
+
     /// Ends the load: later callers begin anew.
     pub(crate) fn land(self, outcome: Loaded) {
         // First: who has the outcome and asks again does not get it again.
@@ -75,7 +91,7 @@ impl Flight {
 
     fn leave(&self) {
         let mut routes = self.of.lock();
-        if routes.by_key.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+        if routes.by_key.get(&self.key).is_some_and(|ours| ours.number == self.number) {
             routes.by_key.remove(&self.key);
         }
     }
@@ -101,13 +117,13 @@ mod tests {
     fn lead(flights: &Flights) -> Flight {
         match flights.join("key") {
             Join::Lead(flight) => flight,
-            Join::Follow(_) => panic!("somebody else leads"),
+            Join::Follow(..) => panic!("somebody else leads"),
         }
     }
 
     fn follow(flights: &Flights) -> Outcome {
         match flights.join("key") {
-            Join::Follow(outcome) => outcome,
+            Join::Follow(outcome, _) => outcome,
             Join::Lead(_) => panic!("nobody leads"),
         }
     }

@@ -6,7 +6,7 @@ use crate::options::CacheOptions;
 use crate::outage::Outage;
 use crate::stats::{CacheStats, Counters, count};
 use crate::store::{CacheStore, check_key};
-use banyan_core::{BoxFuture, Context, Env, Error, Result, Retry, Tasks};
+use banyan_core::{ActiveSpan, BoxFuture, Context, Env, Error, Result, Retry, SpanKind, Tasks};
 use bytes::Bytes;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -139,15 +139,21 @@ impl ReadThrough {
     ) -> Result<Option<Bytes>> {
         let mut loader = Some(loader);
         for _ in 0..JOINS_MAX {
-            let (outcome, ours) = match self.flights.join(key) {
-                Join::Follow(outcome) => (outcome, None),
-                Join::Lead(flight) => (flight.outcome(), Some(flight)),
+            let (outcome, span) = match self.flights.join(key) {
+                Join::Follow(outcome, by) => {
+                    let (_, mut span) = self.begin_span(cx, "wait for");
+                    by.into_iter().for_each(|by| span.link(by));
+                    (outcome, span)
+                }
+                Join::Lead(flight) => {
+                    let Some(loader) = loader.take() else { break };
+                    let outcome = flight.outcome();
+                    self.begin(cx, flight, key, loader);
+                    (outcome, ActiveSpan::none())
+                }
             };
-            if let Some(flight) = ours {
-                let Some(loader) = loader.take() else { break };
-                self.begin(cx, flight, key, loader);
-            }
             if let Some(loaded) = cx.within(async { Ok(outcome.landed().await) }).await? {
+                span.end(&loaded);
                 return loaded;
             }
         }
@@ -161,10 +167,14 @@ impl ReadThrough {
             flight.land(Err(Error::overloaded(format!("{most} values of {} are being loaded", self.name))));
             return;
         };
-        let (this, key, own) = (Arc::clone(self), key.to_owned(), self.own_context(cx));
+        let (this, key, (own, span)) =
+            (Arc::clone(self), key.to_owned(), self.begin_span(&self.own_context(cx), "load"));
+        flight.begun(span.trace());
         self.tasks.spawn("load a cached value", async move {
             let turn = this.turn(&key, true).await;
-            flight.land(this.fill(&own, turn, loader).await);
+            let outcome = this.fill(&own, turn, loader).await;
+            span.end(&outcome);
+            flight.land(outcome);
             drop(place);
         });
     }
@@ -179,7 +189,10 @@ impl ReadThrough {
             if matches!(turn, Turn::NotOurs) {
                 return;
             }
+            let (own, span) = this.begin_span(&own, "refresh");
+            flight.begun(span.trace());
             let outcome = this.fill(&own, turn, loader).await;
+            span.end(&outcome);
             if let Err(error) = &outcome {
                 tracing::debug!(cache = this.name, ?error, "a stale value was not refreshed");
             }
@@ -211,7 +224,16 @@ impl ReadThrough {
         Context::new(&self.env, cx.identity().clone())
             .with_trace(cx.trace())
             .with_correlation_id(cx.correlation_id())
-            .child_span()
+    }
+
+    /// Begins what is done to have a value.
+    fn begin_span(&self, cx: &Context, what: &'static str) -> (Context, ActiveSpan) {
+        if !cx.signals().is_on() {
+            return (cx.clone(), ActiveSpan::none());
+        }
+        let (cx, mut span) = cx.begin(SpanKind::Internal, format!("{what} {}", self.name));
+        span.attribute("banyan.cache.name", self.name.clone());
+        (cx, span)
     }
 
     /// Loads a value, unless another process has, and stores it if the key is ours to fill.
