@@ -1,5 +1,6 @@
 //! A closure on its way to a thread of the store, with the caller that waits for it.
 
+use crate::load::Waiting;
 use banyan_core::{Context, Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
@@ -23,15 +24,22 @@ pub trait Job<S>: Send {
 pub(crate) struct Work<T, F> {
     cx: Context,
     limited: bool,
+    /// Until it runs.
+    waiting: Option<Waiting>,
     closure: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
 impl<T, F> Work<T, F> {
-    pub(crate) fn new(cx: &Context, limited: bool, closure: F) -> (Self, oneshot::Receiver<Result<T>>) {
+    pub(crate) fn new(
+        cx: &Context,
+        limited: bool,
+        waiting: Option<Waiting>,
+        closure: F,
+    ) -> (Self, oneshot::Receiver<Result<T>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { cx: cx.clone(), limited, closure: Some(closure), outcome: None, reply }, answer)
+        (Self { cx: cx.clone(), limited, waiting, closure: Some(closure), outcome: None, reply }, answer)
     }
 
     fn run_on<S>(
@@ -43,6 +51,7 @@ impl<T, F> Work<T, F> {
     where
         F: Clone,
     {
+        self.waiting = None;
         let kept = if may_run_again { self.closure.clone() } else { None };
         let closure = self.closure.take().expect("a job does not run after its last time");
         self.closure = kept;

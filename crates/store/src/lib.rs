@@ -48,6 +48,7 @@ pub mod engine;
 mod examination;
 mod inbox;
 mod job;
+mod load;
 mod migrations;
 mod options;
 mod outbox;

@@ -109,6 +109,12 @@ impl OutboxState {
         first && !ids.is_empty()
     }
 
+    /// Returns the number of events that were not sent yet, as far as this process knows.
+    pub(crate) fn waiting(&self) -> u64 {
+        let marked = self.marked.lock().len() as u64;
+        self.rows.load(Ordering::Relaxed).saturating_sub(marked)
+    }
+
     pub(crate) fn has_marks(&self) -> bool {
         !self.marked.lock().is_empty()
     }
@@ -174,8 +180,7 @@ impl Outbox {
 
     /// Returns the number of events that were not sent yet, as far as this process knows.
     pub fn len(&self) -> u64 {
-        let marked = self.state.marked.lock().len() as u64;
-        self.state.rows.load(Ordering::Relaxed).saturating_sub(marked)
+        self.state.waiting()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -197,7 +202,7 @@ pub(crate) async fn pending(
     let marked = engine.outbox().marked.lock().clone();
     let read_max = limit.saturating_add(marked.len()).min(i64::MAX as usize);
     let read = move |read: &mut Read<'_>| read.query(PENDING, params![read_max], envelope);
-    let mut found = crate::store::read(engine, options, &cx, read).await?;
+    let mut found = crate::store::read(engine, options, None, &cx, read).await?;
     found.retain(|(id, _)| !marked.contains(id));
     found.truncate(limit);
     Ok(found)

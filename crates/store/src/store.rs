@@ -2,12 +2,13 @@
 
 use crate::engine::{Engine, Leader, Refused};
 use crate::job::Work;
+use crate::load::Load;
 use crate::outbox::Outbox;
 use crate::sqlite::Sqlite;
 use crate::statement::Dialect;
 use crate::transaction::{Read, Tx};
 use crate::{StoreExamination, StoreOptions};
-use banyan_core::{ActiveSpan, BoxFuture, Check, Context, Error, Finding, Result, SpanKind};
+use banyan_core::{ActiveSpan, BoxFuture, Check, Context, Error, Finding, Measured, Result, SpanKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +21,9 @@ pub struct Store(Arc<Shared>);
 /// What the clones of a store share.
 pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
-    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) engine: Arc<dyn Engine>,
+    load: Arc<Load>,
+    _measured: Measured,
 }
 
 /// Opens stores on an engine that is a server.
@@ -59,7 +62,9 @@ impl Store {
 
     /// Makes a store of an open engine.
     pub fn on(engine: impl Engine, options: StoreOptions) -> Self {
-        Self(Arc::new(Shared { options, engine: Box::new(engine) }))
+        let (engine, load): (Arc<dyn Engine>, Arc<Load>) = (Arc::new(engine), Arc::default());
+        let measured = load.measure(&engine, &options.env.signals);
+        Self(Arc::new(Shared { options, engine, load, _measured: measured }))
     }
 
     /// Runs `work` in a transaction and returns when its outcome is durable.
@@ -97,7 +102,7 @@ impl Store {
         work: impl FnOnce(&mut Read<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let (cx, span) = self.begin(cx, "read");
-        let outcome = read(&*self.0.engine, &self.0.options, &cx, work).await;
+        let outcome = read(&*self.0.engine, &self.0.options, Some(&self.0.load), &cx, work).await;
         span.end(&outcome);
         outcome
     }
@@ -170,21 +175,26 @@ impl Shared {
         limited: bool,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        let (job, answer) = Work::new(cx, limited, work);
+        let (job, answer) = Work::new(cx, limited, Some(self.load.wait(true)), work);
         let sent = self.engine.write(Box::new(job));
         sent.map_err(|refused| not_taken(refused, "transactions", &self.options.service))?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let outcome = answer.await.unwrap_or_else(|_| Err(gone()));
+        if outcome.is_ok() {
+            self.load.committed();
+        }
+        outcome
     }
 }
 
-/// Has `work` done by the readers of `engine`.
+/// Has `work` done by the readers of `engine`; it is counted in `load` while it waits.
 pub(crate) async fn read<T: Send + 'static>(
     engine: &dyn Engine,
     options: &StoreOptions,
+    load: Option<&Arc<Load>>,
     cx: &Context,
     work: impl FnOnce(&mut Read<'_>) -> Result<T> + Clone + Send + 'static,
 ) -> Result<T> {
-    let (job, answer) = Work::new(cx, true, work);
+    let (job, answer) = Work::new(cx, true, load.map(|load| load.wait(false)), work);
     let sent = engine.read(Box::new(job));
     sent.map_err(|refused| not_taken(refused, "reads", &options.service))?;
     answer.await.unwrap_or_else(|_| Err(gone()))

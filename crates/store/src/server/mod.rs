@@ -21,7 +21,7 @@ use crate::params;
 use crate::statement::{Dialect, Statement};
 use crate::value::{Row, Value};
 use crate::{STORE_NOT_OPENED, StoreOptions};
-use banyan_core::{BoxFuture, Code, Error, Reason, Result};
+use banyan_core::{BoxFuture, Code, Error, Measured, Reason, Result};
 pub(crate) use examine::connections_of;
 pub use examine::{examine, unexpected};
 pub use news::{News, Told};
@@ -126,6 +126,7 @@ pub struct Server {
     presence: Presence,
     /// How many threads have not ended.
     running: watch::Receiver<usize>,
+    _measured: [Measured; 2],
 }
 
 struct Queues {
@@ -156,10 +157,11 @@ impl Server {
             alive: alive.clone(),
             displaced,
         };
-        let (write, read) = (pools.start_writers()?, pools.start_readers()?);
+        let ((write, writing), (read, reading)) = (pools.start_writers()?, pools.start_readers()?);
         let claimer = Claimer::start(connector.clone(), options.clone(), outbox.clone(), alive)?;
         let queues = RwLock::new(Some(Queues { write, read }));
-        Ok(Self { connector, options: options.clone(), queues, outbox, commits, claimer, presence, running })
+        let (options, _measured) = (options.clone(), [writing, reading]);
+        Ok(Self { connector, options, queues, outbox, commits, claimer, presence, running, _measured })
     }
 }
 

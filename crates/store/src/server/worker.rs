@@ -7,11 +7,11 @@ use crate::StoreOptions;
 use crate::engine::{ReadJob, STORE_COMMIT_FAILED, STORE_CONFLICT, STORE_UNREACHABLE, WriteJob};
 use crate::outbox::OutboxState;
 use crate::transaction::{Read, Tx};
-use banyan_core::{Backoff, Blame, Code, Context, Error, Result, Retry};
+use banyan_core::{Backoff, Blame, Code, Context, Error, Measured, Result, Retry, Signals};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -36,8 +36,15 @@ pub(super) struct Pools {
     pub(super) displaced: Displaced,
 }
 
+/// The connections of the threads of one kind.
+#[derive(Default)]
+pub(super) struct Pool {
+    open: AtomicUsize,
+    used: AtomicUsize,
+}
+
 impl Pools {
-    pub(super) fn start_writers(&self) -> Result<SyncSender<WriteJob>> {
+    pub(super) fn start_writers(&self) -> Result<(SyncSender<WriteJob>, Measured)> {
         let (sender, queue) = sync_channel(self.options.write_queue_max.max(1));
         let serve = |worker: &mut Worker, mut job: WriteJob| {
             if !job.abandoned() {
@@ -45,11 +52,10 @@ impl Pools {
                 job.answer(outcome.err());
             }
         };
-        self.start("write", self.options.writers, queue, serve)?;
-        Ok(sender)
+        Ok((sender, self.start("write", self.options.writers, queue, serve)?))
     }
 
-    pub(super) fn start_readers(&self) -> Result<SyncSender<ReadJob>> {
+    pub(super) fn start_readers(&self) -> Result<(SyncSender<ReadJob>, Measured)> {
         let (sender, queue) = sync_channel(self.options.read_queue_max.max(1));
         let serve = |worker: &mut Worker, mut job: ReadJob| {
             if !job.abandoned() {
@@ -57,21 +63,21 @@ impl Pools {
                 job.answer(outcome.err());
             }
         };
-        self.start("read", self.options.readers, queue, serve)?;
-        Ok(sender)
+        Ok((sender, self.start("read", self.options.readers, queue, serve)?))
     }
 
     fn start<J: Send + 'static>(
         &self,
-        what: &str,
+        what: &'static str,
         threads: usize,
         queue: Receiver<J>,
         serve: impl Fn(&mut Worker, J) + Copy + Send + 'static,
-    ) -> Result<()> {
+    ) -> Result<Measured> {
         let queue = Arc::new(Mutex::new(queue));
-        for number in 1..=threads.max(1) {
+        let (threads, pool) = (threads.max(1), Arc::new(Pool::default()));
+        for number in 1..=threads {
             let mut worker = Worker { pools: self.clone(), connection: None };
-            let (queue, runtime) = (queue.clone(), Handle::current());
+            let (queue, runtime, pool) = (queue.clone(), Handle::current(), pool.clone());
             spawn(&self.alive, format!("{}-{what}-{number}", self.options.service), move || {
                 // Deadlines are measured on the clock of the callers, which tests may have paused.
                 let _clock = runtime.enter();
@@ -79,11 +85,36 @@ impl Pools {
                     // One thread waits inside the channel, the others for it to leave.
                     let next = queue.lock().recv();
                     let Ok(job) = next else { return };
+                    let had_one = worker.connection.is_some();
+                    pool.used.fetch_add(1, Ordering::Relaxed);
                     serve(&mut worker, job);
+                    pool.used.fetch_sub(1, Ordering::Relaxed);
+                    match (had_one, worker.connection.is_some()) {
+                        (false, true) => pool.open.fetch_add(1, Ordering::Relaxed),
+                        (true, false) => pool.open.fetch_sub(1, Ordering::Relaxed),
+                        _ => 0,
+                    };
                 }
             })?;
         }
-        Ok(())
+        Ok(pool.measure(what, threads, &self.options.env.signals))
+    }
+}
+
+impl Pool {
+    /// Tells of the connections of the pool `name`, `most` at most.
+    fn measure(self: Arc<Self>, name: &'static str, most: usize, signals: &Signals) -> Measured {
+        signals.measure(move |readings| {
+            let used = self.used.load(Ordering::Relaxed);
+            let idle = self.open.load(Ordering::Relaxed).saturating_sub(used);
+            for (state, count) in [("used", used), ("idle", idle)] {
+                let labels =
+                    [("db.client.connection.pool.name", name), ("db.client.connection.state", state)];
+                readings.gauge("db.client.connection.count", &labels, count as f64);
+            }
+            let labels = [("db.client.connection.pool.name", name)];
+            readings.gauge("db.client.connection.max", &labels, most as f64);
+        })
     }
 }
 

@@ -325,7 +325,7 @@ mod tests {
     }
 
     fn insert(version: i64) -> (WriteJob, oneshot::Receiver<Result<u64>>) {
-        let (job, answer) = Work::new(&Context::background(), true, move |tx: &mut Tx<'_>| {
+        let (job, answer) = Work::new(&Context::background(), true, None, move |tx: &mut Tx<'_>| {
             tx.execute("INSERT INTO banyan_migrations VALUES ('test', $1, '', x'', 0)", params![version])
         });
         (Box::new(job), answer)
@@ -358,8 +358,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut writer, sender) = writer(&folder);
         let (first, mut first_answer) = insert(1);
-        let (ending, mut ending_answer) =
-            Work::new(&Context::background(), true, |tx: &mut Tx<'_>| tx.session().script("ROLLBACK".into()));
+        let (ending, mut ending_answer) = Work::new(&Context::background(), true, None, |tx: &mut Tx<'_>| {
+            tx.session().script("ROLLBACK".into())
+        });
         let (last, mut last_answer) = insert(2);
         sender.try_send(Message::Job(Box::new(ending))).map_err(drop).unwrap();
         sender.try_send(Message::Job(last)).map_err(drop).unwrap();
