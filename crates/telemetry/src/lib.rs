@@ -23,7 +23,10 @@ pub mod tail;
 pub use collector::{Collector, Exchange, Keeper, Marks};
 pub use export::{Exporter, OtlpOptions, Protocol};
 pub use logs::{JsonLines, LogLine, Logs};
-pub use memory::{Filter, LineFilter, MEMORY_UNUSABLE, Memory, Numbered, Reader, TraceSummary};
+pub use memory::{
+    Filter, LineFilter, MEMORY_UNUSABLE, Memory, Metric, MetricKind, MetricPoint, Numbered, Reader, Run, RunDetails,
+    SeriesPoints, SeriesQuery, TraceSummary,
+};
 pub use options::TelemetryOptions;
 pub use recorder::Recorder;
 pub use span::{Kind, Span, Status};

@@ -5,6 +5,9 @@ use banyan_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// Bytes of a run's label.
+const LABEL_MAX: usize = 64;
+
 /// The section `[telemetry]` of a system's configuration.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +26,9 @@ pub struct TelemetryOptions {
     pub memory_mib_max: u64,
     /// Age of what the local memory keeps, in hours; at least 1.
     pub memory_hours_max: u64,
+    /// What this run is called when it is compared with others; at most 64 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub label: String,
     /// The collector that what is kept is sent to as well.
     pub otlp: OtlpOptions,
 }
@@ -37,6 +43,7 @@ impl Default for TelemetryOptions {
             held_ms_max: 30_000,
             memory_mib_max: 256,
             memory_hours_max: 24,
+            label: String::new(),
             otlp: OtlpOptions::default(),
         }
     }
@@ -60,6 +67,9 @@ impl TelemetryOptions {
         within("held_ms_max", self.held_ms_max, 1_000, 600_000)?;
         within("memory_mib_max", self.memory_mib_max, 1, 100_000)?;
         within("memory_hours_max", self.memory_hours_max, 1, 24 * 366)?;
+        if self.label.len() > LABEL_MAX {
+            return Err(Error::invalid("telemetry.label", format!("must be at most {LABEL_MAX} bytes")));
+        }
         self.otlp.check()
     }
 

@@ -4,11 +4,18 @@
 //! runs. It survives the end of a process; of the last seconds before a power failure it may know nothing.
 
 mod lines;
+mod points;
 mod read;
+mod runs;
 mod schema;
+mod series;
+mod steps;
 
 pub use lines::{LineFilter, Numbered};
+pub use points::MetricKind;
 pub use read::{Filter, Reader, TraceSummary};
+pub use runs::{Run, RunDetails};
+pub use series::{Metric, MetricPoint, SeriesPoints, SeriesQuery};
 
 use crate::collector::{Exchange, Keeper, Marks};
 use crate::metrics::{Fleet, Snapshot};
@@ -20,6 +27,7 @@ use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use steps::Steps;
 
 /// The file of the local memory cannot be read or written.
 pub const MEMORY_UNUSABLE: Reason = Reason::new("MEMORY_UNUSABLE");
@@ -49,17 +57,20 @@ struct Inner {
 struct Writer {
     connection: Connection,
     batches: u64,
+    steps: Steps,
 }
 
 impl Memory {
-    /// Opens the memory at `path`, or begins one there. A file that another version wrote is begun anew.
+    /// Opens the memory at `path`, or begins one there, and begins a run in it. A file that another version wrote is begun anew.
     ///
     /// # Errors
     /// `MEMORY_UNUSABLE` if the file cannot be written.
     pub fn open(path: &Path, options: &TelemetryOptions, env: &Env) -> Result<Self> {
         let connection = schema::open(path).map_err(|error| unusable(path, error))?;
+        let begun = Steps::begin(&connection, &options.label, env.clock.unix_ms());
+        let steps = begun.map_err(|error| unusable(path, error))?;
         Ok(Self(Arc::new(Inner {
-            writer: Mutex::new(Writer { connection, batches: 0 }),
+            writer: Mutex::new(Writer { connection, batches: 0, steps }),
             marks: Marks::default(),
             fleet: Fleet::default(),
             exporter: OnceLock::new(),
@@ -101,6 +112,10 @@ impl Memory {
 impl Keeper for Memory {
     fn exchange(&self, batch: Arc<Exchange>) -> BoxFuture<'_, Result<Vec<u128>>> {
         Box::pin(async move {
+            if batch.measured.is_some() {
+                let measured = batch.clone();
+                self.write(move |inner| inner.measure(&measured)).await?;
+            }
             if !batch.spans.is_empty()
                 && let Some(exporter) = self.0.exporter.get()
             {
@@ -147,6 +162,15 @@ impl Inner {
         }
         tx.commit()?;
         self.written(&mut writer)
+    }
+
+    /// Writes what a process has measured since the last time.
+    fn measure(&self, batch: &Exchange) -> rusqlite::Result<()> {
+        let Some(measured) = &batch.measured else { return Ok(()) };
+        let now_ms = self.env.clock.unix_ms();
+        let Writer { connection, steps, .. } = &mut *self.writer.lock();
+        steps.add(connection, &batch.process, measured, now_ms)?;
+        steps.sweep(connection, now_ms, self.age_ms_max, self.bytes_max)
     }
 
     /// Looks from time to time whether there is too much.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version of the tables; a file of another one is begun anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a reader and the writer wait for each other.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,6 +55,44 @@ CREATE TABLE lines (
     fields TEXT
 );
 CREATE INDEX lines_by_trace ON lines (trace_id) WHERE trace_id IS NOT NULL;
+-- Every start of the system.
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_ms INTEGER NOT NULL,
+    -- When it was last heard of.
+    seen_ms INTEGER NOT NULL,
+    -- When it stopped; absent while it runs, and if it was killed.
+    ended_ms INTEGER,
+    label TEXT NOT NULL,
+    build TEXT NOT NULL,
+    -- Its settings, and its objectives, as JSON.
+    settings TEXT NOT NULL,
+    objectives TEXT NOT NULL
+);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    -- 0 a histogram, 1 what only grows, 2 what goes up and down.
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    process TEXT NOT NULL,
+    labels TEXT NOT NULL
+);
+CREATE INDEX series_by_name ON series (name);
+-- What was measured in the ten seconds from `at_ms` on, or in the minute, if that is long ago.
+CREATE TABLE points (
+    at_ms INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    sum REAL NOT NULL,
+    last REAL,
+    max REAL,
+    buckets BLOB,
+    PRIMARY KEY (at_ms, series)
+) WITHOUT ROWID;
+-- Points before this moment are of a minute each.
+CREATE TABLE rolled_up (until_ms INTEGER NOT NULL);
+INSERT INTO rolled_up VALUES (0);
 ";
 
 /// A span that is sent twice is kept once.
@@ -89,6 +127,32 @@ pub(super) const OLDEST: &str =
     "SELECT trace_id FROM traces WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2";
 pub(super) const REMOVE_SPANS: &str = "DELETE FROM spans WHERE trace_id = ?1";
 pub(super) const REMOVE_TRACE: &str = "DELETE FROM traces WHERE trace_id = ?1";
+
+pub(super) const BEGIN_RUN: &str = "
+INSERT INTO runs (started_ms, seen_ms, label, build, settings, objectives) VALUES (?1, ?1, ?2, '', '{}', '[]')";
+pub(super) const DESCRIBE_RUN: &str =
+    "UPDATE runs SET build = ?2, settings = ?3, objectives = ?4 WHERE id = ?1";
+pub(super) const SEEN_RUN: &str = "UPDATE runs SET seen_ms = ?2 WHERE id = ?1";
+pub(super) const END_RUN: &str = "UPDATE runs SET seen_ms = ?2, ended_ms = ?2 WHERE id = ?1";
+/// Runs that were last heard of before ?2, and those up to number ?3; never the run ?1, which is written.
+pub(super) const REMOVE_RUNS: &str = "DELETE FROM runs WHERE id <> ?1 AND (seen_ms < ?2 OR id <= ?3)";
+
+pub(super) const PUT_SERIES: &str = "
+INSERT OR REPLACE INTO series (id, run, kind, name, process, labels) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const REMOVE_SERIES: &str = "DELETE FROM series WHERE run NOT IN (SELECT id FROM runs)";
+
+pub(super) const PUT_POINT: &str = "
+INSERT OR REPLACE INTO points (at_ms, series, count, sum, last, max, buckets) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(super) const POINTS: &str = "
+SELECT at_ms, series, count, sum, last, max, buckets FROM points WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY at_ms";
+pub(super) const REMOVE_POINTS: &str = "DELETE FROM points WHERE at_ms >= ?1 AND at_ms < ?2";
+pub(super) const REMOVE_POINTS_BEFORE: &str = "DELETE FROM points WHERE at_ms < ?1";
+pub(super) const REMOVE_POINTS_BEYOND: &str = "
+DELETE FROM points WHERE at_ms <= (SELECT at_ms FROM points ORDER BY at_ms DESC LIMIT 1 OFFSET ?1)";
+/// The first step before ?1 that was not put together to a minute.
+pub(super) const FIRST_STEP: &str = "
+SELECT min(at_ms) FROM points WHERE at_ms >= (SELECT until_ms FROM rolled_up) AND at_ms < ?1";
+pub(super) const ROLLED_UP: &str = "UPDATE rolled_up SET until_ms = max(until_ms, ?1)";
 
 /// Opens the file to write it.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
