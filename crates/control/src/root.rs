@@ -53,16 +53,19 @@ impl Root {
         let server = internal_server(&env, &peer_secret).await?;
         let tasks = Tasks::new();
         let memory = traces::open_memory(&config, &env);
-        if let Some(memory) = &memory
-            && let Some(exporter) = Exporter::start(&config.telemetry.otlp, memory.clone(), &env, &tasks)?
-        {
-            memory.export(exporter);
-        }
+        let exporter = match &memory {
+            Some(memory) => Exporter::start(&config.otlp()?, memory.clone(), &env, &tasks)?,
+            None => None,
+        };
         // What the system does to run its processes is not recorded: it has `env`.
         let recorded = match &memory {
             Some(memory) => traces::record(&config, &env, ROOT_PROCESS, Arc::new(memory.clone()), &tasks),
             None => env.clone(),
         };
+        if let (Some(exporter), Some(memory)) = (exporter, &memory) {
+            exporter.measure(&recorded.signals);
+            memory.export(exporter);
+        }
         let process = Process::new(ProcessParts {
             system: system.clone(),
             config: Arc::new(config),

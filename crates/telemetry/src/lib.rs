@@ -21,7 +21,7 @@ mod span;
 pub mod tail;
 
 pub use collector::{Collector, Exchange, Keeper, Marks};
-pub use export::{Exporter, OtlpOptions, Protocol};
+pub use export::{Exporter, Headers, OtlpOptions, Protocol, Signal};
 pub use logs::{JsonLines, LogLine, Logs};
 pub use memory::{
     Filter, LineFilter, MEMORY_UNUSABLE, Memory, Metric, MetricKind, MetricPoint, Numbered, Reader, Run, RunDetails,

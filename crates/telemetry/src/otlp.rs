@@ -1,4 +1,8 @@
-//! Spans in the form of the OpenTelemetry protocol (OTLP 1.x): between the processes of a system, and to collectors.
+//! Spans and log lines in the form of the OpenTelemetry protocol (OTLP 1.x): between the processes of a system, and to collectors.
+
+mod logs;
+
+pub use logs::{decode_lines, encode_lines};
 
 use crate::generated::opentelemetry::proto::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
 use crate::generated::opentelemetry::proto::resource::v1::Resource;
@@ -24,10 +28,7 @@ pub fn encode(spans: &[Span]) -> Vec<u8> {
         resources.entry((&span.service, &span.process)).or_default().push(to_otlp(span));
     }
     let resource_spans = resources.into_iter().map(|((service, process), spans)| otlp::ResourceSpans {
-        resource: Some(Resource {
-            attributes: vec![text("service.name", service), text("service.instance.id", process)],
-            ..Resource::default()
-        }),
+        resource: Some(resource(Some(service), process)),
         scope_spans: vec![otlp::ScopeSpans { spans, ..otlp::ScopeSpans::default() }],
         ..otlp::ResourceSpans::default()
     });
@@ -132,6 +133,13 @@ fn from_otlp(span: otlp::Span, service: &str, process: &str) -> Result<Span> {
         }
     }
     Ok(kept)
+}
+
+/// Says who tells: a service, if it is one's, and its process.
+pub(crate) fn resource(service: Option<&str>, process: &str) -> Resource {
+    let service = service.map(|service| text("service.name", service));
+    let attributes = service.into_iter().chain([text("service.instance.id", process)]).collect();
+    Resource { attributes, ..Resource::default() }
 }
 
 pub(crate) fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {

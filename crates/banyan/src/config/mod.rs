@@ -16,6 +16,7 @@ mod redact;
 mod reference;
 mod source;
 mod sources;
+mod telemetry;
 mod tree;
 mod typed;
 

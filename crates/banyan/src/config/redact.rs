@@ -92,6 +92,10 @@ fn written(config: &Config, key: &str) -> Option<toml::Value> {
         "events" if key == "events.url" => config.events.url.clone().map(toml::Value::String),
         "cache" if key == "cache.url" => config.cache.url.clone().map(toml::Value::String),
         "source" if key == "source.url" => config.source.url.clone().map(toml::Value::String),
+        "telemetry" => {
+            let header = key.strip_prefix("telemetry.otlp.headers.")?;
+            config.telemetry.otlp.headers.0.get(header).cloned().map(toml::Value::String)
+        }
         "console" => {
             let user = key.strip_prefix("console.users.")?.strip_suffix(".password_hash")?;
             config.console.users.get(user).map(|user| user.password_hash.clone().into())

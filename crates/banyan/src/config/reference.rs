@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::mistake::{invalid, refusal, suggestion};
+use super::telemetry::HEADERS;
 use super::tree::{Kind, Node};
 use banyan_core::{Code, Error, Reason, Result};
 use banyan_identity::{SECRET_MISSING, SecretSource};
@@ -51,17 +52,19 @@ pub(crate) fn is_reference(text: &str) -> bool {
     !text.is_empty() && parts(text).is_ok_and(all)
 }
 
-/// Refuses references where none is read: outside of `stores`, `events.url`, `cache.url`, `source.url` and `services`.
+/// Refuses references where none is read: outside of `stores`, `events.url`, `cache.url`, `source.url`, `services` and the
+/// headers of a collector.
 pub(super) fn check_places(tree: &Node) -> Result<()> {
     let mut outcome = Ok(());
     tree.leaves("", &mut |key, node| {
         let read = ["events.url", "cache.url", "source.url"].contains(&key)
-            || ["stores.", "services."].iter().any(|section| key.starts_with(section));
+            || ["stores.", "services.", HEADERS].iter().any(|section| key.starts_with(section));
         if let (Kind::Scalar(toml::Value::String(text)) | Kind::Text(text), false, true) =
             (&node.kind, read, outcome.is_ok())
             && text.contains("${")
         {
-            let problem = "references to secrets are read in stores, events.url, cache.url, source.url and services only";
+            let problem = "references to secrets are read in stores, events.url, cache.url, source.url, telemetry.otlp.headers \
+                           and services only";
             outcome = Err(invalid(key, problem, Some(&node.origin)));
         }
     });
@@ -100,6 +103,8 @@ impl Config {
         texts.extend(self.events.url.iter().map(|url| ("events.url".to_owned(), url.clone())));
         texts.extend(self.cache.url.iter().map(|url| ("cache.url".to_owned(), url.clone())));
         texts.extend(self.source.url.iter().map(|url| ("source.url".to_owned(), url.clone())));
+        let headers = &self.telemetry.otlp.headers.0;
+        texts.extend(headers.iter().map(|(name, value)| (format!("{HEADERS}.{name}"), value.clone())));
         for service in self.services.keys() {
             let tree = self.settings_node(service);
             tree.leaves(&format!("services.{service}"), &mut |key, node| collect(key, node, &mut texts));

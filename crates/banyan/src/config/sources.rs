@@ -40,6 +40,11 @@ impl Sources {
         self.filled(key, url, true)
     }
 
+    /// Puts the secrets, as they are, into the text at `key`.
+    pub(crate) fn fill_text(&self, key: &str, text: &str) -> Result<Secret<String>> {
+        self.filled(key, text, false)
+    }
+
     /// Puts the secrets into every text of a tree.
     pub(crate) fn fill(&self, key: &str, node: &mut Node) -> Result<()> {
         match &mut node.kind {

@@ -17,6 +17,9 @@ pub mod opentelemetry {
         pub mod common {
             pub mod v1;
         }
+        pub mod logs {
+            pub mod v1;
+        }
         pub mod metrics {
             pub mod v1;
         }

@@ -116,14 +116,14 @@ impl Keeper for Memory {
                 let measured = batch.clone();
                 self.write(move |inner| inner.measure(&measured)).await?;
             }
-            if !batch.spans.is_empty()
-                && let Some(exporter) = self.0.exporter.get()
-            {
-                exporter.offer(&batch.spans);
-            }
             if !batch.spans.is_empty() || !batch.lines.is_empty() {
                 let kept = batch.clone();
                 self.write(move |inner| inner.write(&kept)).await?;
+            }
+            // What comes again was not written, and not offered.
+            if let Some(exporter) = self.0.exporter.get() {
+                exporter.offer(&batch.spans);
+                exporter.offer_lines(&batch.process, &batch.lines);
             }
             if let Some(measured) = &batch.measured {
                 self.0.fleet.set(&batch.process, measured.clone(), self.0.env.clock.now());

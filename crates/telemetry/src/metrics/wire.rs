@@ -6,25 +6,27 @@ use crate::generated::opentelemetry::proto::common::v1::KeyValue;
 use crate::generated::opentelemetry::proto::metrics::v1 as otlp;
 use crate::generated::opentelemetry::proto::metrics::v1::metric::Data;
 use crate::generated::opentelemetry::proto::metrics::v1::{exemplar, number_data_point};
-use crate::generated::opentelemetry::proto::resource::v1::Resource;
-use crate::otlp::{id, text, text_of};
+use crate::otlp::{id, resource, text, text_of};
 use banyan_core::{Error, Result};
 use prost::Message;
 use std::collections::BTreeMap;
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
 const CUMULATIVE: i32 = 2;
+/// The label that is an attribute of the resource on the way.
+const SERVICE: &str = "service.name";
 
 impl Snapshot {
     /// Encodes the measurements of `process` as `MetricsData`, which is also the body of an export request. They were taken at
-    /// `now_ns` and have been counted since `began_ns`, in nanoseconds since the Unix epoch.
+    /// `now_ns` and have been counted since `began_ns`, in nanoseconds since the Unix epoch. Each service is a resource.
     pub fn encode(&self, process: &str, began_ns: u64, now_ns: u64) -> Vec<u8> {
-        let mut histograms: BTreeMap<&str, Vec<otlp::ExponentialHistogramDataPoint>> = BTreeMap::new();
+        let mut services: BTreeMap<Option<&str>, Service<'_>> = BTreeMap::new();
         for one in &self.histograms {
+            let histograms = &mut services.entry(service_of(&one.labels)).or_default().histograms;
             histograms.entry(&one.name).or_default().push(point(one, began_ns, now_ns));
         }
-        let mut numbers: BTreeMap<(&str, bool), Vec<otlp::NumberDataPoint>> = BTreeMap::new();
         for one in &self.numbers {
+            let numbers = &mut services.entry(service_of(&one.labels)).or_default().numbers;
             numbers.entry((&one.name, one.value.counter)).or_default().push(otlp::NumberDataPoint {
                 attributes: attributes(&one.labels),
                 start_time_unix_nano: began_ns,
@@ -33,36 +35,15 @@ impl Snapshot {
                 ..otlp::NumberDataPoint::default()
             });
         }
-        let distributions = histograms.into_iter().map(|(name, data_points)| otlp::Metric {
-            name: name.to_owned(),
-            description: series::help(name).to_owned(),
-            unit: "s".to_owned(),
-            data: Some(Data::ExponentialHistogram(otlp::ExponentialHistogram {
-                data_points,
-                aggregation_temporality: CUMULATIVE,
-            })),
-            ..otlp::Metric::default()
-        });
-        let numbers = numbers.into_iter().map(|((name, counter), data_points)| otlp::Metric {
-            name: name.to_owned(),
-            data: Some(if counter {
-                let aggregation_temporality = CUMULATIVE;
-                Data::Sum(otlp::Sum { data_points, aggregation_temporality, is_monotonic: true })
-            } else {
-                Data::Gauge(otlp::Gauge { data_points })
-            }),
-            ..otlp::Metric::default()
-        });
-        let metrics = distributions.chain(numbers).collect();
-        let scope = otlp::ScopeMetrics { metrics, ..otlp::ScopeMetrics::default() };
-        let resource =
-            Resource { attributes: vec![text("service.instance.id", process)], ..Resource::default() };
-        let resource = otlp::ResourceMetrics {
-            resource: Some(resource),
-            scope_metrics: vec![scope],
+        let resource_metrics = services.into_iter().map(|(name, service)| otlp::ResourceMetrics {
+            resource: Some(resource(name, process)),
+            scope_metrics: vec![otlp::ScopeMetrics {
+                metrics: service.metrics(),
+                ..otlp::ScopeMetrics::default()
+            }],
             ..otlp::ResourceMetrics::default()
-        };
-        otlp::MetricsData { resource_metrics: vec![resource] }.encode_to_vec()
+        });
+        otlp::MetricsData { resource_metrics: resource_metrics.collect() }.encode_to_vec()
     }
 
     /// Decodes what [`Snapshot::encode`] made.
@@ -73,9 +54,15 @@ impl Snapshot {
         let data =
             otlp::MetricsData::decode(bytes).map_err(|_| Error::data_loss("these are no measurements"))?;
         let mut snapshot = Self::default();
-        let scopes = data.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
-        for metric in scopes.flat_map(|scope| scope.metrics) {
+        let metrics = data.resource_metrics.into_iter().flat_map(|metrics| {
+            let attributes = metrics.resource.iter().flat_map(|resource| &resource.attributes);
+            let service = attributes.filter(|a| a.key == SERVICE).find_map(text_of).map(str::to_owned);
+            let metrics = metrics.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
+            metrics.map(move |metric| (service.clone(), metric))
+        });
+        for (service, metric) in metrics {
             let name = metric.name;
+            let labels = |attributes: &[KeyValue]| labels(service.as_deref(), attributes);
             let mut number = |points: Vec<otlp::NumberDataPoint>, counter: bool| {
                 snapshot.numbers.extend(points.into_iter().map(|point| Series {
                     name: name.clone(),
@@ -97,6 +84,39 @@ impl Snapshot {
             }
         }
         Ok(snapshot)
+    }
+}
+
+/// What is measured of one service.
+#[derive(Default)]
+struct Service<'a> {
+    histograms: BTreeMap<&'a str, Vec<otlp::ExponentialHistogramDataPoint>>,
+    numbers: BTreeMap<(&'a str, bool), Vec<otlp::NumberDataPoint>>,
+}
+
+impl Service<'_> {
+    fn metrics(self) -> Vec<otlp::Metric> {
+        let aggregation_temporality = CUMULATIVE;
+        let distributions = self.histograms.into_iter().map(|(name, data_points)| otlp::Metric {
+            name: name.to_owned(),
+            description: series::help(name).to_owned(),
+            unit: "s".to_owned(),
+            data: Some(Data::ExponentialHistogram(otlp::ExponentialHistogram {
+                data_points,
+                aggregation_temporality,
+            })),
+            ..otlp::Metric::default()
+        });
+        let numbers = self.numbers.into_iter().map(|((name, counter), data_points)| otlp::Metric {
+            name: name.to_owned(),
+            data: Some(if counter {
+                Data::Sum(otlp::Sum { data_points, aggregation_temporality, is_monotonic: true })
+            } else {
+                Data::Gauge(otlp::Gauge { data_points })
+            }),
+            ..otlp::Metric::default()
+        });
+        distributions.chain(numbers).collect()
     }
 }
 
@@ -155,12 +175,19 @@ fn value_of(point: &otlp::NumberDataPoint) -> f64 {
     }
 }
 
-fn attributes(labels: &[(String, String)]) -> Vec<KeyValue> {
-    labels.iter().map(|(name, value)| text(name, value)).collect()
+fn service_of(labels: &[(String, String)]) -> Option<&str> {
+    labels.iter().find(|(name, _)| name == SERVICE).map(|(_, value)| value.as_str())
 }
 
-fn labels(attributes: &[KeyValue]) -> Vec<(String, String)> {
-    attributes.iter().filter_map(|a| Some((a.key.clone(), text_of(a)?.to_owned()))).collect()
+/// Returns what a point has itself; its service is its resource's.
+fn attributes(labels: &[(String, String)]) -> Vec<KeyValue> {
+    labels.iter().filter(|(name, _)| name != SERVICE).map(|(name, value)| text(name, value)).collect()
+}
+
+fn labels(service: Option<&str>, attributes: &[KeyValue]) -> Vec<(String, String)> {
+    let service = service.map(|service| (SERVICE.to_owned(), service.to_owned()));
+    let own = attributes.iter().filter_map(|a| Some((a.key.clone(), text_of(a)?.to_owned())));
+    service.into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
@@ -184,7 +211,10 @@ mod tests {
                 labels: labels.clone(),
                 value,
             }],
-            numbers: vec![number("process.cpu.time", true), number("process.memory.usage", false)],
+            numbers: vec![
+                Series { labels: Vec::new(), ..number("process.cpu.time", true) },
+                number("banyan.outbox.backlog", false),
+            ],
         };
         assert_eq!(Snapshot::decode(&snapshot.encode("main", 1, 2)).expect("it is ours"), snapshot);
         assert!(Snapshot::decode(b"\xff").is_err());
