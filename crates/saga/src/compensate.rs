@@ -78,6 +78,7 @@ impl Saga {
             if !is_retried(&error) || retry.exhausted(attempts) {
                 return Undoing::Failed(error);
             }
+            self.follow_attempt();
             let wait = wait_after(&retry, attempts, &error, self);
             tracing::warn!(
                 saga = self.id(),

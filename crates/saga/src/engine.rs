@@ -3,11 +3,11 @@
 use crate::SagaOptions;
 use crate::journal::{Admission, Entry, SagaRow, Write};
 use crate::workflow::ErasedWorkflow;
-use banyan_core::{Backoff, Context, Env, Error, Identity, Result};
+use banyan_core::{Backoff, Context, Env, Error, Identity, Measured, Result, Signals};
 use banyan_store::{Store, Tx};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -28,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     pub(crate) news: Mutex<News>,
     active: Mutex<Active>,
+    _measured: Measured,
 }
 
 /// What the dispatcher has not looked at yet.
@@ -76,8 +77,9 @@ impl Drop for Claim {
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store, options: SagaOptions, env: Env) -> Self {
-        Self {
+    pub(crate) fn new(store: Store, options: SagaOptions, env: Env) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| Self {
+            _measured: measure(this.clone(), &env.signals),
             store,
             options,
             env,
@@ -85,7 +87,7 @@ impl Engine {
             wake: Notify::new(),
             news: Mutex::default(),
             active: Mutex::default(),
-        }
+        })
     }
 
     /// Returns the context of the engine's own work.
@@ -200,4 +202,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// Tells how many sagas are being driven, of how many that may be.
+fn measure(engine: Weak<Engine>, signals: &Signals) -> Measured {
+    signals.measure(move |readings| {
+        let Some(engine) = engine.upgrade() else { return };
+        let active = engine.active.lock();
+        let (running, behind) = (active.drivers.len(), active.behind);
+        drop(active);
+        readings.gauge("banyan.saga.running", &[], running as f64);
+        readings.gauge("banyan.saga.running.max", &[], engine.options.sagas_active_max as f64);
+        readings.gauge("banyan.saga.behind", &[], f64::from(u8::from(behind)));
+    })
 }

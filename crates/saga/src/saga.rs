@@ -52,6 +52,10 @@ pub struct Saga {
     names: BTreeSet<String>,
     /// The operation whose future is alive.
     running: Option<String>,
+    /// The span of the latest attempt.
+    attempted: Option<TraceContext>,
+    /// The span that led to the next attempt without being around it: a failed one, who sent a signal, what set a timer.
+    follows: Option<TraceContext>,
 }
 
 /// Why a workflow's future is dropped before it returns.
@@ -130,6 +134,7 @@ impl Saga {
             }
         };
         self.wait_until(due_ms, 0).await;
+        self.follow_attempt();
         self.pending.push(Entry::of(op, EntryKind::TimerFired, name));
         self.leave();
     }
@@ -162,7 +167,8 @@ impl Saga {
         };
         let write = self.draft(Change::going_on(State::Running));
         match self.engine.take_signal(&self.cx, write, wait).await {
-            signals::Taken::Received { payload, seq } => {
+            signals::Taken::Received { payload, seq, from } => {
+                self.follows = from;
                 self.written(seq, &Change::going_on(State::Running));
                 self.leave();
                 T::from_bytes(&payload).map(Some)
@@ -214,6 +220,8 @@ impl Saga {
             row_goes_on_in: row.goes_on_in(engine.env.clock.unix_ms()),
             names: BTreeSet::new(),
             running: None,
+            attempted: None,
+            follows: None,
         }
     }
 
@@ -346,7 +354,7 @@ impl Saga {
 
     /// Begins an attempt of `what` (`step`, `commit`, `undo`), the number `attempt`, under the idempotency key `key`.
     pub(crate) fn begin_attempt(
-        &self,
+        &mut self,
         (what, name): (&str, &str),
         key: &str,
         attempt: u32,
@@ -360,7 +368,16 @@ impl Saga {
         span.attribute("banyan.saga.id", self.id.to_string());
         span.attribute("banyan.saga.workflow", self.workflow.name());
         span.attribute("banyan.attempt", attempt);
+        if let Some(from) = self.follows.take() {
+            span.link(from);
+        }
+        self.attempted = span.trace();
         (cx, span)
+    }
+
+    /// Notes that the next attempt follows from the latest one.
+    pub(crate) fn follow_attempt(&mut self) {
+        self.follows = self.attempted;
     }
 }
 

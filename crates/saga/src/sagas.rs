@@ -31,7 +31,7 @@ impl Sagas {
     pub async fn new(store: Store, options: SagaOptions, env: Env) -> Result<Self> {
         store.migrate(NAMESPACE, MIGRATIONS).await?;
         store.verify(STATEMENTS).await?;
-        Ok(Self(Arc::new(Engine::new(store, options, env))))
+        Ok(Self(Engine::new(store, options, env)))
     }
 
     /// Makes `workflow` known. Every workflow that has sagas in the table must be known before [`Sagas::run`].

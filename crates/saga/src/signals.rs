@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::journal::{self, Admission, Entry, EntryKind, Write};
 use crate::reasons::SAGA_FINISHED;
 use crate::tables;
-use banyan_core::{Context, Error, Result};
+use banyan_core::{Context, Error, Result, TraceContext};
 use banyan_store::{Query, Tx, params};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub(crate) enum Taken {
     Received {
         payload: Vec<u8>,
         seq: u64,
+        /// Where it was sent.
+        from: Option<TraceContext>,
     },
     TimedOut {
         seq: u64,
@@ -52,13 +54,15 @@ fn take(tx: &mut Tx<'_>, mut write: Write, wait: &Wait) -> Result<Taken> {
     }
     let now = tx.now_ms();
     let found = tx.query_opt(tables::NEXT_SIGNAL, params![write.id.as_str(), wait.name.as_str()], |row| {
-        Ok((row.get::<u64>("seq")?, row.get::<Vec<u8>>("payload")?))
+        let sent = row.get::<Option<String>>("traceparent")?;
+        Ok((row.get::<u64>("seq")?, row.get::<Vec<u8>>("payload")?, sent))
     })?;
     let entry = |kind| Entry::of(wait.op, kind, &wait.name);
-    let taken = if let Some((seq, payload)) = found {
+    let taken = if let Some((seq, payload, sent)) = found {
         tx.execute(tables::CONSUME_SIGNAL, params![write.id.as_str(), seq, now])?;
         write.entries.push(entry(EntryKind::SignalReceived).with_payload(payload.clone()));
-        Taken::Received { payload, seq: write.last_seq() }
+        let from = sent.as_deref().and_then(TraceContext::from_header);
+        Taken::Received { payload, seq: write.last_seq(), from }
     } else if now >= wait.due_ms {
         write.entries.push(entry(EntryKind::SignalTimedOut));
         Taken::TimedOut { seq: write.last_seq() }
@@ -93,8 +97,9 @@ pub(crate) fn deliver(tx: &mut Tx<'_>, id: &str, name: &str, payload: &[u8], wai
     if waiting >= waiting_max {
         return Err(Error::overloaded(format!("saga {id:?} has {waiting} signals it has not consumed")));
     }
-    let now = tx.now_ms();
-    let delivered = tx.execute(tables::ADD_SIGNAL, params![id, last_seq + 1, name, payload, key, now])?;
+    let (now, traceparent) = (tx.now_ms(), tx.cx().trace().to_header());
+    let delivered =
+        tx.execute(tables::ADD_SIGNAL, params![id, last_seq + 1, name, payload, key, now, traceparent])?;
     if delivered == 1 && row.state == State::Running && row.awaits.as_deref() == Some(name) {
         tx.execute(tables::MAKE_DUE, params![id, now])?;
     }

@@ -260,6 +260,7 @@ impl Attempts {
     /// Returns the error if it is final, else waits for the next attempt.
     async fn failed(&mut self, saga: &mut Saga, name: &str, error: Error) -> Option<Error> {
         self.made += 1;
+        saga.follow_attempt();
         if !is_retried(&error) || self.retry.exhausted(self.made) {
             return Some(error);
         }

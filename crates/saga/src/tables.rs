@@ -4,7 +4,16 @@ use banyan_store::{Migration, Statement, statements};
 
 /// SQLite keeps a table with a key of texts in the order of that key only if it has no row ids. On the servers numbers
 /// are `BIGINT`; MySQL needs key columns with a length, and has no index of some rows only.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
+pub(crate) const MIGRATIONS: &[Migration] = &[SAGAS, SIGNAL_TRACES];
+
+/// Where in a trace a signal was sent: what the saga does next follows from there.
+const SIGNAL_TRACES: Migration = Migration::new(
+    2,
+    "traces of signals",
+    Statement::new("ALTER TABLE banyan_saga_signals ADD COLUMN traceparent TEXT"),
+);
+
+const SAGAS: Migration = Migration::new(
     1,
     "sagas",
     Statement::new(
@@ -142,7 +151,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::new(
             UNIQUE (saga_id, idempotency_key)
           );",
     ),
-)];
+);
 
 statements! {
     pub(crate) STATEMENTS;
@@ -169,16 +178,16 @@ statements! {
     ENTRIES = "SELECT seq, op, kind, name, payload, error, due_at, at
                FROM banyan_saga_journal WHERE saga_id = $1 ORDER BY seq";
     INPUT = "SELECT payload FROM banyan_saga_journal WHERE saga_id = $1 AND seq = 1";
-    NEXT_SIGNAL = "SELECT seq, payload FROM banyan_saga_signals
+    NEXT_SIGNAL = "SELECT seq, payload, traceparent FROM banyan_saga_signals
                    WHERE saga_id = $1 AND name = $2 AND consumed_at IS NULL ORDER BY seq LIMIT 1";
     CONSUME_SIGNAL = "UPDATE banyan_saga_signals SET consumed_at = $3 WHERE saga_id = $1 AND seq = $2";
     KNOWN_SIGNAL = "SELECT COUNT(*) AS known FROM banyan_saga_signals WHERE saga_id = $1 AND idempotency_key = $2";
     SIGNALS = "SELECT COUNT(*) - COUNT(consumed_at) AS waiting, COALESCE(MAX(seq), 0) AS last_seq
                FROM banyan_saga_signals WHERE saga_id = $1";
-    ADD_SIGNAL = "INSERT INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at)
-                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (saga_id, idempotency_key) DO NOTHING",
-        mysql "INSERT IGNORE INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at)
-               VALUES ($1, $2, $3, $4, $5, $6)";
+    ADD_SIGNAL = "INSERT INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at, traceparent)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (saga_id, idempotency_key) DO NOTHING",
+        mysql "INSERT IGNORE INTO banyan_saga_signals (saga_id, seq, name, payload, idempotency_key, at, traceparent)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     // A parameter is compared first: so PostgreSQL knows its type.
     LIST = "SELECT s.*, (SELECT j.name FROM banyan_saga_journal j WHERE j.saga_id = s.id AND j.op IS NOT NULL
                          ORDER BY j.seq DESC LIMIT 1) AS step
