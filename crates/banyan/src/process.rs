@@ -64,6 +64,7 @@ impl Process {
         let caches = parking_lot::Mutex::default();
         let config = parts.config.clone();
         parts.directory.set_limits(config.calls.limits());
+        parts.directory.record(&parts.env.signals);
         parts.system.call_hooks(&config);
         Self(Arc::new(Inner {
             parts,

@@ -1,9 +1,12 @@
 //! The outbox relay: what a service published in its transactions goes to the event log, in order.
 
-use banyan_core::{ActiveSpan, Backoff, Context, Env, Envelope, Identity, Result, SpanKind, Tasks};
+use banyan_core::{
+    ActiveSpan, Backoff, Context, Env, Envelope, Identity, Measured, Result, SpanKind, Tasks,
+};
 use banyan_event_log::EventLog;
 use banyan_store::Outbox;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Events that go to the log in one batch.
@@ -25,8 +28,10 @@ impl Relay {
     pub(crate) async fn run(self, tasks: Tasks) {
         let backoff = Backoff { attempts_max: u32::MAX, ..Backoff::default() };
         let mut failures = 0u32;
+        let oldest_ms = Arc::new(AtomicU64::new(0));
+        let _measured = self.measure(oldest_ms.clone());
         while !tasks.is_stopping() {
-            match self.relay_batch().await {
+            match self.relay_batch(&oldest_ms).await {
                 Ok(0) => {
                     failures = 0;
                     tokio::select! {
@@ -54,9 +59,24 @@ impl Relay {
         }
     }
 
-    async fn relay_batch(&self) -> Result<usize> {
+    /// Tells how long the oldest event has been waiting that is on its way to the log; `oldest_ms` is 0 if none is.
+    fn measure(&self, oldest_ms: Arc<AtomicU64>) -> Measured {
+        let clock = self.env.clock.clone();
+        self.env.signals.measure(move |readings| {
+            let age_ms = match oldest_ms.load(Ordering::Relaxed) {
+                0 => 0,
+                oldest_ms => clock.unix_ms().saturating_sub(oldest_ms),
+            };
+            readings.gauge("banyan.outbox.age", &[], age_ms as f64 / 1_000.0);
+        })
+    }
+
+    async fn relay_batch(&self, oldest_ms: &AtomicU64) -> Result<usize> {
         let mut claim = self.outbox.claim(BATCH_MAX).await?;
         let events = std::mem::take(&mut claim.events);
+        // It stays while the log does not take them.
+        let oldest = events.iter().map(|event| event.time_ms).min();
+        oldest_ms.store(oldest.unwrap_or(0), Ordering::Relaxed);
         let count = events.len();
         if count > 0 {
             let spans = self.begin_spans(&events);
@@ -66,6 +86,7 @@ impl Relay {
             }
             published?;
             claim.sent().await?;
+            oldest_ms.store(0, Ordering::Relaxed);
         }
         Ok(count)
     }

@@ -7,7 +7,6 @@ use crate::{Idempotency, Kind, MethodInfo, Streaming};
 use banyan_core::{Context, Error, Payload, Result, SpanKind};
 use bytes::Bytes;
 use std::sync::Arc;
-use tracing::Instrument;
 
 /// Calls the methods of one contract service. Cheap to clone.
 ///
@@ -120,20 +119,10 @@ impl Channel {
         if method.idempotency == Idempotency::Idempotent {
             cx = cx.with_call_key();
         }
-        let span = tracing::info_span!(
-            "rpc.call",
-            method = method.path,
-            trace_id = %format_args!("{:032x}", cx.trace().trace_id),
-            span_id = %format_args!("{:016x}", cx.trace().span_id),
-        );
         active.attribute("rpc.system.name", "grpc");
         let call = Call { directory: &self.directory, slot: &self.slot, cx: &cx, method };
-        let outcome = if span.is_disabled() {
-            call.run(request).await
-        } else {
-            // In a box: the future would be moved into the span and out of it again.
-            Box::pin(call.run(request).instrument(span)).await
-        };
+        let _active_call = self.slot.begin_call();
+        let outcome = call.run(request).await;
         active.end(&outcome);
         outcome
     }

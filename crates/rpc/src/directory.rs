@@ -4,12 +4,12 @@ use crate::connection::Peer;
 use crate::remote::Remote;
 use crate::{CallLimits, Channel, DirectoryOptions, Endpoint, Service};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use banyan_core::{Env, Error, Result, Tasks};
+use banyan_core::{Env, Error, Measured, Result, Signals, Tasks};
 use banyan_resilience::{FaultInjector, RetryBudget};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 
 /// Where a contract service lives.
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     tasks: Tasks,
     /// Stops when no call may wait for a place any more.
     pub(crate) waiting: Tasks,
+    measured: OnceLock<Measured>,
 }
 
 /// The place of one contract service.
@@ -59,6 +60,8 @@ pub(crate) struct Slot {
     pub(crate) changed: Notify,
     pub(crate) budget: RetryBudget,
     waiting: AtomicUsize,
+    /// Calls that have not ended, those that wait included.
+    active: AtomicUsize,
 }
 
 /// A [`Target`] with what it takes to call it.
@@ -69,8 +72,8 @@ pub(crate) enum Place {
     Remote(Remote),
 }
 
-/// A call that waits for a place; dropping it lets another wait.
-pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+/// A call that waits for a place, or has not ended; it is counted until it is dropped.
+pub(crate) struct Counted<'a>(&'a AtomicUsize);
 
 impl Directory {
     /// Makes an empty directory with the default options.
@@ -89,6 +92,7 @@ impl Directory {
             peers: Mutex::default(),
             tasks: Tasks::new(),
             waiting: Tasks::new(),
+            measured: OnceLock::new(),
         }))
     }
 
@@ -115,6 +119,24 @@ impl Directory {
         let slot = self.slot(name);
         slot.place.store(Arc::new(place));
         slot.changed.notify_waiters();
+    }
+
+    /// Measures how many calls there are to each service; only the first time.
+    pub fn record(&self, signals: &Signals) {
+        let inner = Arc::downgrade(&self.0);
+        let measure = || {
+            signals.measure(move |readings| {
+                let Some(inner) = inner.upgrade() else { return };
+                for (name, slot) in &*inner.slots.lock() {
+                    let labels = [("rpc.service", name.as_str())];
+                    let (active, waiting) = (&slot.active, &slot.waiting);
+                    let now = |count: &AtomicUsize| count.load(Ordering::Relaxed) as f64;
+                    readings.gauge("banyan.rpc.client.active_calls", &labels, now(active));
+                    readings.gauge("banyan.rpc.client.waiting_calls", &labels, now(waiting));
+                }
+            })
+        };
+        self.0.measured.get_or_init(measure);
     }
 
     /// Makes every call, local or remote, suffer these faults from now on; `None` ends it.
@@ -151,6 +173,7 @@ impl Directory {
             changed: Notify::new(),
             budget: RetryBudget::new(limits.retry_budget.clone(), self.0.env.clock.clone()),
             waiting: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
         };
         slots.entry(name.to_owned()).or_insert_with(|| Arc::new(unplaced())).clone()
     }
@@ -182,14 +205,20 @@ impl std::fmt::Debug for Directory {
 }
 
 impl Slot {
+    /// Notes a call that begins.
+    pub(crate) fn begin_call(&self) -> Counted<'_> {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Counted(&self.active)
+    }
+
     /// Notes a call that waits for a place, if fewer than `waiting_max` do.
     ///
     /// # Errors
     /// `OVERLOADED` when too many wait already.
-    pub(crate) fn queue(&self, waiting_max: usize) -> Result<Waiting<'_>> {
+    pub(crate) fn queue(&self, waiting_max: usize) -> Result<Counted<'_>> {
         let admit = |n| (n < waiting_max).then_some(n + 1);
         match self.waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, admit) {
-            Ok(_) => Ok(Waiting(&self.waiting)),
+            Ok(_) => Ok(Counted(&self.waiting)),
             Err(n) => {
                 Err(Error::overloaded(format!("{n} calls already wait for the service to get a place")))
             }
@@ -197,7 +226,7 @@ impl Slot {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

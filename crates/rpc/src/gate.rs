@@ -71,6 +71,11 @@ impl Gate {
         self.0.state.load(Ordering::Acquire) & !CLOSED
     }
 
+    /// Returns how many may be in flight.
+    pub(crate) fn calls_max(&self) -> usize {
+        self.0.calls_max
+    }
+
     async fn wait(&self, done: impl Fn(usize) -> bool) {
         loop {
             let changed = self.0.changed.notified();

@@ -4,13 +4,14 @@ use crate::bounded::Bounded;
 use crate::gate::{Gate, Pass};
 use crate::message::{Message, MessageStream, Messages};
 use crate::{Kind, MethodInfo, Streaming};
-use banyan_core::{BoxFuture, Code, Context, Error, Payload, Reason, Result, Retry, Signals, SpanKind};
+use banyan_core::{
+    BoxFuture, Code, Context, Error, Measured, Payload, Reason, Result, Retry, Signals, SpanKind,
+};
 use futures::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use tracing::Instrument;
 
 /// How many calls a service works on at once, unless its builder says otherwise.
 pub(crate) const CALLS_MAX_DEFAULT: usize = 1024;
@@ -29,6 +30,7 @@ struct Inner {
     gate: Gate,
     /// Where its spans go; a caller's way if nothing was set.
     signals: OnceLock<Signals>,
+    measured: OnceLock<Measured>,
 }
 
 struct Method {
@@ -57,9 +59,19 @@ impl Service {
         self.0.name
     }
 
-    /// Records the spans of its calls in the name of the service that serves it; only the first time.
+    /// Records the spans of its calls, and measures how many are in work, in the name of the service that serves it; only
+    /// the first time.
     pub fn record(&self, signals: &Signals) {
-        let _ = self.0.signals.set(signals.clone());
+        if self.0.signals.set(signals.clone()).is_err() {
+            return;
+        }
+        let (name, gate) = (self.0.name, self.0.gate.clone());
+        let measured = signals.measure(move |readings| {
+            let labels = [("rpc.service", name)];
+            readings.gauge("banyan.rpc.server.active_calls", &labels, gate.in_flight() as f64);
+            readings.gauge("banyan.rpc.server.active_calls.max", &labels, gate.calls_max() as f64);
+        });
+        let _ = self.0.measured.set(measured);
     }
 
     /// Returns the encoded `FileDescriptorSet` that describes the service.
@@ -128,12 +140,6 @@ impl Service {
         let here = here.as_ref().unwrap_or(caller);
         let (cx, mut active) = here.begin(SpanKind::Server, method.info.path.trim_start_matches('/'));
         active.attribute("rpc.system.name", "grpc");
-        let span = tracing::info_span!(
-            "rpc.handle",
-            method = method.info.path,
-            trace_id = %format_args!("{:032x}", cx.trace().trace_id),
-            span_id = %format_args!("{:016x}", cx.trace().span_id),
-        );
         let started = std::panic::catch_unwind(AssertUnwindSafe(|| (method.handler)(cx.clone(), request)));
         let handling = match started {
             Ok(future) => AssertUnwindSafe(future).catch_unwind(),
@@ -141,7 +147,7 @@ impl Service {
         };
         let handling =
             handling.map(|outcome| outcome.unwrap_or_else(|panic| Err(panicked(method.info, &*panic))));
-        let outcome = cx.within(handling).instrument(span).await;
+        let outcome = cx.within(handling).await;
         active.end(&outcome);
         match outcome.map_err(executed)? {
             Messages::Stream(stream) => {
@@ -258,6 +264,7 @@ impl ServiceBuilder {
             methods: self.methods,
             gate,
             signals: OnceLock::new(),
+            measured: OnceLock::new(),
         }))
     }
 

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 /// Flow control windows: what one stream, or one connection, may have in flight, in bytes.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -25,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `tasks` stop.
 pub(crate) async fn run(listener: TcpListener, inner: Arc<Inner>, tasks: Tasks, abort: Tasks) {
-    let places = Arc::new(Semaphore::new(inner.options.connections_max.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = inner.load.places.clone();
     let builder = Arc::new(builder(&inner));
     loop {
         let accepted = async {

@@ -26,6 +26,7 @@ const OPENAPI: &str = "/openapi.json";
 impl Inner {
     /// Answers one request.
     pub(crate) async fn handle(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
+        let _active = self.load.begin();
         if is_grpc(request.headers()) {
             let request = match Box::pin(self.grpc(peer, request)).await {
                 Ok(response) => return response.map(Body::new),

@@ -24,14 +24,16 @@ pub use problem::problem;
 use crate::server::table::{Backend, Mount, Tables};
 use crate::{Channel, Service};
 use axum::Router;
-use banyan_core::{Env, Error, Result, Tasks};
+use banyan_core::{Env, Error, Measured, Result, Tasks};
 use banyan_transcoding::Access;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// Serves contract services and foreign routes on one port. Cheap to clone; every clone is the same server.
 #[derive(Clone)]
@@ -62,6 +64,16 @@ pub(crate) struct Inner {
     builtin: HashMap<&'static str, Service>,
     router: Option<Router>,
     edge: Option<Arc<dyn Edge>>,
+    load: Arc<Load>,
+    _measured: Measured,
+}
+
+/// How much a server has to do.
+pub(crate) struct Load {
+    /// Requests that have no answer yet.
+    pub(crate) active: AtomicUsize,
+    /// One for each further connection.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 impl Server {
@@ -174,6 +186,14 @@ impl ServerBuilder {
         let tables = Arc::new(self.tables);
         let builtin = health::service(&tables).into_iter().chain(reflection::services(&tables));
         let builtin = builtin.map(|service| (service.name(), service)).collect();
+        let connections_max = self.options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(connections_max));
+        let load = Arc::new(Load { active: AtomicUsize::new(0), places });
+        // What the processes of a system say to each other is measured call by call.
+        let _measured = match self.options.internal {
+            true => Measured::default(),
+            false => load.measure(connections_max, &self.env),
+        };
         let inner = Inner {
             env: self.env,
             options: self.options,
@@ -181,6 +201,8 @@ impl ServerBuilder {
             builtin,
             router: self.router,
             edge: self.edge,
+            load,
+            _measured,
         };
         let (tasks, abort) = (Tasks::new(), Tasks::new());
         let server = Server { inner: Arc::new(inner), address, tasks, abort };
@@ -188,6 +210,35 @@ impl ServerBuilder {
             accept::run(listener, server.inner.clone(), server.tasks.clone(), server.abort.clone());
         server.tasks.spawn("rpc accept", accepting);
         Ok(server)
+    }
+}
+
+impl Load {
+    /// Notes a request, until the answer is dropped.
+    fn begin(&self) -> impl Drop {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(&self.active)
+    }
+
+    /// Tells of the requests and connections of a server that takes `connections_max`.
+    fn measure(self: &Arc<Self>, connections_max: usize, env: &Env) -> Measured {
+        let load = self.clone();
+        env.signals.measure(move |readings| {
+            let active = load.active.load(Ordering::Relaxed);
+            readings.gauge("http.server.active_requests", &[], active as f64);
+            // One place is taken by the connection that is waited for.
+            let open = connections_max.saturating_sub(load.places.available_permits() + 1);
+            readings.gauge("banyan.http.server.connection.count", &[], open as f64);
+            readings.gauge("banyan.http.server.connection.max", &[], connections_max as f64);
+        })
+    }
+}
+
+struct Active<'a>(&'a AtomicUsize);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
