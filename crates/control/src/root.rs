@@ -33,6 +33,10 @@ pub struct Root {
     log_server: Arc<LogServer>,
     peer_secret: String,
     tasks: Tasks,
+    /// Records while everything else stops, and then ends.
+    recording: Tasks,
+    /// Sends what was recorded, and ends last.
+    exporting: Tasks,
     memory: Option<Memory>,
     run_file: Option<RunFileGuard>,
 }
@@ -51,15 +55,15 @@ impl Root {
         let log = events.log();
         let directory = directory(&env, &config, &peer_secret)?;
         let server = internal_server(&env, &peer_secret).await?;
-        let tasks = Tasks::new();
+        let (tasks, recording, exporting) = (Tasks::new(), Tasks::new(), Tasks::new());
         let memory = traces::open_memory(&config, &env);
         let exporter = match &memory {
-            Some(memory) => Exporter::start(&config.otlp()?, memory.clone(), &env, &tasks)?,
+            Some(memory) => Exporter::start(&config.otlp()?, memory.clone(), &env, &exporting)?,
             None => None,
         };
         // What the system does to run its processes is not recorded: it has `env`.
         let recorded = match &memory {
-            Some(memory) => traces::record(&config, &env, ROOT_PROCESS, Arc::new(memory.clone()), &tasks),
+            Some(memory) => traces::record(&config, &env, ROOT_PROCESS, Arc::new(memory.clone()), &recording),
             None => env.clone(),
         };
         if let (Some(exporter), Some(memory)) = (exporter, &memory) {
@@ -101,6 +105,8 @@ impl Root {
             log_server,
             peer_secret,
             tasks,
+            recording,
+            exporting,
             memory,
             run_file: None,
         };
@@ -182,6 +188,12 @@ impl Root {
         if let Some(events) = self.events.take() {
             events.close(limit).await;
         }
+        // What was done until here is recorded too, by the children as well: they have handed it over.
+        for last in [&self.recording, &self.exporting] {
+            if last.drain(limit).await.is_err() {
+                tracing::warn!("the last traces were not kept or not sent");
+            }
+        }
     }
 }
 
@@ -208,6 +220,8 @@ impl Drop for Root {
     /// Tells the children to end, also where nobody waits for them any more.
     fn drop(&mut self) {
         self.tasks.stop();
+        self.recording.stop();
+        self.exporting.stop();
     }
 }
 
