@@ -14,6 +14,15 @@ pub trait CacheProvider: Send + Sync + 'static {
     /// Returns the schemes of the URLs that this provider opens, for example `redis`.
     fn schemes(&self) -> &'static [&'static str];
 
+    /// Checks what can be checked of `url` without reaching the server.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its password.
+    fn check(&self, url: &str) -> Result<()> {
+        let _ = url;
+        Ok(())
+    }
+
     /// Makes the stores at `url`. The server need not answer yet: a system starts without its cache.
     ///
     /// # Errors

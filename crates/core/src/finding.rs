@@ -87,6 +87,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Returns the first of `findings` of `check` about `subject`, for tests.
+    ///
+    /// # Panics
+    /// If there is none, with all that there are.
+    #[track_caller]
+    pub fn of<'f>(findings: &'f [Self], check: Check, subject: &str) -> &'f Self {
+        let found = findings.iter().find(|finding| finding.check == check && finding.subject == subject);
+        found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
+    }
+
     /// Says that all is well.
     pub fn ok(check: Check, subject: impl Into<String>, found: impl Into<String>) -> Self {
         Self { check, subject: subject.into(), verdict: Verdict::Ok, found: found.into(), next_step: None }

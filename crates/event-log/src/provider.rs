@@ -10,6 +10,15 @@ pub trait LogProvider: Send + Sync + 'static {
     /// Returns the schemes of the URLs that this provider opens, for example `nats`.
     fn schemes(&self) -> &'static [&'static str];
 
+    /// Checks what can be checked of `url` without reaching the server.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its password.
+    fn check(&self, url: &str, options: LogOptions) -> Result<()> {
+        let _ = (url, options);
+        Ok(())
+    }
+
     /// Connects to the log at `url`.
     ///
     /// # Errors

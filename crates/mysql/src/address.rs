@@ -20,6 +20,7 @@ const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
 const PARAMETERS: [&str; 2] = ["socket", "compress"];
 
 /// How to reach one database.
+#[derive(Clone)]
 pub(crate) struct Address {
     opts: Opts,
     pub(crate) database: String,

@@ -5,7 +5,7 @@ use crate::connection::Session;
 use crate::failure::{not_connected, silent};
 use crate::schema::SCHEMA;
 use banyan_core::{Error, Result};
-use banyan_store::server::{Connection, Connector, News};
+use banyan_store::server::{Connection, Connector, NewestUrl, News};
 use banyan_store::{Dialect, STORE_NOT_OPENED, StoreOptions};
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, Opts};
@@ -28,7 +28,9 @@ const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES
 pub(crate) struct MySql(Arc<Inner>);
 
 struct Inner {
+    /// By the first URL; [`Inner::address`] is by the newest.
     address: Address,
+    options: StoreOptions,
     connect_max: Duration,
     transaction_max: Duration,
     statements_max: usize,
@@ -48,6 +50,7 @@ impl MySql {
     pub(crate) fn new(address: Address, options: &StoreOptions) -> Self {
         Self(Arc::new(Inner {
             address,
+            options: options.clone(),
             connect_max: Duration::from_millis(options.connect_ms_max),
             transaction_max: Duration::from_millis(options.transaction_ms_max),
             statements_max: options.statements_max.max(1),
@@ -81,19 +84,27 @@ impl MySql {
 }
 
 impl Inner {
+    fn address(&self) -> Result<Address> {
+        match &self.options.url {
+            Some(url) => Address::parse(&url.get(), &self.options),
+            None => Ok(self.address.clone()),
+        }
+    }
+
     fn dial(&self, patience: Patience) -> Result<(Conn, Flavor)> {
         let answer_max = match patience {
             Patience::Transaction => Some(self.transaction_max + ANSWER_GRACE),
             Patience::Endless => None,
             Patience::AtMost(limit) => Some(limit),
         };
-        let failed = |source| not_connected(&self.address.location, source);
-        let opts: Opts = self.address.opts(answer_max);
+        let address = self.address()?;
+        let failed = |source| not_connected(&address.location, source);
+        let opts: Opts = address.opts(answer_max);
         let mut connection = Conn::new(opts).map_err(failed)?;
         let version: Option<String> = connection.query_first("SELECT VERSION()").map_err(failed)?;
         let version = version.unwrap_or_default();
         let flavor = Flavor::of(&version).ok_or_else(|| {
-            let location = &self.address.location;
+            let location = &address.location;
             let message = format!(
                 "the store {location} cannot be opened: its server is {version}; MariaDB 10.6 or MySQL 8.0.17 is the oldest \
                  that works"
@@ -126,6 +137,10 @@ impl Connector for MySql {
 
     fn location(&self) -> String {
         self.place().to_owned()
+    }
+
+    fn url(&self) -> Option<&NewestUrl> {
+        self.0.options.url.as_ref()
     }
 
     fn share_news(&self, _: &mut News) -> Result<()> {

@@ -40,7 +40,7 @@ mod statement;
 mod value;
 
 use address::Address;
-use banyan_core::{BoxFuture, Finding, Result};
+use banyan_core::{BoxFuture, Env, Finding, Result};
 use banyan_store::server::Server;
 use banyan_store::{Store, StoreExamination, StoreOptions, StoreProvider};
 use connector::MySql;
@@ -53,6 +53,10 @@ pub struct MySqlStores;
 impl StoreProvider for MySqlStores {
     fn schemes(&self) -> &'static [&'static str] {
         &["mysql", "mariadb"]
+    }
+
+    fn check(&self, url: &str, service: &str) -> Result<()> {
+        Address::parse(url, &StoreOptions::new(service, Env::default())).map(drop)
     }
 
     fn open<'a>(&'a self, url: &'a str, options: StoreOptions) -> BoxFuture<'a, Result<Store>> {

@@ -2,6 +2,7 @@
 
 use crate::tls;
 use banyan_core::{Error, Result};
+use banyan_store::server::NewestUrl;
 use banyan_store::{STORE_NOT_OPENED, StoreOptions};
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -91,6 +92,43 @@ impl Address {
             .tcp_user_timeout(SILENCE_MAX * 2);
         let location = location(&config);
         Ok(Self { config, tls, by_replication, location })
+    }
+}
+
+/// The address of a store at each moment.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    first: Address,
+    options: StoreOptions,
+}
+
+impl Addresses {
+    pub(crate) fn new(first: Address, options: &StoreOptions) -> Self {
+        Self { first, options: options.clone() }
+    }
+
+    /// Returns the address by the newest URL.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub(crate) fn newest(&self) -> Result<Address> {
+        match &self.options.url {
+            Some(url) => Address::parse(&url.get(), &self.options),
+            None => Ok(self.first.clone()),
+        }
+    }
+
+    pub(crate) fn first(&self) -> &Address {
+        &self.first
+    }
+
+    pub(crate) fn url(&self) -> Option<&NewestUrl> {
+        self.options.url.as_ref()
+    }
+
+    /// Returns the place for messages.
+    pub(crate) fn location(&self) -> String {
+        self.newest().map_or_else(|_| self.first.location.clone(), |address| address.location)
     }
 }
 

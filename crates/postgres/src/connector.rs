@@ -1,12 +1,12 @@
 //! Opens sessions, and passes news between the processes that have the database open.
 
-use crate::address::Address;
+use crate::address::{Address, Addresses};
 use crate::connection::{Session, settle};
 use crate::failure::{broken, not_connected};
 use crate::schema::SCHEMA;
 use crate::wire::{Broken, Messages, Wire, drive};
 use banyan_core::{Error, Result};
-use banyan_store::server::{Connection, Connector, News, Told};
+use banyan_store::server::{Connection, Connector, NewestUrl, News, Told};
 use banyan_store::{Dialect, StoreOptions};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ const CHANNEL: &str = "banyan_outbox";
 
 /// One database on a PostgreSQL server.
 pub(crate) struct Postgres {
-    address: Address,
+    addresses: Addresses,
     connect_max: Duration,
     transaction_max: Duration,
     statements_max: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     pub(crate) fn new(address: Address, options: &StoreOptions) -> Self {
         Self {
-            address,
+            addresses: Addresses::new(address, options),
             connect_max: Duration::from_millis(options.connect_ms_max),
             transaction_max: Duration::from_millis(options.transaction_ms_max),
             statements_max: options.statements_max,
@@ -43,9 +43,9 @@ impl Postgres {
     }
 
     fn wire(&self) -> Result<Wire> {
-        let wire = Wire::connect(&self.address.config, self.address.tls.as_ref(), self.connect_max)
-            .map_err(Error::internal)?;
-        wire.map_err(|cause| not_connected(&self.address.location, cause))
+        let Address { config, tls, location, .. } = self.addresses.newest()?;
+        let wire = Wire::connect(&config, tls.as_ref(), self.connect_max).map_err(Error::internal)?;
+        wire.map_err(|cause| not_connected(&location, cause))
     }
 
     fn session(&self) -> Result<Session> {
@@ -76,7 +76,7 @@ impl Postgres {
             // While anything is waited for, what others say is heard.
             let waited = drive(messages, &mut others, timeout(CHECK_EVERY, news.next())).await;
             let sql = match waited.map_err(|e| broken("waiting for news", e))? {
-                Ok(Told::Closed) => return Ok(()),
+                Ok(Told::Closed | Told::Renewed) => return Ok(()),
                 Ok(Told::Added) => format!("NOTIFY {CHANNEL}, '{}'", self.instance),
                 Err(_) => "SELECT 1".to_owned(),
             };
@@ -103,7 +103,11 @@ impl Connector for Postgres {
     }
 
     fn location(&self) -> String {
-        self.address.location.clone()
+        self.addresses.location()
+    }
+
+    fn url(&self) -> Option<&NewestUrl> {
+        self.addresses.url()
     }
 
     fn share_news(&self, news: &mut News) -> Result<()> {

@@ -29,7 +29,7 @@ mod value;
 mod wire;
 
 use address::Address;
-use banyan_core::{BoxFuture, Finding, Result};
+use banyan_core::{BoxFuture, Env, Finding, Result};
 use banyan_store::server::Server;
 use banyan_store::{Store, StoreExamination, StoreOptions, StoreProvider};
 use connector::Postgres;
@@ -44,6 +44,10 @@ pub struct PostgresStores;
 impl StoreProvider for PostgresStores {
     fn schemes(&self) -> &'static [&'static str] {
         &["postgres", "postgresql"]
+    }
+
+    fn check(&self, url: &str, service: &str) -> Result<()> {
+        Address::parse(url, &StoreOptions::new(service, Env::default())).map(drop)
     }
 
     fn open<'a>(&'a self, url: &'a str, options: StoreOptions) -> BoxFuture<'a, Result<Store>> {

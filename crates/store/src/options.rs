@@ -1,5 +1,6 @@
 //! The settings of a store.
 
+use crate::server::NewestUrl;
 use banyan_core::Env;
 
 /// What a store is opened for.
@@ -18,6 +19,8 @@ pub struct StoreOptions {
     /// The service that owns the store: the source of its events and the name of its threads.
     pub service: String,
     pub env: Env,
+    /// The URL of a store on a server, if it may be replaced while the store is open: the store connects with the newest.
+    pub url: Option<NewestUrl>,
     pub purpose: Purpose,
     /// Where the data come from that are about to be copied into the database: one that has no table of migrations gets
     /// [`crate::MARK_COPYING`] together with that table, so that there is no moment at which its service takes it for a new one.
@@ -57,6 +60,7 @@ impl StoreOptions {
         Self {
             service: service.into(),
             env,
+            url: None,
             purpose: Purpose::Service,
             copied_from: None,
             shared: false,

@@ -31,6 +31,15 @@ pub trait StoreProvider: Send + Sync + 'static {
     /// Returns the schemes of the URLs that this provider opens, for example `postgres`.
     fn schemes(&self) -> &'static [&'static str];
 
+    /// Checks what can be checked of `url` without reaching the server; `service` is whose store it is.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its password.
+    fn check(&self, url: &str, service: &str) -> Result<()> {
+        let _ = (url, service);
+        Ok(())
+    }
+
     /// Opens the database at `url`.
     ///
     /// # Errors

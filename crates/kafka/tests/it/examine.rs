@@ -17,11 +17,6 @@ fn asked(limit: Duration) -> LogExamination {
     LogExamination { options, needs: vec![Capability::ReplayTime], limit }
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 #[tokio::test]
 async fn a_healthy_cluster_is_fine_and_stays_as_it_is() {
     let kafka = Engine::shared(Kind::Kafka).await.unwrap();
@@ -35,17 +30,17 @@ async fn a_healthy_cluster_is_fine_and_stays_as_it_is() {
         (Check::Guarantees, "events.needs"),
         (Check::Limits, "message.max.bytes"),
     ] {
-        assert_eq!(of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
     }
-    let clock = of(&findings, Check::Clock, "cluster");
+    let clock = Finding::of(&findings, Check::Clock, "cluster");
     assert!(clock.verdict == Verdict::Unknown && clock.found.starts_with("cannot tell"), "{clock:?}");
     let again = KafkaLogs.examine(&url, asked(Duration::from_secs(40))).await;
     assert!(!format!("{again:?}").contains("banyan_doctor"), "{again:?}");
 
     let findings = KafkaLogs.examine(&format!("{url}?replicas=3"), asked(Duration::from_secs(40))).await;
-    let few = of(&findings, Check::Durability, "replicas");
+    let few = Finding::of(&findings, Check::Durability, "replicas");
     assert!(few.verdict == Verdict::Fail && few.found.starts_with("1 broker"), "{few:?}");
-    assert_eq!(of(&findings, Check::Permissions, "make topics").verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(Finding::of(&findings, Check::Permissions, "make topics").verdict, Verdict::Fail, "{findings:#?}");
 }
 
 #[tokio::test]
@@ -56,7 +51,7 @@ async fn a_broker_that_is_silent_or_gone_is_told() {
     engine.pause().await.unwrap();
     for _ in 0..2 {
         let findings = KafkaLogs.examine(&url, asked(Duration::from_secs(2))).await;
-        let gone = of(&findings, Check::Reachable, "cluster");
+        let gone = Finding::of(&findings, Check::Reachable, "cluster");
         assert!(gone.verdict == Verdict::Fail && gone.next_step.is_some(), "{gone:?}");
         // Silent first, then gone.
         let _ = engine.kill().await;

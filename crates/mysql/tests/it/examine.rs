@@ -21,11 +21,6 @@ async fn examine(url: &str, migrations: &'static [Migration], env: Env) -> Vec<F
     findings
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 async fn database() -> String {
     let server = Engine::shared(Kind::MariaDb).await.expect("the server starts");
     server.create_database("doctor").await.expect("it makes a database")
@@ -44,10 +39,13 @@ async fn a_healthy_database_is_fine_and_migrations_are_compared() {
         (Check::Configuration, "collation"),
         (Check::Migrations, "orders"),
     ] {
-        assert_eq!(of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
     }
     let again = examine(&url, &[ONE], Env::default()).await;
-    assert!(of(&again, Check::Configuration, "collation").found.contains("first start"), "nothing stayed");
+    assert!(
+        Finding::of(&again, Check::Configuration, "collation").found.contains("first start"),
+        "nothing stayed"
+    );
 
     let store = MySqlStores.open(&url, StoreOptions::new("orders", Env::default())).await.expect("it opens");
     store.migrate("orders", &[ONE]).await.expect("it migrates");
@@ -59,11 +57,11 @@ async fn a_healthy_database_is_fine_and_migrations_are_compared() {
         (&[], Verdict::Fail),
     ] {
         let findings = examine(&url, migrations, Env::default()).await;
-        assert_eq!(of(&findings, Check::Migrations, "orders").verdict, verdict, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, Check::Migrations, "orders").verdict, verdict, "{findings:#?}");
     }
     let ahead = Env::simulated(1, Env::default().clock.unix_ms() + SKEW_MS);
     let findings = examine(&url, &[ONE], ahead).await;
-    assert_eq!(of(&findings, Check::Clock, "server").verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(Finding::of(&findings, Check::Clock, "server").verdict, Verdict::Fail, "{findings:#?}");
 }
 
 #[tokio::test]
@@ -83,11 +81,11 @@ async fn rights_and_passwords_are_told() {
     made.await.expect("the user is made");
     let (_, place) = url.split_once('@').expect("it names a user");
     let findings = examine(&format!("mysql://{name}:geheim@{place}"), &[ONE], Env::default()).await;
-    let tables = of(&findings, Check::Permissions, "make tables");
+    let tables = Finding::of(&findings, Check::Permissions, "make tables");
     assert!(tables.verdict == Verdict::Fail && tables.found.contains("denied"), "{tables:?}");
     assert!(tables.next_step.as_deref().is_some_and(|next| next.starts_with("GRANT ALL ON")), "{tables:?}");
     let others = examine(&format!("mysql://{name}:geheim2@{place}"), &[ONE], Env::default()).await;
-    let refused = of(&others, Check::Reachable, "server");
+    let refused = Finding::of(&others, Check::Reachable, "server");
     assert!(refused.next_step.as_deref().is_some_and(|next| next.contains("password")), "{refused:?}");
     for finding in [tables, refused] {
         assert!(!finding.found.contains("MySqlError"), "it is for people: {finding:?}");
@@ -104,7 +102,7 @@ async fn half_a_copy_fails_and_says_what_to_do() {
     };
     MySqlStores.open(&url, options).await.expect("it opens").close().await.expect("it closes");
     let findings = examine(&url, &[ONE], Env::default()).await;
-    let data = of(&findings, Check::Storage, "data");
+    let data = Finding::of(&findings, Check::Storage, "data");
     assert!(data.verdict == Verdict::Fail && data.found.contains("postgres://there/its"), "{data:?}");
     assert!(data.next_step.as_deref().is_some_and(|next| next.contains("same copy again")), "{data:?}");
 }

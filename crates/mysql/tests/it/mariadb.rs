@@ -4,6 +4,7 @@ use crate::conformance::shared;
 use banyan_core::{Code, Context, Env, Identity, Result};
 use banyan_engines::{Direction, Engine, Kind};
 use banyan_mysql::MySqlStores;
+use banyan_store::server::NewestUrl;
 use banyan_store::{
     MIGRATION_FAILED, Migration, Query, STORE_NOT_OPENED, STORE_UNREACHABLE, Statement, Store, StoreOptions,
     StoreProvider, Tx, params,
@@ -234,6 +235,37 @@ async fn a_refusal_says_what_to_do_and_never_the_password() {
         assert!(error.is(reason) && error.message().contains(said), "{url}: {error:?}");
         assert!(!format!("{error:?}").contains("geheim"), "{error:?}");
     }
+}
+
+/// The user of a store is replaced, and dropped, while the store is open.
+#[tokio::test]
+async fn a_store_connects_with_the_newest_url() {
+    let url = shared().await.url;
+    let database = url.rsplit_once('/').expect("the URL names a database").1;
+    let client = mysql_client(&url);
+    let users = [1, 2].map(|number| format!("{database}_{number}"));
+    for user in &users {
+        client.run(&format!(
+            "CREATE USER '{user}'@'%' IDENTIFIED BY 'geheim'; GRANT PROCESS ON *.* TO '{user}'@'%'"
+        ));
+        client.run(&format!("GRANT ALL ON {database}.* TO '{user}'@'%'"));
+    }
+    let [first, second] = users.each_ref().map(|user| url.replace("root@", &format!("{user}:geheim@")));
+    let newest = NewestUrl::new(&first);
+    let options = StoreOptions { url: Some(newest.clone()), ..StoreOptions::new("orders", Env::default()) };
+    let store = MySqlStores.open(&first, options).await.expect("it opens");
+    store.migrate("test", TEXTS).await.expect("it migrates");
+    change(&store, "INSERT INTO texts (t, n) VALUES ('first', 1)").await.expect("it writes");
+    newest.replace(&second);
+    client.run(&format!("DROP USER '{}'@'%'", users[0]));
+    change(&store, "INSERT INTO texts (t, n) VALUES ('second', 2)").await.expect("it writes");
+    let connected = "SELECT DISTINCT user AS t FROM information_schema.processlist WHERE db = DATABASE()";
+    let renewed = async {
+        while texts(&store, connected).await != [users[1].as_str()] {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), renewed).await.expect("the old connections end");
 }
 
 /// The server's own client, for what a store refuses to do.

@@ -23,11 +23,6 @@ async fn examine(url: &str) -> Vec<Finding> {
     NatsLogs.examine(url, asked(Env::default(), Duration::from_secs(20))).await
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 #[tokio::test]
 async fn a_healthy_server_is_fine_and_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -42,9 +37,9 @@ async fn a_healthy_server_is_fine_and_stays_as_it_is() {
         (Check::Limits, "max_payload"),
         (Check::Limits, "storage"),
     ] {
-        assert_eq!(of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
     }
-    let lacks = of(&findings, Check::Guarantees, "events.needs");
+    let lacks = Finding::of(&findings, Check::Guarantees, "events.needs");
     assert!(lacks.verdict == Verdict::Fail && lacks.found == "nats lacks atomic-publish", "{lacks:?}");
     let client = async_nats::connect(engine.url()).await.unwrap();
     let account = async_nats::jetstream::new(client).query_account().await.unwrap();
@@ -52,16 +47,16 @@ async fn a_healthy_server_is_fine_and_stays_as_it_is() {
 
     let ahead = Env::simulated(1, Env::default().clock.unix_ms() + SKEW_MS);
     let findings = NatsLogs.examine(engine.url(), asked(ahead, Duration::from_secs(20))).await;
-    let clock = of(&findings, Check::Clock, "server");
+    let clock = Finding::of(&findings, Check::Clock, "server");
     assert!(clock.verdict == Verdict::Fail && clock.found.starts_with("-"), "{clock:?}");
 
     engine.pause().await.unwrap();
     let silent = NatsLogs.examine(engine.url(), asked(Env::default(), Duration::from_secs(1))).await;
-    assert_eq!(of(&silent, Check::Reachable, "server").verdict, Verdict::Fail, "{silent:?}");
+    assert_eq!(Finding::of(&silent, Check::Reachable, "server").verdict, Verdict::Fail, "{silent:?}");
     engine.resume().await.unwrap();
     engine.kill().await.unwrap();
     let gone = examine(engine.url()).await;
-    let gone = of(&gone, Check::Reachable, "server");
+    let gone = Finding::of(&gone, Check::Reachable, "server");
     assert!(gone.next_step.as_deref().is_some_and(|next| next.contains("start the server")), "{gone:?}");
 }
 
@@ -81,14 +76,14 @@ async fn rights_passwords_and_a_missing_jetstream_are_told() {
     let engine = Engine::start(Kind::Nats, options).await.unwrap();
     let url = |who: &str| format!("nats://{who}@127.0.0.1:{}", engine.port());
     let findings = examine(&url("nobody:hunter2")).await;
-    let off = of(&findings, Check::Permissions, "JetStream");
+    let off = Finding::of(&findings, Check::Permissions, "JetStream");
     assert!(off.verdict == Verdict::Fail && off.found.contains("without JetStream"), "{off:?}");
     let limit = Duration::from_secs(3);
     let findings = NatsLogs.examine(&url("shop:hunter2"), asked(Env::default(), limit)).await;
-    let streams = of(&findings, Check::Permissions, "streams");
+    let streams = Finding::of(&findings, Check::Permissions, "streams");
     assert!(streams.verdict == Verdict::Fail && streams.next_step.is_some(), "{findings:#?}");
     let findings = examine(&url("shop:hunter3")).await;
-    let refused = of(&findings, Check::Reachable, "server");
+    let refused = Finding::of(&findings, Check::Reachable, "server");
     assert!(refused.found.contains("does not accept the credentials"), "{refused:?}");
     assert!(!format!("{findings:?}").contains("hunter"), "{findings:?}");
 }

@@ -20,11 +20,6 @@ async fn examine(address: &str, login: Login, env: Env) -> Vec<Finding> {
     findings
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 #[tokio::test]
 async fn what_a_role_may_read_is_told_and_not_read() -> Result<()> {
     let bao = Bao::start().await?;
@@ -40,19 +35,23 @@ async fn what_a_role_may_read_is_told_and_not_read() -> Result<()> {
         (Check::Permissions, "login"),
         (Check::Permissions, "kv/shop/db"),
     ] {
-        assert_eq!(of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
     }
-    assert_eq!(of(&findings, Check::Permissions, "kv/other").verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(
+        Finding::of(&findings, Check::Permissions, "kv/other").verdict,
+        Verdict::Fail,
+        "{findings:#?}"
+    );
     let behind = Env::simulated(1, Env::default().clock.unix_ms() - SKEW_MS);
     let findings = examine(&url, login, behind).await;
-    assert_eq!(of(&findings, Check::Clock, &url).verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(Finding::of(&findings, Check::Clock, &url).verdict, Verdict::Fail, "{findings:#?}");
 
     let wrong = Login::Token(Secret::new("hunter3".to_owned()));
     let findings = examine(&url, wrong.clone(), Env::default()).await;
-    assert_eq!(of(&findings, Check::Permissions, "login").verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(Finding::of(&findings, Check::Permissions, "login").verdict, Verdict::Fail, "{findings:#?}");
     bao.stop().await?;
     let findings = examine(&url, wrong, Env::default()).await;
-    let gone = of(&findings, Check::Reachable, &url);
+    let gone = Finding::of(&findings, Check::Reachable, &url);
     assert!(gone.next_step.as_deref().is_some_and(|next| next.contains("start the server")), "{gone:?}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The way to the thread that reads the slot.
 
 use super::worker::Worker;
-use crate::address::Address;
+use crate::address::Addresses;
 use banyan_core::{BoxFuture, Envelope, Error, Result, Retry};
 use banyan_store::{Claim, OutboxState, StoreOptions};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ pub(super) type Held = oneshot::Sender<oneshot::Sender<Result<()>>>;
 
 impl Claimant {
     pub(super) fn start(
-        address: Address,
+        addresses: Addresses,
         slot: String,
         answer_max: Duration,
         options: &StoreOptions,
@@ -44,8 +44,9 @@ impl Claimant {
         let name = format!("{service}-slot");
         // A thread of its own drives the connections, whatever happens to the futures of relays.
         let run = move || {
-            runtime
-                .block_on(async { Worker::new(address, slot, answer_max, service, outbox).run(queue).await });
+            runtime.block_on(async {
+                Worker::new(addresses, slot, answer_max, service, outbox).run(queue).await
+            });
             ending.send_replace(true);
         };
         let thread = std::thread::Builder::new().name(name).spawn(run);

@@ -10,7 +10,7 @@ mod claimant;
 mod source;
 mod worker;
 
-use crate::address::Address;
+use crate::address::{Address, Addresses};
 use crate::capture;
 use crate::replication::{Link, Purpose, ensure_publication, slot_name};
 use banyan_core::{BoxFuture, Error, Result};
@@ -71,7 +71,8 @@ impl Replicated {
             );
             return Err(Error::failed_precondition(STORE_NOT_OPENED, message));
         }
-        let claimant = Claimant::start(address, slot, answer_max, options, server.outbox().clone())?;
+        let addresses = Addresses::new(address, options);
+        let claimant = Claimant::start(addresses, slot, answer_max, options, server.outbox().clone())?;
         Ok(Self { server, claimant })
     }
 }

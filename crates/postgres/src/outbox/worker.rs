@@ -2,7 +2,7 @@
 
 use super::claimant::{Held, Request};
 use super::source::{Source, envelope};
-use crate::address::Address;
+use crate::address::{Address, Addresses};
 use crate::capture;
 use crate::replication::{
     Copied, Failure, Link, Lsn, Purpose, create_slot, drop_slot_and_publication, ensure_publication,
@@ -10,6 +10,7 @@ use crate::replication::{
 };
 use banyan_core::{BoxFuture, Envelope, Error, Result, Retry};
 use banyan_store::OutboxState;
+use banyan_store::server::UrlChanges;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,8 @@ const COLUMNS: [&str; 11] = [
 
 /// Reads the slot and keeps what comes until the relay takes it.
 pub(super) struct Worker {
-    address: Address,
+    addresses: Addresses,
+    url: Option<UrlChanges>,
     slot: String,
     answer_max: Duration,
     service: String,
@@ -67,6 +69,8 @@ enum Happened {
     Copied(Result<Copied, Failure>),
     Made(Result<(), Failure>),
     StatusIsDue,
+    /// The connections were made with credentials that end.
+    Renewed,
 }
 
 /// What a claim has, and where it comes from.
@@ -78,14 +82,15 @@ struct Claimed {
 impl Worker {
     /// Makes it; within the runtime that runs it.
     pub(super) fn new(
-        address: Address,
+        addresses: Addresses,
         slot: String,
         answer_max: Duration,
         service: String,
         outbox: Arc<OutboxState>,
     ) -> Self {
         Self {
-            address,
+            url: addresses.url().map(|url| url.changes()),
+            addresses,
             slot,
             answer_max,
             service,
@@ -116,7 +121,11 @@ impl Worker {
             };
             self.handle(happened).await;
         }
-        // In an orderly way, so that another process has the slot at once.
+        self.leave().await;
+    }
+
+    /// Ends the connections in an orderly way, so that another process has the slot at once.
+    async fn leave(&mut self) {
         if let Some(mut source) = self.source.take()
             && source.link.confirm(source.confirmed, false).await.is_ok()
         {
@@ -125,11 +134,12 @@ impl Worker {
         if let Some(queries) = self.queries.take() {
             drop(queries.close().await);
         }
+        (self.draining, self.caught_up) = (true, None);
     }
 
     /// Waits for what happens next. Safe to drop.
     async fn next(&mut self) -> Happened {
-        let Self { source, making, status, .. } = self;
+        let Self { source, making, status, url, .. } = self;
         let copied = async {
             match source {
                 Some(source) if !source.is_full() => source.link.copied().await,
@@ -142,7 +152,14 @@ impl Worker {
                 None => std::future::pending().await,
             }
         };
+        let renewed = async {
+            match url {
+                Some(url) => url.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = renewed => Happened::Renewed,
             copied = copied => Happened::Copied(copied),
             made = made => Happened::Made(made),
             _ = status.tick() => Happened::StatusIsDue,
@@ -162,6 +179,12 @@ impl Worker {
                 Some(source) => source.link.confirm(source.confirmed, false).await,
                 None => Ok(()),
             },
+            Happened::Renewed => {
+                self.leave().await;
+                // The relay asks again, and then it is connected with the newest.
+                self.outbox.announce();
+                Ok(())
+            }
         };
         if let Err(failure) = outcome {
             self.lose(&failure);
@@ -208,7 +231,7 @@ impl Worker {
                     Failure::Silent(limit) if *limit == CATCH_UP_MAX => {
                         Error::unavailable("the slot of the outbox lags behind").with_retry(Retry::Safe)
                     }
-                    failure => capture::of(failure, &self.address),
+                    failure => self.told(failure),
                 };
                 self.lose(&failure);
                 drop(reply.send(Err(error)));
@@ -230,7 +253,7 @@ impl Worker {
                     if let Ok(answer) = answer {
                         let sent = self.sent(ids, last).await.map_err(|failure| {
                             self.lose(&failure);
-                            capture::of(&failure, &self.address)
+                            self.told(&failure)
                         });
                         drop(answer.send(sent));
                     }
@@ -309,7 +332,7 @@ impl Worker {
             slot = name,
             "a slot for the outbox is made; its table is drained"
         );
-        let (address, answer_max) = (self.address.clone(), self.answer_max);
+        let (address, answer_max) = (self.address()?, self.answer_max);
         self.making = Some(Box::pin(async move {
             let mut link = Link::connect(&address, Purpose::Replication, answer_max).await?;
             match create_slot(&mut link, &name, false).await {
@@ -341,7 +364,7 @@ impl Worker {
     async fn start(&mut self) -> Result<bool, Failure> {
         let until = Instant::now() + TAKE_OVER_MAX;
         loop {
-            let mut link = Link::connect(&self.address, Purpose::Replication, self.answer_max).await?;
+            let mut link = Link::connect(&self.address()?, Purpose::Replication, self.answer_max).await?;
             match link.start(&self.slot, &self.slot).await {
                 Ok(()) => {
                     self.source = Some(Source::new(link, Lsn(0)));
@@ -361,9 +384,18 @@ impl Worker {
     async fn queries(&mut self) -> Result<&mut Link, Failure> {
         let link = match self.queries.take() {
             Some(link) => link,
-            None => Link::connect(&self.address, Purpose::Queries, self.answer_max).await?,
+            None => Link::connect(&self.address()?, Purpose::Queries, self.answer_max).await?,
         };
         Ok(self.queries.insert(link))
+    }
+
+    /// Returns the address by the newest URL.
+    fn address(&self) -> Result<Address, Failure> {
+        self.addresses.newest().map_err(|error| Failure::Broken(error.message().to_owned()))
+    }
+
+    fn told(&self, failure: &Failure) -> Error {
+        capture::of(failure, self.addresses.first())
     }
 
     async fn place(&mut self, function: &str) -> Result<Lsn, Failure> {

@@ -27,11 +27,6 @@ async fn examine(url: &str, migrations: &'static [Migration]) -> Vec<Finding> {
     findings
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 async fn database() -> String {
     let server = Engine::shared(Kind::Postgres).await.expect("the server starts");
     server.create_database("doctor").await.expect("it makes a database")
@@ -67,11 +62,11 @@ async fn a_healthy_database_is_fine_and_stays_as_it_is() {
         (Check::Permissions, "locks"),
         (Check::Migrations, "orders"),
     ] {
-        let finding = of(&findings, check, subject);
+        let finding = Finding::of(&findings, check, subject);
         assert_eq!(finding.verdict, Verdict::Ok, "{finding:?}");
     }
-    assert!(of(&findings, Check::Migrations, "orders").found.starts_with("new"));
-    assert!(of(&findings, Check::Limits, "max_connections").found.contains("wants up to"));
+    assert!(Finding::of(&findings, Check::Migrations, "orders").found.starts_with("new"));
+    assert!(Finding::of(&findings, Check::Limits, "max_connections").found.contains("wants up to"));
     let nothing = "DO $$ BEGIN
         IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace)
             OR to_regtype('blob') IS NOT NULL THEN RAISE EXCEPTION 'something stayed'; END IF; END $$";
@@ -92,7 +87,7 @@ async fn migrations_are_pending_drifted_or_ahead() {
         (&[], Verdict::Fail, "ahead of this program"),
     ] {
         let findings = examine(&url, migrations).await;
-        let finding = of(&findings, Check::Migrations, "orders");
+        let finding = Finding::of(&findings, Check::Migrations, "orders");
         assert!(finding.verdict == verdict && finding.found.contains(said), "{finding:?}");
     }
 }
@@ -111,13 +106,13 @@ async fn a_role_without_rights_is_told_what_it_lacks() {
     .await;
     let (_, place) = url.split_once('@').expect("it names a user");
     let findings = examine(&format!("postgres://{name}:geheim@{place}"), &[ONE]).await;
-    let tables = of(&findings, Check::Permissions, "make tables");
+    let tables = Finding::of(&findings, Check::Permissions, "make tables");
     assert!(tables.verdict == Verdict::Fail && tables.found.contains("permission denied"), "{tables:?}");
     let next = tables.next_step.as_deref().unwrap_or_default();
     assert!(next.starts_with("GRANT CREATE, USAGE ON SCHEMA public TO"), "{next}");
-    let foreign = of(&findings, Check::Permissions, "use tables");
+    let foreign = Finding::of(&findings, Check::Permissions, "use tables");
     assert!(foreign.verdict == Verdict::Fail && foreign.found.contains("foreign_one"), "{foreign:?}");
-    let few = of(&findings, Check::Limits, &format!("connections of {name}"));
+    let few = Finding::of(&findings, Check::Limits, &format!("connections of {name}"));
     assert_eq!(few.verdict, Verdict::Warn, "{few:?}");
     run(&url, &format!("DROP ROLE {name}")).await;
 }
@@ -127,10 +122,14 @@ async fn an_outbox_by_replication_needs_what_a_slot_needs() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options::in_folder(folder.path()).arguments(["-c", "wal_level=replica"]);
     let engine = Engine::start(Kind::Postgres, options).await.expect("it starts");
-    let level = |findings: Vec<Finding>| of(&findings, Check::Limits, "wal_level").clone();
+    let level = |findings: Vec<Finding>| Finding::of(&findings, Check::Limits, "wal_level").clone();
     assert_eq!(level(examine(engine.url(), &[ONE]).await).verdict, Verdict::Ok);
     let findings = examine(&format!("{}?outbox=replication", engine.url()), &[ONE]).await;
-    assert_eq!(of(&findings, Check::Permissions, "replication").verdict, Verdict::Ok, "the superuser may");
+    assert_eq!(
+        Finding::of(&findings, Check::Permissions, "replication").verdict,
+        Verdict::Ok,
+        "the superuser may"
+    );
     let wrong = level(findings);
     assert!(wrong.verdict == Verdict::Fail && wrong.found.starts_with("replica:"), "{wrong:?}");
 }
@@ -140,7 +139,7 @@ async fn a_clock_that_is_off_is_told_with_its_bounds() {
     let url = database().await;
     let ahead = Env::simulated(1, Env::default().clock.unix_ms() + SKEW_MS);
     let findings = PostgresStores.examine(&url, asked(&[ONE], ahead, Duration::from_secs(30))).await;
-    let clock = of(&findings, Check::Clock, "server");
+    let clock = Finding::of(&findings, Check::Clock, "server");
     assert!(clock.verdict == Verdict::Fail && clock.found.starts_with("-"), "{clock:?}");
     assert!(clock.found.contains('±') && clock.next_step.is_some(), "{clock:?}");
 }
@@ -156,12 +155,12 @@ async fn a_server_that_is_away_or_silent_ends_within_the_time() {
     let findings = PostgresStores.examine(&url, asked(&[ONE], Env::default(), limit)).await;
     // The time of one question more, and that of a busy machine.
     assert!(began.elapsed() < limit * 15, "it took {:?}", began.elapsed());
-    let silent = of(&findings, Check::Reachable, "server");
+    let silent = Finding::of(&findings, Check::Reachable, "server");
     assert!(silent.verdict == Verdict::Fail && silent.found.contains("2000 ms"), "{silent:?}");
     engine.resume().await.expect("it goes on");
     engine.kill().await.expect("it dies");
     let gone = PostgresStores.examine(&url, asked(&[ONE], Env::default(), limit)).await;
-    let gone = of(&gone, Check::Reachable, "server");
+    let gone = Finding::of(&gone, Check::Reachable, "server");
     assert!(gone.verdict == Verdict::Fail && gone.found.contains("refused"), "{gone:?}");
     assert!(gone.next_step.as_deref().is_some_and(|next| next.contains("start the server")), "{gone:?}");
 }
@@ -171,9 +170,9 @@ async fn what_the_server_refuses_is_told_with_the_next_step() {
     let url = database().await;
     let (server, _) = url.rsplit_once('/').expect("it names a database");
     let findings = examine(&format!("{server}/absent_{}", std::process::id()), &[ONE]).await;
-    let absent = of(&findings, Check::Reachable, "server");
+    let absent = Finding::of(&findings, Check::Reachable, "server");
     assert!(absent.found.contains("no such database"), "{absent:?}");
     assert_eq!(absent.next_step.as_deref(), Some("make it with CREATE DATABASE"), "{absent:?}");
     let findings = examine("postgres://u:geheim@h:port/x", &[ONE]).await;
-    assert_eq!(of(&findings, Check::Configuration, "URL").verdict, Verdict::Fail);
+    assert_eq!(Finding::of(&findings, Check::Configuration, "URL").verdict, Verdict::Fail);
 }

@@ -7,7 +7,8 @@ use banyan_postgres::capture::{drop_slot, slots};
 use banyan_postgres::{PostgresStores, Slot};
 use banyan_store::conformance::{Database, Faults};
 use banyan_store::engine::Traits;
-use banyan_store::{STORE_NOT_OPENED, Store, StoreOptions, StoreProvider};
+use banyan_store::server::NewestUrl;
+use banyan_store::{Query, STORE_NOT_OPENED, Store, StoreOptions, StoreProvider, params};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,7 +228,6 @@ async fn a_claim_that_is_given_up_comes_again_and_a_cut_doubles_nothing_that_was
     }
     let claim = store.outbox().claim(3).await.expect("it claims");
     assert_eq!(claim.events.len(), 3);
-    drop(claim);
     let faults = mortal.faults().expect("it has faults");
     for round in 0..4u32 {
         let first = 6 + round;
@@ -268,4 +268,50 @@ async fn a_server_that_keeps_no_logical_log_is_refused_with_the_next_step() {
         PostgresStores.open(&format!("{url}?outbox=replication"), options()).await.map(drop).unwrap_err();
     assert!(error.is(STORE_NOT_OPENED), "{error:?}");
     assert!(!format!("{error:?}").contains("geheim"), "{error:?}");
+}
+
+/// The user of a store is replaced while its events leave: nothing is lost, and no connection of the old one is left.
+#[tokio::test]
+async fn the_slot_is_read_on_with_the_newest_url() {
+    let url = shared().await.by_slot();
+    let database = own_name(&url);
+    let (one, two) = (format!("{database}_1"), format!("{database}_2"));
+    let plain = open(&url.replace("?outbox=replication", "")).await;
+    for user in [&one, &two] {
+        let sql: &'static str = format!("CREATE ROLE {user} LOGIN SUPERUSER").leak();
+        let made = plain.transact(&Context::background(), move |tx| tx.execute(sql, params![])).await;
+        made.expect("a user is made");
+    }
+    let of = |user: &str| url.replace("postgres@", &format!("{user}@"));
+    let newest = NewestUrl::new(&of(&one));
+    let options = StoreOptions { url: Some(newest.clone()), ..options() };
+    let store = PostgresStores.open(&newest.get(), options).await.expect("the store opens");
+    streams(&store, url.split_once('?').expect("parameters").0).await;
+    note(&store, 0).await;
+    assert_eq!(relay(&store, 1).await, [0]);
+    note(&store, 1).await;
+    newest.replace(&of(&two));
+    for n in 2..10 {
+        note(&store, n).await;
+    }
+    assert_eq!(relay(&store, 9).await, (1..10).collect::<Vec<_>>());
+    let connected: &'static str =
+        format!("SELECT usename::text AS t FROM pg_stat_activity WHERE usename = '{one}'").leak();
+    let ended = async {
+        loop {
+            let cx = Context::background();
+            let read =
+                plain.read(&cx, move |read| read.query(connected, params![], |row| row.get::<String>("t")));
+            if read.await.expect("it can be read").is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the old connections end");
+}
+
+fn own_name(url: &str) -> &str {
+    let place = url.split_once('?').map_or(url, |(place, _)| place);
+    place.rsplit_once('/').expect("a database").1
 }

@@ -17,11 +17,6 @@ fn asked(limit: Duration) -> LogExamination {
     LogExamination { options, needs: vec![Capability::Deduplication], limit }
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 #[tokio::test]
 async fn a_healthy_server_is_fine_and_what_is_refused_is_told() {
     let rabbit = Engine::shared(Kind::RabbitMq).await.unwrap();
@@ -33,22 +28,22 @@ async fn a_healthy_server_is_fine_and_what_is_refused_is_told() {
         (Check::Permissions, "streams"),
         (Check::Limits, "channel_max"),
     ] {
-        assert_eq!(of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
     }
-    assert_eq!(of(&findings, Check::Clock, "server").verdict, Verdict::Unknown);
-    let lacks = of(&findings, Check::Guarantees, "events.needs");
+    assert_eq!(Finding::of(&findings, Check::Clock, "server").verdict, Verdict::Unknown);
+    let lacks = Finding::of(&findings, Check::Guarantees, "events.needs");
     assert_eq!(lacks.verdict, Verdict::Fail, "{lacks:?}");
 
     let (place, _) = rabbit.url().rsplit_once('/').unwrap();
     let findings = RabbitLogs.examine(&format!("{place}/absent"), asked(limit)).await;
-    let absent = of(&findings, Check::Permissions, "virtual host");
+    let absent = Finding::of(&findings, Check::Permissions, "virtual host");
     assert!(absent.next_step.as_deref().is_some_and(|next| next.contains("add_vhost")), "{absent:?}");
     let wrong = rabbit.url().replace("guest:guest", "guest:hunter2");
     let findings = RabbitLogs.examine(&wrong, asked(limit)).await;
-    let refused = of(&findings, Check::Reachable, "server");
+    let refused = Finding::of(&findings, Check::Reachable, "server");
     assert!(refused.found.contains("credentials"), "{refused:?}");
     assert!(!format!("{findings:?}").contains("hunter2"), "{findings:?}");
     let findings = RabbitLogs.examine("amqp://guest:guest@127.0.0.1:1/%2f", asked(limit)).await;
-    let gone = of(&findings, Check::Reachable, "server");
+    let gone = Finding::of(&findings, Check::Reachable, "server");
     assert!(gone.next_step.as_deref().is_some_and(|next| next.contains("start the server")), "{gone:?}");
 }

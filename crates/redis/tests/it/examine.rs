@@ -17,11 +17,6 @@ async fn examine(url: &str) -> Vec<Finding> {
     RedisCaches.examine(url, asked(Env::default(), Duration::from_secs(20))).await
 }
 
-fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-    let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-    found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:#?}"))
-}
-
 #[tokio::test]
 async fn a_healthy_server_is_fine_and_a_clock_that_is_off_is_told() {
     let redis = Engine::shared(Kind::Redis).await.unwrap();
@@ -34,14 +29,14 @@ async fn a_healthy_server_is_fine_and_a_clock_that_is_off_is_told() {
         (Check::Limits, "maxclients"),
         (Check::Durability, "persistence"),
     ] {
-        assert_eq!(of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
+        assert_eq!(Finding::of(&findings, check, subject).verdict, Verdict::Ok, "{findings:#?}");
     }
-    let memory = of(&findings, Check::Limits, "maxmemory");
+    let memory = Finding::of(&findings, Check::Limits, "maxmemory");
     assert!(memory.verdict == Verdict::Warn && memory.found.contains("no bound"), "{memory:?}");
 
     let behind = Env::simulated(1, Env::default().clock.unix_ms() - SKEW_MS);
     let findings = RedisCaches.examine(redis.url(), asked(behind, Duration::from_secs(20))).await;
-    let clock = of(&findings, Check::Clock, "server");
+    let clock = Finding::of(&findings, Check::Clock, "server");
     assert!(clock.verdict == Verdict::Fail && clock.found.starts_with("+"), "{clock:?}");
 }
 
@@ -61,20 +56,20 @@ async fn rights_passwords_and_silence_are_told() {
     let engine = Engine::start(Kind::Redis, options).await.unwrap();
     let place = format!("127.0.0.1:{}", engine.port());
     let findings = examine(&format!("redis://reader:hunter2@{place}")).await;
-    let keys = of(&findings, Check::Permissions, "keys and scripts");
+    let keys = Finding::of(&findings, Check::Permissions, "keys and scripts");
     assert!(keys.verdict == Verdict::Fail && keys.found.contains("NOPERM"), "{findings:#?}");
     let findings = examine(&format!("redis://reader:hunter3@{place}")).await;
-    let refused = of(&findings, Check::Reachable, "server");
+    let refused = Finding::of(&findings, Check::Reachable, "server");
     assert!(refused.found.contains("credentials"), "{refused:?}");
     assert!(!format!("{findings:?}").contains("hunter"), "{findings:?}");
 
     let limit = Duration::from_secs(1);
     engine.pause().await.unwrap();
     let silent = RedisCaches.examine(engine.url(), asked(Env::default(), limit)).await;
-    assert_eq!(of(&silent, Check::Reachable, "server").verdict, Verdict::Fail, "{silent:?}");
+    assert_eq!(Finding::of(&silent, Check::Reachable, "server").verdict, Verdict::Fail, "{silent:?}");
     engine.resume().await.unwrap();
     engine.kill().await.unwrap();
     let gone = examine(engine.url()).await;
-    let gone = of(&gone, Check::Reachable, "server");
+    let gone = Finding::of(&gone, Check::Reachable, "server");
     assert!(gone.next_step.as_deref().is_some_and(|next| next.contains("start the server")), "{gone:?}");
 }

@@ -8,6 +8,7 @@
 
 mod examine;
 mod lead;
+mod newest;
 mod news;
 mod presence;
 mod relay;
@@ -24,6 +25,8 @@ use crate::{STORE_NOT_OPENED, StoreOptions};
 use banyan_core::{BoxFuture, Code, Error, Measured, Reason, Result};
 pub(crate) use examine::connections_of;
 pub use examine::{examine, unexpected};
+use newest::Made;
+pub use newest::{NewestUrl, UrlChanges};
 pub use news::{News, Told};
 use parking_lot::RwLock;
 use presence::Presence;
@@ -56,9 +59,15 @@ pub trait Connector: Send + Sync + 'static {
     /// Returns where the database is, for messages: never with a password.
     fn location(&self) -> String;
 
+    /// Returns what tells its newest URL, if that may be replaced while the store is open ([`StoreOptions::url`]):
+    /// [`Connector::connect`] takes the newest.
+    fn url(&self) -> Option<&NewestUrl> {
+        None
+    }
+
     /// Passes news of new events between the processes that have the database open, on a connection of its own, until
-    /// [`News::next`] says that the store is closed. A server that cannot do that returns at once: then relays find
-    /// the events of other processes when they look.
+    /// [`News::next`] says that the store is closed, or that the connection is to be made anew. A server that cannot do that
+    /// returns at once: then relays find the events of other processes when they look.
     ///
     /// # Errors
     /// If the connection broke; it is called again after a while.
@@ -140,6 +149,7 @@ impl Server {
     /// # Errors
     /// As [`Connector::connect`].
     pub async fn open(connector: Arc<dyn Connector>, options: &StoreOptions) -> Result<Self> {
+        let version = newest::version(&*connector);
         let (first, own) = (connector.clone(), options.clone());
         let opened = tokio::task::spawn_blocking(move || prepare(&*first, &own));
         let (place, rows) =
@@ -148,7 +158,8 @@ impl Server {
         let commits = Arc::new(AtomicU64::new(0));
         let (alive, running) = watch::channel(0);
         let alive = Arc::new(alive);
-        let (presence, displaced) = presence::keep(place, connector.clone(), options.clone())?;
+        let (presence, displaced) =
+            presence::keep(Made::of(place, version), connector.clone(), options.clone())?;
         let pools = Pools {
             connector: connector.clone(),
             options: options.clone(),

@@ -1,6 +1,7 @@
 //! News of new events between the processes that have one database open.
 
 use super::Connector;
+use super::newest::UrlChanges;
 use crate::outbox::OutboxState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,9 @@ pub struct News {
     outbox: Arc<OutboxState>,
     added: watch::Receiver<u64>,
     closed: watch::Receiver<bool>,
+    url: Option<UrlChanges>,
+    /// Whether it was told to connect anew.
+    renewing: bool,
 }
 
 /// What [`News::next`] waited for.
@@ -23,21 +27,37 @@ pub enum Told {
     Added,
     /// The store is closed.
     Closed,
+    /// The URL was replaced: the connection is to be made anew.
+    Renewed,
 }
 
 impl News {
-    pub(super) fn new(outbox: Arc<OutboxState>, closed: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        outbox: Arc<OutboxState>,
+        closed: watch::Receiver<bool>,
+        url: Option<UrlChanges>,
+    ) -> Self {
         let added = outbox.added();
-        Self { outbox, added, closed }
+        Self { outbox, added, closed, url, renewing: false }
     }
 
     /// Waits until this process has something to tell. Several commits are one piece of news.
     pub async fn next(&mut self) -> Told {
-        let Self { added, closed, .. } = self;
+        let Self { added, closed, url, renewing, .. } = self;
+        let renewed = async {
+            match url {
+                Some(url) => url.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             // An error means that the store is gone.
             _ = closed.wait_for(|closed| *closed) => Told::Closed,
+            () = renewed => {
+                *renewing = true;
+                Told::Renewed
+            }
             news = added.changed() => match news {
                 Ok(()) => Told::Added,
                 Err(_) => Told::Closed,
@@ -54,6 +74,7 @@ impl News {
     pub(super) fn run(mut self, connector: &dyn Connector, service: &str) {
         while !*self.closed.borrow() && self.closed.has_changed().is_ok() {
             match connector.share_news(&mut self) {
+                Ok(()) if std::mem::take(&mut self.renewing) => {}
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(service, ?error, "news of other processes' events are not heard");

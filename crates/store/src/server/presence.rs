@@ -1,6 +1,7 @@
 //! Who has the database open: every store holds one of a number of places, and a copy holds all of them, so that no service
 //! works on data that are on the move. A place is a lock of the server that ends with its connection.
 
+use super::newest::{Made, version};
 use super::worker::{pause, spawn};
 use super::{Connection, Connector};
 use crate::sqlite::STORE_IN_USE;
@@ -102,7 +103,7 @@ fn in_use(connector: &dyn Connector, purpose: Purpose) -> Error {
 
 /// Keeps the place that `connection` holds.
 pub(super) fn keep(
-    connection: Box<dyn Connection>,
+    connection: Made,
     connector: Arc<dyn Connector>,
     options: StoreOptions,
 ) -> Result<(Presence, Displaced)> {
@@ -118,7 +119,7 @@ pub(super) fn keep(
 
 /// Keeps the place until it is given up; takes another one when its connection broke.
 fn watch_over(
-    connection: Box<dyn Connection>,
+    connection: Made,
     connector: &dyn Connector,
     options: &StoreOptions,
     given_up: &Receiver<()>,
@@ -126,13 +127,19 @@ fn watch_over(
 ) {
     let mut connection = Some(connection);
     while let Err(RecvTimeoutError::Timeout) = given_up.recv_timeout(CHECK) {
-        if connection.as_mut().is_some_and(|connection| connection.execute("SELECT 1", &[]).is_ok()) {
+        let works = |made: &mut Made| made.execute("SELECT 1", &[]).is_ok();
+        let stale = connection.as_ref().is_some_and(|made| made.is_stale(connector));
+        if !stale && connection.as_mut().is_some_and(works) {
             continue;
         }
-        connection = None;
+        if !stale || options.purpose == Purpose::Copy {
+            connection = None;
+        }
+        // A service takes another place before it leaves the one whose credentials end.
+        let version = version(connector);
         match enter(connector, options) {
             Ok(entered) => {
-                connection = Some(entered);
+                connection = Some(Made::of(entered, version));
                 displaced.0.store(false, Ordering::Relaxed);
             }
             Err(error) if error.is(STORE_IN_USE) => {

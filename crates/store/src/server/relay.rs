@@ -4,6 +4,7 @@
 //! events of these lanes. When the events were sent, they are deleted and the transaction commits; when the claim is
 //! dropped, it rolls back; when the process or the connection dies, the server does that.
 
+use super::newest::{self, Made};
 use super::news::News;
 use super::worker::spawn;
 use super::{Access, Connection, Connector};
@@ -86,11 +87,13 @@ impl Claimer {
     ) -> Result<Self> {
         let (requests, queue) = sync_channel(CLAIMS_WAITING_MAX);
         let closed = watch::Sender::new(false);
-        let (news, sharing) = (News::new(outbox.clone(), closed.subscribe()), connector.clone());
+        let url = connector.url().map(|url| url.changes());
+        let (news, sharing) = (News::new(outbox.clone(), closed.subscribe(), url), connector.clone());
         // Not counted: it may wait for a while for the server to say something, and holds nothing.
         let (uncounted, service) = (Arc::new(watch::Sender::new(0)), options.service.clone());
         spawn(&uncounted, format!("{service}-news"), move || news.run(&*sharing, &service))?;
         let mut thread = Thread { connector, outbox, connection: None };
+        let queue = Mutex::new(queue);
         spawn(&alive, format!("{}-relay", options.service), move || thread.run(&queue))?;
         Ok(Self { requests: Mutex::new(Some(requests)), closed })
     }
@@ -146,12 +149,14 @@ pub(super) fn count(connection: &mut dyn Connection) -> Result<u64> {
 struct Thread {
     connector: Arc<dyn Connector>,
     outbox: Arc<OutboxState>,
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Made>,
 }
 
 impl Thread {
-    fn run(&mut self, queue: &Receiver<Request>) {
-        while let Ok(Request { limit, reply }) = queue.recv() {
+    fn run(&mut self, queue: &Mutex<Receiver<Request>>) {
+        let connector = self.connector.clone();
+        while let Some(request) = newest::next(queue, &mut self.connection, &*connector, || {}) {
+            let Request { limit, reply } = request;
             if reply.is_closed() {
                 continue;
             }
@@ -215,16 +220,7 @@ impl Thread {
     }
 
     fn begin(&mut self) -> Result<&mut dyn Connection> {
-        let mut connection = match self.connection.take() {
-            Some(mut connection) => match connection.begin(Access::Relay) {
-                Ok(()) => return Ok(&mut **self.connection.insert(connection)),
-                Err(error) if error.is(STORE_UNREACHABLE) => self.connector.connect()?,
-                Err(error) => return Err(error),
-            },
-            None => self.connector.connect()?,
-        };
-        connection.begin(Access::Relay)?;
-        Ok(&mut **self.connection.insert(connection))
+        newest::begin(&mut self.connection, &*self.connector, Access::Relay)
     }
 
     /// Deletes the events of the claim and commits. If they were the last ones, counts what was added by others since.

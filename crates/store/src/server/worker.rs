@@ -1,5 +1,6 @@
 //! The threads that run transactions and reads, each with a connection of its own.
 
+use super::newest::{self, Made};
 use super::presence::Displaced;
 use super::session::Running;
 use super::{Access, CONFLICT, Connection, Connector};
@@ -82,9 +83,12 @@ impl Pools {
                 // Deadlines are measured on the clock of the callers, which tests may have paused.
                 let _clock = runtime.enter();
                 loop {
-                    // One thread waits inside the channel, the others for it to leave.
-                    let next = queue.lock().recv();
-                    let Ok(job) = next else { return };
+                    let ended = || {
+                        pool.open.fetch_sub(1, Ordering::Relaxed);
+                    };
+                    let connector = &*worker.pools.connector;
+                    let next = newest::next(&queue, &mut worker.connection, connector, ended);
+                    let Some(job) = next else { return };
                     let had_one = worker.connection.is_some();
                     pool.used.fetch_add(1, Ordering::Relaxed);
                     serve(&mut worker, job);
@@ -147,7 +151,7 @@ pub(super) fn pause(time: Duration) {
 /// One thread's connection; opened with its first job, and again after it broke.
 struct Worker {
     pools: Pools,
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Made>,
 }
 
 impl Worker {
@@ -238,16 +242,7 @@ impl Worker {
     /// Begins a transaction; a connection that broke while it was idle is replaced once.
     fn begin(&mut self, access: Access) -> Result<&mut dyn Connection> {
         self.pools.displaced.check(&*self.pools.connector)?;
-        let mut connection = match self.connection.take() {
-            Some(mut connection) => match connection.begin(access) {
-                Ok(()) => return Ok(&mut **self.connection.insert(connection)),
-                Err(error) if error.is(STORE_UNREACHABLE) => self.pools.connector.connect()?,
-                Err(error) => return Err(error),
-            },
-            None => self.pools.connector.connect()?,
-        };
-        connection.begin(access)?;
-        Ok(&mut **self.connection.insert(connection))
+        newest::begin(&mut self.connection, &*self.pools.connector, access)
     }
 
     fn commit(&mut self) -> Result<()> {

@@ -142,11 +142,6 @@ mod tests {
         asked
     }
 
-    fn of<'f>(findings: &'f [Finding], check: Check, subject: &str) -> &'f Finding {
-        let found = findings.iter().find(|f| f.check == check && f.subject == subject);
-        found.unwrap_or_else(|| panic!("{check:?} {subject} is not in {findings:?}"))
-    }
-
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
@@ -167,15 +162,15 @@ mod tests {
         let store = Store::open(&path, StoreOptions::new("orders", Env::default())).await.unwrap();
         store.migrate("orders", MIGRATIONS).await.unwrap();
         let findings = examine_file(&path, asked(MIGRATIONS)).await;
-        let holder = of(&findings, Check::Storage, "lock");
+        let holder = Finding::of(&findings, Check::Storage, "lock");
         assert!(holder.found.contains(&std::process::id().to_string()), "{holder:?}");
-        assert_eq!(of(&findings, Check::Migrations, "orders").verdict, Verdict::Ok, "{findings:?}");
+        assert_eq!(Finding::of(&findings, Check::Migrations, "orders").verdict, Verdict::Ok, "{findings:?}");
         store.close().await.unwrap();
 
         let before = names(folder.path());
         let findings = examine_file(&path, asked(MORE)).await;
-        assert_eq!(of(&findings, Check::Storage, "lock").found, "not in use");
-        let pending = of(&findings, Check::Migrations, "orders");
+        assert_eq!(Finding::of(&findings, Check::Storage, "lock").found, "not in use");
+        let pending = Finding::of(&findings, Check::Migrations, "orders");
         assert!(pending.verdict == Verdict::Warn && pending.found.contains("2 \"two\""), "{pending:?}");
         assert_eq!(names(folder.path()), before, "nothing stays");
         Store::open(&path, StoreOptions::new("orders", Env::default())).await.expect("it is not locked");
@@ -188,6 +183,6 @@ mod tests {
         std::fs::write(&path, "this is no database at all, but it is long enough to be one".repeat(100))
             .unwrap();
         let findings = examine_file(&path, asked(MIGRATIONS)).await;
-        assert_eq!(of(&findings, Check::Storage, "file").verdict, Verdict::Fail, "{findings:?}");
+        assert_eq!(Finding::of(&findings, Check::Storage, "file").verdict, Verdict::Fail, "{findings:?}");
     }
 }
