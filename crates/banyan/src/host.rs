@@ -144,10 +144,12 @@ impl Host {
             return Err(Error::cancelled("only the schema of the store was asked for"));
         }
         let shared = self.config().is_replicated(self.0.name);
-        let options = StoreOptions { shared, ..StoreOptions::new(self.0.name, self.0.env.clone()) };
-        let store = match self.config().store_url(self.0.name)? {
+        let url = self.0.process.live_store_url(self.0.name)?;
+        let options =
+            StoreOptions { shared, url: url.clone(), ..StoreOptions::new(self.0.name, self.0.env.clone()) };
+        let store = match url {
             Some(url) => {
-                self.0.process.system().engines().open_store(self.0.name, url.expose(), options).await?
+                self.0.process.system().engines().open_store(self.0.name, &url.get(), options).await?
             }
             None => {
                 let path = self.config().data.join("stores").join(format!("{}.db", self.0.name));

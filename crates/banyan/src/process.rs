@@ -10,6 +10,7 @@ use banyan_resilience::FaultInjector;
 use banyan_rpc::{Directory, Endpoint, Service, Target};
 use banyan_saga::Sagas;
 use std::collections::{BTreeMap, BTreeSet};
+use banyan_store::server::NewestUrl;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, oneshot, watch};
@@ -135,6 +136,25 @@ impl Process {
     }
 
     pub(crate) fn consumer_limits(&self) -> watch::Receiver<ConsumerLimits> {
+    /// Returns the URL of the store of `service`, which follows the secrets in it from now on; `None` for a file in the data
+    /// folder.
+    pub(crate) fn live_store_url(&self, service: &'static str) -> Result<Option<NewestUrl>> {
+        let mut followers = self.0.followers.lock();
+        let Some(url) = self.config().store_url(service)? else { return Ok(None) };
+        let newest = NewestUrl::new(url.expose());
+        let url = newest.clone();
+        let take = move |config: &Config| {
+            match config.store_url(service) {
+                Ok(Some(newest)) => url.replace(newest.expose()),
+                Ok(None) => {}
+                Err(error) => tracing::error!(service, %error, "the URL of a store cannot be read"),
+            }
+            url.is_shared()
+        };
+        followers.push(Follower { service, take: Box::new(take) });
+        Ok(Some(newest))
+    }
+
         self.0.consumer_limits.subscribe()
     }
 

@@ -222,10 +222,33 @@ impl System {
         self.check(config)
     }
 
-    /// Keeps the secrets that were read valid (leases are renewed) for as long as the future is polled. Never ends.
-    pub async fn keep_secrets(&self) {
-        futures::future::join_all(self.secrets.iter().map(|source| source.keep())).await;
+    /// Keeps the secrets that were read valid (leases are renewed) for as long as the future is polled. `replaced` is told the
+    /// schemes of a source that had to read some of them anew: [`System::newest_secrets`] has them. Never ends.
+    pub async fn keep_secrets(&self, replaced: &(dyn Fn(&'static [&'static str]) + Send + Sync)) {
+        let keep = |source: &Arc<dyn SecretSource>| {
+            let source = source.clone();
+            async move { source.keep(&|| replaced(source.schemes())).await }
+        };
+        futures::future::join_all(self.secrets.iter().map(keep)).await;
         std::future::pending().await
+    }
+
+    /// Returns `config` with the secrets of these `schemes` as they are now, and the keys that refer to one which is another
+    /// than before.
+    ///
+    /// # Errors
+    /// As [`System::resolve`].
+    pub async fn newest_secrets(
+        &self,
+        config: &Config,
+        schemes: &BTreeSet<&'static str>,
+    ) -> Result<(Config, BTreeSet<String>)> {
+        let mut newest = config.clone();
+        newest.forget_secrets(schemes);
+        newest.read_secrets(&self.secrets).await?;
+        self.check(&newest)?;
+        let replaced = newest.replaced_secrets(config)?;
+        Ok((newest, replaced))
     }
 
     /// Gives back what was read of secrets, when the system ends: leases are revoked. Takes `limit` at most.

@@ -5,17 +5,26 @@
 use crate::contract as api;
 use crate::supervisor::Supervisor;
 use banyan::{Config, Difference, Handover, Takes};
-use banyan_core::{BoxFuture, Error, Reason, Result};
+use banyan_core::{Backoff, BoxFuture, Error, Reason, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// The program does not say how its configuration is read again.
 const CONFIG_NOT_REREADABLE: Reason = Reason::new("CONFIG_NOT_REREADABLE");
 /// How long one process may take to take a configuration over before the answer goes without it; it is told again.
 const UPDATE_MAX: Duration = Duration::from_secs(5);
+
+/// How long it waits before secrets are asked for again that could not be read.
+const RETRY: Backoff = Backoff {
+    initial: Duration::from_millis(200),
+    max: Duration::from_secs(10),
+    multiplier: 2.0,
+    attempts_max: u32::MAX,
+};
 
 /// Reads the configuration again, with its secrets, and checks it.
 pub type Reader = Arc<dyn Fn() -> BoxFuture<'static, Result<Config>> + Send + Sync>;
@@ -117,6 +126,52 @@ impl Supervisor {
         Ok(api::ReloadConfigResponse { version, changed, restart, taken })
     }
 
+    /// Keeps the secrets of the configuration valid for as long as the future is polled. Where a source had to replace some,
+    /// every process gets the new ones, and its stores connect with them. Never ends.
+    pub(crate) async fn keep_secrets(self: &Arc<Self>) {
+        let replaced = watch::Sender::new(BTreeSet::new());
+        let mut news = replaced.subscribe();
+        let told = |schemes: &'static [&'static str]| {
+            replaced.send_modify(|known: &mut BTreeSet<&'static str>| known.extend(schemes));
+        };
+        let hand_out = async {
+            while news.changed().await.is_ok() {
+                let schemes = news.borrow_and_update().clone();
+                let mut attempt = 1;
+                while let Err(error) = self.renew_secrets(&schemes).await {
+                    tracing::error!(%error, "secrets that were replaced cannot be handed out; it is tried again");
+                    tokio::time::sleep(RETRY.delay(attempt, &self.parts.env.rng)).await;
+                    attempt = attempt.saturating_add(1);
+                }
+            }
+        };
+        tokio::join!(self.parts.system.keep_secrets(&told), hand_out);
+    }
+
+    /// Reads the secrets of these schemes again, and has them hold in every process.
+    async fn renew_secrets(self: &Arc<Self>, schemes: &BTreeSet<&'static str>) -> Result<()> {
+        // One configuration is handed out at a time.
+        let mut state = self.reloading.state.lock().await;
+        let (newest, keys) = self.parts.system.newest_secrets(&self.config(), schemes).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        if let Some(state) = state.as_mut() {
+            state.started.take_secrets(&newest);
+            state.read.take_secrets(&newest);
+        }
+        for key in keys.iter().filter(|key| !follows(key)) {
+            tracing::error!(key, "its secret was replaced, and it holds only after a restart");
+        }
+        let taken = self.hand_out(newest).await;
+        let keys: Vec<_> = keys.iter().filter(|key| follows(key)).collect();
+        tracing::info!(?keys, processes = taken.len(), "secrets were replaced");
+        for problem in taken.iter().filter(|taken| !taken.problem.is_empty()) {
+            tracing::warn!(process = problem.process, problem = problem.problem, "it is told again");
+        }
+        Ok(())
+    }
+
     /// Notes a configuration that holds.
     fn note(&self, changed: &[api::ConfigChange], restart: &[api::ConfigChange], cause: &str, now_ms: u64) {
         let restart_keys: Vec<_> = restart.iter().map(|change| change.key.clone()).collect();
@@ -205,6 +260,11 @@ impl Supervisor {
         }
         Ok(api::GetConfigResponse { entries, status: Some(self.reloading.status()) })
     }
+}
+
+/// Tells whether who uses the value at `key` takes another secret while it runs.
+fn follows(key: &str) -> bool {
+    ["stores.", "services."].iter().any(|section| key.starts_with(section))
 }
 
 fn update(version: u64, config: &Config) -> api::UpdateConfigRequest {

@@ -141,6 +141,12 @@ impl Root {
         SourceNotes(self.supervisor.clone())
     }
 
+    /// Keeps the secrets of the configuration valid for as long as the future is polled. Where a source had to replace some,
+    /// every process gets the new ones, and its stores connect with them. Never ends.
+    pub async fn keep_secrets(&self) {
+        self.supervisor.keep_secrets().await;
+    }
+
     /// Returns a client of the control contract, as operators have it.
     ///
     /// # Errors

@@ -23,8 +23,11 @@ pub trait SecretSource: Send + Sync + 'static {
     /// `SECRET_MISSING` if there is none; what reaching the source fails with. No error says any part of a secret.
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Secret<String>>>;
 
-    /// Keeps what was read valid, for as long as the future is polled: renews leases. By default there is nothing to do.
-    fn keep(&self) -> BoxFuture<'_, ()> {
+    /// Keeps what was read valid, for as long as the future is polled: renews leases. Where one cannot be renewed any more, it reads
+    /// the secret anew, which [`SecretSource::read`] returns from then on, and calls `replaced`. By default there is nothing to
+    /// do.
+    fn keep<'a>(&'a self, replaced: &'a (dyn Fn() + Send + Sync)) -> BoxFuture<'a, ()> {
+        let _ = replaced;
         Box::pin(std::future::ready(()))
     }
 

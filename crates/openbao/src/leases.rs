@@ -1,158 +1,220 @@
-//! What is valid for a while only, and its renewal.
+//! What is valid for a while only: its renewal, and its replacement when it cannot be renewed any more.
 
-use crate::server::{Server, Term};
-use banyan_core::Env;
+use crate::server::Term;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a renewal that failed waits at most before it is tried again, and at least.
+/// How long what failed waits at most before it is tried again, and at least.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_millis(100);
+
+/// What is granted for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Granted {
+    Token,
+    /// What was read at a path.
+    Secret(String),
+}
+
+impl Granted {
+    /// Returns what the log calls it: never a secret.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Token => "the token".to_owned(),
+            Self::Secret(path) => format!("the lease of {path}"),
+        }
+    }
+}
+
+/// What is done with a lease next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Renew,
+    /// It cannot be renewed any more.
+    Replace,
+    /// Another one has taken its place, or none can: it ends by itself.
+    End,
+}
 
 /// A token or a pair of credentials.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
-    /// For the log: never a secret.
-    what: String,
-    term: Term,
-    /// When it is renewed next.
+    number: u64,
+    pub(crate) granted: Granted,
+    pub(crate) term: Term,
+    pub(crate) next: Next,
     due: Instant,
     ends: Instant,
 }
 
 impl Lease {
-    pub(crate) fn of_token(term: Term, now: Instant) -> Self {
-        Self::new("the token".to_owned(), term, now)
-    }
-
-    pub(crate) fn of_secret(path: &str, term: Term, now: Instant) -> Self {
-        Self::new(format!("the lease of {path}"), term, now)
-    }
-
-    fn new(what: String, term: Term, now: Instant) -> Self {
+    pub(crate) fn new(granted: Granted, term: Term, now: Instant) -> Self {
         let whole = Duration::from_secs(term.seconds);
-        Self { what, term, due: now + whole / 2, ends: now + whole }
+        let next = if term.renewable { Next::Renew } else { Next::Replace };
+        Self { number: 0, granted, term, next, due: now + whole / 2, ends: now + whole }
     }
 
-    /// Takes what a renewal answered; `None` if there is nothing more to renew.
-    fn renewed(self, term: Term, now: Instant) -> Option<Self> {
-        let next = Self::new(self.what, term, now);
-        // At the end of its longest life the server grants less and less.
-        if !next.term.renewable || next.ends < self.ends + RETRY_MIN {
-            next.give_up(now);
-            return None;
+    /// Takes what a renewal answered. At the end of its longest life the server grants less and less.
+    fn renewed(&mut self, term: Term, now: Instant) {
+        let next = Self::new(self.granted.clone(), term, now);
+        let ending = !next.term.renewable || next.ends < self.ends + RETRY_MIN;
+        (self.term, self.ends, self.due) = (next.term, next.ends, next.due);
+        if ending {
+            (self.next, self.due) = (Next::Replace, now);
         }
-        Some(next)
     }
 
-    fn failed(mut self, now: Instant) -> Option<Self> {
-        let left = self.ends.saturating_duration_since(now);
-        if left.is_zero() {
-            self.give_up(now);
-            return None;
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        self.ends.saturating_duration_since(now)
+    }
+
+    fn later(&mut self, now: Instant) {
+        self.due = now + (self.left(now) / 4).clamp(RETRY_MIN, RETRY_MAX);
+        if self.next == Next::Renew && self.left(now).is_zero() {
+            self.next = Next::Replace;
         }
-        self.due = now + (left / 4).clamp(RETRY_MIN, RETRY_MAX);
-        Some(self)
     }
 
-    fn give_up(&self, now: Instant) {
-        let left_s = self.ends.saturating_duration_since(now).as_secs();
-        tracing::error!(
-            what = self.what,
-            left_s,
-            "OpenBao renews it no more: start the system anew before it ends"
-        );
+    fn end(&mut self) {
+        (self.next, self.due) = (Next::End, self.ends);
     }
 }
 
-/// Everything that is to be renewed.
+/// All that was granted and has not ended. It may be used by several at once; nothing is lost if one of them is dropped.
+#[derive(Default)]
 pub(crate) struct Leases {
-    env: Env,
-    all: Mutex<Vec<Lease>>,
-    /// The leases that are given back in the end, renewable or not, with what the log calls them.
-    held: Mutex<Vec<(String, Term)>>,
-    server: watch::Sender<Option<Server>>,
+    all: Mutex<(u64, Vec<Lease>)>,
+    news: Notify,
 }
 
 impl Leases {
-    pub(crate) fn new(env: Env) -> Self {
-        let (all, held) = (Mutex::default(), Mutex::default());
-        Self { env, all, held, server: watch::Sender::new(None) }
+    pub(crate) fn add(&self, mut lease: Lease) {
+        self.with(|number, all| {
+            *number += 1;
+            lease.number = *number;
+            all.push(lease);
+        });
+        self.news.notify_one();
     }
 
-    pub(crate) fn add(&self, lease: Lease) {
-        if !lease.term.id.is_empty() {
-            let held = (lease.what.clone(), lease.term.clone());
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).push(held);
-        }
-        if !lease.term.renewable {
-            tracing::warn!(what = lease.what, seconds = lease.term.seconds, "OpenBao does not renew it");
-            return;
-        }
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
-        self.server.send_modify(|_| {});
-    }
-
-    pub(crate) fn renew_at(&self, server: Server) {
-        self.server.send_replace(Some(server));
-    }
-
-    /// Renews each at half of its term. Never ends.
-    pub(crate) async fn keep(&self) {
-        let mut news = self.server.subscribe();
+    /// Waits until something is to be done, and returns it. What has ended is forgotten. Safe to drop.
+    pub(crate) async fn due(&self, now: impl Fn() -> Instant) -> Vec<Lease> {
         loop {
-            let server = news.borrow_and_update().clone();
-            let (Some(server), Some(due)) = (server, self.next_due()) else {
-                // The sender is ours: it does not go.
-                let _ = news.changed().await;
-                continue;
+            let at = now();
+            let (due, next) = self.with(|_, all| {
+                all.retain(|lease| lease.next != Next::End || lease.due > at);
+                let due: Vec<Lease> =
+                    all.iter().filter(|l| l.next != Next::End && l.due <= at).cloned().collect();
+                (due, all.iter().map(|lease| lease.due).min())
+            });
+            if !due.is_empty() {
+                return due;
+            }
+            let later = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
             };
             tokio::select! {
-                _ = news.changed() => continue,
-                () = tokio::time::sleep_until(due) => {}
-            }
-            for lease in self.take_due() {
-                let renewed = server.renew(&lease.what, &lease.term).await;
-                let now = self.env.clock.now();
-                let kept = match renewed {
-                    Ok(term) => lease.renewed(term, now),
-                    Err(error) => {
-                        tracing::warn!(what = lease.what, %error, "OpenBao did not renew it; it is tried again");
-                        lease.failed(now)
-                    }
-                };
-                self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+                () = self.news.notified() => {}
+                () = later => {}
             }
         }
     }
 
-    /// Gives everything back: a token that was made here ends with all that it was granted; otherwise each lease.
-    pub(crate) async fn release(&self) {
-        let Some(server) = self.server.borrow().clone() else { return };
-        match server.log_out().await {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "OpenBao did not take the token back; it ends by itself"),
-        }
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        for (what, term) in held {
-            if let Err(error) = server.revoke(&what, &term).await {
-                tracing::warn!(what, %error, "OpenBao did not take it back; it ends by itself");
+    pub(crate) fn renewed(&self, lease: &Lease, term: Term, now: Instant) {
+        self.edit(lease, |lease| lease.renewed(term, now));
+    }
+
+    /// Notes that it could not be done; it is tried again.
+    pub(crate) fn failed(&self, lease: &Lease, now: Instant) {
+        self.edit(lease, |lease| lease.later(now));
+    }
+
+    /// Notes that it cannot be renewed any more.
+    pub(crate) fn replace(&self, lease: &Lease, now: Instant) {
+        self.edit(lease, |lease| (lease.next, lease.due) = (Next::Replace, now));
+    }
+
+    /// Notes that it ends by itself.
+    pub(crate) fn end(&self, lease: &Lease) {
+        self.edit(lease, Lease::end);
+    }
+
+    /// Notes that another token has been made: what the one before was granted ends with it.
+    pub(crate) fn token_replaced(&self, now: Instant) {
+        self.with(|_, all| {
+            for lease in all.iter_mut().filter(|lease| lease.next != Next::End) {
+                match lease.granted {
+                    Granted::Token => lease.end(),
+                    Granted::Secret(_) => (lease.next, lease.due) = (Next::Replace, now),
+                }
             }
-        }
+        });
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|lease| lease.due).min()
+    /// Returns the leases of secrets, and forgets all.
+    pub(crate) fn take_secrets(&self) -> Vec<Lease> {
+        let all = self.with(|_, all| std::mem::take(all));
+        all.into_iter().filter(|lease| lease.granted != Granted::Token).collect()
     }
 
-    fn take_due(&self) -> Vec<Lease> {
-        let now = self.env.clock.now();
+    fn edit(&self, of: &Lease, change: impl FnOnce(&mut Lease)) {
+        self.with(|_, all| {
+            if let Some(lease) = all.iter_mut().find(|lease| lease.number == of.number) {
+                change(lease);
+            }
+        });
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut u64, &mut Vec<Lease>) -> T) -> T {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let (due, rest) = std::mem::take(&mut *all).into_iter().partition(|lease| lease.due <= now);
-        *all = rest;
-        due
+        let (number, leases) = &mut *all;
+        work(number, leases)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn term(seconds: u64, renewable: bool) -> Term {
+        Term { id: "id".to_owned(), seconds, renewable }
+    }
+
+    /// A lease of 10 s that may live 12 s: it is renewed at 5 s, and replaced when the next renewal gains nothing.
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_renewed_and_then_replaced() {
+        let (leases, began) = (Leases::default(), Instant::now());
+        leases.add(Lease::new(Granted::Secret("a".to_owned()), term(10, true), began));
+        let mut done = Vec::new();
+        for granted_s in [7, 3] {
+            let lease = leases.due(Instant::now).await.remove(0);
+            done.push((lease.next, began.elapsed().as_secs_f64()));
+            leases.renewed(&lease, term(granted_s, true), Instant::now());
+        }
+        let lease = leases.due(Instant::now).await.remove(0);
+        assert_eq!(done, [(Next::Renew, 5.0), (Next::Renew, 8.5)]);
+        assert_eq!((lease.next, began.elapsed().as_secs_f64()), (Next::Replace, 8.5));
+        // Nobody answers: it is tried ever sooner, until after its end.
+        leases.failed(&lease, Instant::now());
+        let lease = leases.due(Instant::now).await.remove(0);
+        assert_eq!(lease.left(Instant::now()), Duration::from_millis(2_250));
+        leases.end(&lease);
+        assert_eq!(leases.take_secrets().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_token_was_granted_is_replaced_with_it() {
+        let (leases, now) = (Leases::default(), Instant::now());
+        leases.add(Lease::new(Granted::Token, term(100, true), now));
+        leases.add(Lease::new(Granted::Secret("a".to_owned()), term(100, false), now));
+        leases.token_replaced(now);
+        let due = leases.due(Instant::now).await;
+        assert_eq!(due.len(), 1);
+        assert_eq!((&due[0].granted, due[0].next), (&Granted::Secret("a".to_owned()), Next::Replace));
     }
 }

@@ -6,6 +6,7 @@ use super::telemetry::HEADERS;
 use super::tree::{Kind, Node};
 use banyan_core::{Code, Error, Reason, Result};
 use banyan_identity::{SECRET_MISSING, SecretSource};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The configuration refers to a secret by a scheme that nothing in the program reads.
@@ -94,6 +95,29 @@ impl Config {
             self.sources.secrets.insert(reference, secret);
         }
         Ok(())
+    }
+
+    /// Forgets the secrets of these schemes, so that they are read again.
+    pub(crate) fn forget_secrets(&mut self, schemes: &BTreeSet<&'static str>) {
+        let of =
+            |reference: &str| reference.split_once(':').is_some_and(|(scheme, _)| schemes.contains(scheme));
+        self.sources.secrets.retain(|reference, _| !of(reference));
+    }
+
+    /// Returns the keys that refer to a secret which is another one in `before`.
+    pub(crate) fn replaced_secrets(&self, before: &Self) -> Result<BTreeSet<String>> {
+        let exposed = |config: &Self, reference: &str| {
+            config.sources.secrets.get(reference).map(|secret| secret.expose().clone())
+        };
+        let mut references = self.references()?;
+        references.retain(|(_, reference)| exposed(self, reference) != exposed(before, reference));
+        Ok(references.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// Takes over the secrets that `newest` has.
+    pub fn take_secrets(&mut self, newest: &Self) {
+        let secrets = newest.sources.secrets.iter();
+        self.sources.secrets.extend(secrets.map(|(reference, secret)| (reference.clone(), secret.clone())));
     }
 
     /// Returns every reference with the key that it stands at.

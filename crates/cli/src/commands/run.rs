@@ -181,7 +181,7 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
     }
     tokio::select! {
         () = signals.told(&root) => {}
-        () = system.keep_secrets() => {}
+        () = root.keep_secrets() => {}
         () = follow(central.as_deref(), &root, &env) => {}
         () = reconfigure(&gateway, &root) => {}
     }

@@ -1,6 +1,7 @@
 //! The source against a real OpenBao.
 
 mod bao;
+mod ending;
 mod examine;
 
 use anyhow::Result;
@@ -128,7 +129,7 @@ async fn credentials_of_a_database_are_renewed() -> Result<()> {
     assert_eq!(bao.leases("database/creds/orders").await?.len(), 1);
 
     // Twice the term of both: nothing but time ends a lease.
-    let kept = tokio::time::timeout(Duration::from_secs(7), source.keep()).await;
+    let kept = tokio::time::timeout(Duration::from_secs(7), source.keep(&|| ())).await;
     assert!(kept.is_err(), "it is kept as long as it is asked to");
     assert_eq!(bao.leases("database/creds/orders").await?.len(), 1);
     assert_eq!(source.read("database/creds/orders#username").await?.expose(), username.expose());
