@@ -56,7 +56,7 @@ impl Root {
         let directory = directory(&env, &config, &peer_secret)?;
         let server = internal_server(&env, &peer_secret).await?;
         let (tasks, recording, exporting) = (Tasks::new(), Tasks::new(), Tasks::new());
-        let memory = traces::open_memory(&config, &env);
+        let memory = traces::open_memory(&system, &config, &env);
         let exporter = match &memory {
             Some(memory) => Exporter::start(&config.otlp()?, memory.clone(), &env, &exporting)?,
             None => None,
@@ -199,6 +199,11 @@ impl Root {
             if last.drain(limit).await.is_err() {
                 tracing::warn!("the last traces were not kept or not sent");
             }
+        }
+        if let Some(memory) = &self.memory
+            && let Err(error) = memory.end_run()
+        {
+            tracing::warn!(?error, "the run will look as if it had been killed");
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The traces of a system: every process records, the root keeps.
 
 use crate::contract as api;
-use banyan::Config;
-use banyan_core::{BoxFuture, Context, Env, Error, Identity, Result, Signals, Tasks};
+use banyan::{Config, System};
+use banyan_core::{BoxFuture, Context, Env, Error, Identity, Result, Signals, Tasks, rfc3339};
 use banyan_telemetry::metrics::Snapshot;
-use banyan_telemetry::{Collector, Exchange, Keeper, Memory, Recorder, otlp};
+use banyan_telemetry::{Collector, Exchange, Keeper, Memory, Recorder, RunDetails, otlp, slo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How long an exchange with the root may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Settings in which any two runs may differ, without being different.
+const OF_ONE_RUN: [&str; 4] = ["console.port", "data", "port", "telemetry.label"];
 /// The bytes of a trace's id.
 const ID_BYTES: usize = 16;
 
@@ -20,17 +22,33 @@ pub fn memory_path(data: &Path) -> PathBuf {
 }
 
 /// Opens the memory of a system; `None` if it records nothing, or the file cannot be used: then it works without.
-pub(crate) fn open_memory(config: &Config, env: &Env) -> Option<Memory> {
+pub(crate) fn open_memory(system: &System, config: &Config, env: &Env) -> Option<Memory> {
     if !config.telemetry.enabled {
         return None;
     }
-    match Memory::open(&memory_path(&config.data), &config.telemetry, env) {
+    let opened = Memory::open(&memory_path(&config.data), &config.telemetry, env).and_then(|memory| {
+        memory.describe_run(&details(system, config)?)?;
+        Ok(memory)
+    });
+    match opened {
         Ok(memory) => Some(memory),
         Err(error) => {
             tracing::warn!(?error, "no traces are kept");
             None
         }
     }
+}
+
+/// Says what a run is, so that it can be set beside another one.
+fn details(system: &System, config: &Config) -> Result<RunDetails> {
+    let program = std::env::current_exe().and_then(|path| path.metadata()).and_then(|file| file.modified());
+    let built = program.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let told = system.entries(config)?.into_iter().filter(|entry| !OF_ONE_RUN.contains(&entry.key.as_str()));
+    Ok(RunDetails {
+        build: built.map_or_else(String::new, |since| rfc3339(since.as_millis() as u64)),
+        settings: told.map(|entry| (entry.key, entry.value.to_string())).collect(),
+        objectives: slo::objectives(&config.slo),
+    })
 }
 
 /// Starts recording in this process; returns the environment for all work that is recorded.

@@ -99,7 +99,7 @@ impl Collector {
             }
             self.collect();
             self.periods += 1;
-            if let Err(error) = self.send().await {
+            if let Err(error) = self.send(stopping).await {
                 tracing::debug!(?error, "traces could not be handed over; they are sent again");
             }
         }
@@ -132,8 +132,8 @@ impl Collector {
     }
 
     /// Exchanges until nothing waits. Also when there is nothing to say: others may have found something.
-    async fn send(&mut self) -> Result<()> {
-        let mut due = self.periods % PERIODS_PER_MEASUREMENT == 1;
+    async fn send(&mut self, last: bool) -> Result<()> {
+        let mut due = last || self.periods % PERIODS_PER_MEASUREMENT == 1;
         loop {
             let batch = match self.unsent.take() {
                 Some(batch) => batch,

@@ -24,8 +24,9 @@ pub use collector::{Collector, Exchange, Keeper, Marks};
 pub use export::{Exporter, Headers, OtlpOptions, Protocol, Signal};
 pub use logs::{JsonLines, LogLine, Logs};
 pub use memory::{
-    Filter, LineFilter, MEMORY_UNUSABLE, Memory, Metric, MetricKind, MetricPoint, Numbered, Reader, Run, RunDetails,
-    SeriesPoints, SeriesQuery, TraceSummary,
+    BudgetState, Burn, Comparison, Filter, LineFilter, Load, MEMORY_UNUSABLE, Memory, Metric, MetricKind,
+    MetricPoint, Numbered, Reader, Run, RunDetails, RunMeasurements, SeriesPoints, SeriesQuery, SettingChange,
+    SloStatus, SlowTrace, TraceSummary, Verdict, WorkChange, compare,
 };
 pub use options::TelemetryOptions;
 pub use recorder::Recorder;

@@ -3,6 +3,8 @@
 //! It is written by the root process and read by anybody who may read the file, also while it is written and when nothing
 //! runs. It survives the end of a process; of the last seconds before a power failure it may know nothing.
 
+mod budgets;
+mod compare;
 mod lines;
 mod points;
 mod read;
@@ -12,6 +14,8 @@ mod series;
 mod steps;
 
 pub use lines::{LineFilter, Numbered};
+pub use budgets::{BudgetState, Burn, SloStatus};
+pub use compare::{Comparison, Load, RunMeasurements, SettingChange, SlowTrace, Verdict, WorkChange, compare};
 pub use points::MetricKind;
 pub use read::{Filter, Reader, TraceSummary};
 pub use runs::{Run, RunDetails};
