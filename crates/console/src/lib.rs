@@ -8,10 +8,25 @@
 //! name it as one of its own: a page of somebody else in an operator's browser cannot reach it under another name.
 
 mod answer;
+mod app;
+pub mod audit;
+mod contracts;
+mod dead_letters;
+mod door;
+mod events;
 mod listener;
+mod live;
+mod logs;
+mod map;
 mod router;
+mod sagas;
+mod services;
+mod sessions;
 mod system;
+mod topics;
 mod traces;
+
+use crate::app::App;
 
 use banyan::event_log::EventLog;
 use banyan::{ConsoleSettings, System};
@@ -84,10 +99,12 @@ impl Console {
         let settings = parts.settings.clone();
         let wanted = SocketAddr::new(settings.listen, port);
         let tasks = Tasks::new();
+        let app = App::new(parts, &tasks)?;
         let listener = listener::bind(wanted, &settings, &tasks).await?;
+        tasks.spawn_until_stopped("console live", live::follow(app.clone()));
         let address = listener.address();
         let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
-        let router = router::router(Arc::new(parts));
+        let router = router::router(app);
         let stopping = tasks.clone();
         tasks.spawn("console", async move {
             let stopped = async move { stopping.stopping().await };

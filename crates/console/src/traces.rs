@@ -1,16 +1,22 @@
-//! Traces that were kept.
+//! Traces that were kept: lists of them, and one with everything that belongs to it, as one timeline.
 
-use crate::ConsoleParts;
-use crate::answer::Answer;
-use crate::router::Parts;
-use axum::extract::{Path, Query, State};
+use crate::answer::{Answer, Asked};
+use crate::app::{App, Shared};
+use crate::events;
+use crate::sagas;
+use axum::extract::{Path, State};
+use banyan_control::contract as api;
 use banyan_core::{Error, Result};
-use banyan_telemetry::{Filter, Memory};
+use banyan_telemetry::{Filter, LineFilter, Reader, Span, Status, TraceSummary};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-/// Traces in a list, if the question does not say.
-const LIMIT_DEFAULT: usize = 100;
+/// Sagas and log lines that one trace shows.
+const SAGAS_MAX: usize = 20;
+const LINES_MAX: usize = 500;
+/// Traces that a search finds.
+const FOUND_MAX: usize = 100;
 
 /// The question of a list of traces.
 #[derive(Deserialize)]
@@ -20,41 +26,118 @@ pub(crate) struct TracesQuery {
     failed: bool,
     min_ms: u64,
     name: Option<String>,
+    /// A trace id, its beginning, a correlation id, or an attribute such as the number of an order.
+    q: Option<String>,
     since_ms: u64,
     limit: usize,
 }
 
 impl Default for TracesQuery {
     fn default() -> Self {
-        Self { service: None, failed: false, min_ms: 0, name: None, since_ms: 0, limit: LIMIT_DEFAULT }
+        Self { service: None, failed: false, min_ms: 0, name: None, q: None, since_ms: 0, limit: 100 }
     }
 }
 
-pub(crate) async fn list(State(parts): Parts, Query(query): Query<TracesQuery>) -> Answer {
-    let TracesQuery { service, failed, min_ms: ms_min, name, since_ms, limit } = query;
-    let filter = Filter { service, failed, ms_min, name, since_ms, limit };
-    let listed = ask(&parts, move |memory| memory.reader()?.list(&filter)).await;
-    Answer(listed.map(|traces| json!({ "traces": traces })))
-}
-
-pub(crate) async fn trace(State(parts): Parts, Path(id): Path<String>) -> Answer {
-    let found = ask(&parts, move |memory| {
+pub(crate) async fn list(State(app): Shared, Asked(query): Asked<TracesQuery>) -> Answer {
+    let TracesQuery { service, failed, min_ms: ms_min, name, q, since_ms, limit } = query;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let filter = Filter { service: given(service), failed, ms_min, name: given(name), since_ms, limit };
+    let listed = app.remember(move |memory| {
         let reader = memory.reader()?;
-        let Some(trace) = reader.find(&id, 1)?.first().copied() else {
-            return Err(Error::not_found("kept trace", &id));
-        };
-        Ok(json!({"trace_id": format!("{trace:032x}"), "spans": reader.trace(trace)?}))
+        match given(q) {
+            None => reader.list(&filter),
+            Some(text) => search(&reader, &text, &filter),
+        }
     });
-    Answer(found.await)
+    Answer(listed.await.map(|traces| json!({ "traces": traces })))
 }
 
-/// Asks the memory, which reads a file.
-pub(crate) async fn ask<T: Send + 'static>(
-    parts: &ConsoleParts,
-    question: impl FnOnce(&Memory) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let Some(memory) = parts.memory.clone() else {
-        return Err(Error::unavailable("nothing is recorded: telemetry.enabled is false"));
-    };
-    tokio::task::spawn_blocking(move || question(&memory)).await.map_err(Error::internal)?
+/// Finds traces by what names them, and keeps those that the filter admits.
+fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<Vec<TraceSummary>> {
+    if !(1..=10_000).contains(&filter.limit) {
+        return Err(Error::invalid("limit", "must be between 1 and 10000"));
+    }
+    let mut found = Vec::new();
+    for id in reader.find(text.trim(), filter.limit.min(FOUND_MAX))? {
+        let spans = reader.trace(id)?;
+        let of_service = |service: &String| spans.iter().any(|span| span.service == *service);
+        let Some(summary) = summarised(&spans) else { continue };
+        let named = filter.name.as_ref().is_none_or(|name| {
+            summary.name.as_ref().is_some_and(|own| own.to_lowercase().contains(&name.to_lowercase()))
+        });
+        if named
+            && filter.service.as_ref().is_none_or(of_service)
+            && (!filter.failed || summary.failed > 0)
+            && summary.duration_ns >= filter.ms_min.saturating_mul(1_000_000)
+            && summary.started_ns >= filter.since_ms.saturating_mul(1_000_000)
+        {
+            found.push(summary);
+        }
+    }
+    Ok(found)
+}
+
+/// Says of a trace what a list says of it.
+fn summarised(spans: &[Span]) -> Option<TraceSummary> {
+    let earliest = spans.iter().min_by_key(|span| span.started_ns)?;
+    let ended = spans.iter().map(|span| span.started_ns.saturating_add(span.duration_ns)).max()?;
+    let first = spans.iter().filter(|span| span.is_first()).min_by_key(|span| span.started_ns);
+    Some(TraceSummary {
+        trace_id: format!("{:032x}", earliest.trace_id),
+        started_ns: earliest.started_ns,
+        duration_ns: ended - earliest.started_ns,
+        spans: spans.len() as u64,
+        failed: spans.iter().filter(|span| span.status == Status::Failed).count() as u64,
+        name: first.map(|span| span.name.clone()),
+        service: first.map(|span| span.service.clone()),
+        status: first.map(|span| span.status),
+        correlation_id: earliest.correlation_id.clone(),
+    })
+}
+
+pub(crate) async fn trace(State(app): Shared, Path(id): Path<String>) -> Answer {
+    Answer(joined(&app, id).await)
+}
+
+async fn joined(app: &App, id: String) -> Result<Value> {
+    let (trace, spans, lines) = app
+        .remember(move |memory| {
+            let reader = memory.reader()?;
+            let Some(trace) = reader.find(&id, 1)?.first().copied() else {
+                return Err(Error::not_found("kept trace", &id));
+            };
+            let of_trace = LineFilter { trace_id: Some(trace), limit: LINES_MAX, ..LineFilter::default() };
+            Ok((trace, reader.trace(trace)?, reader.lines(&of_trace)?))
+        })
+        .await?;
+    let (sagas, events) = tokio::join!(sagas_of(app, &spans), events::of_spans(app, &spans));
+    Ok(json!({
+        "trace_id": format!("{trace:032x}"), "spans": spans, "sagas": sagas, "events": events, "lines": lines,
+    }))
+}
+
+/// Returns the sagas that the spans are attempts of, with their journals. One whose service cannot be asked is left out.
+async fn sagas_of(app: &App, spans: &[Span]) -> Vec<Value> {
+    let named: BTreeSet<(&str, &str)> = spans
+        .iter()
+        .filter_map(|span| Some((span.service.as_str(), text(span, "banyan.saga.id")?)))
+        .collect();
+    let mut found = Vec::new();
+    for (service, id) in named.into_iter().take(SAGAS_MAX) {
+        let request = api::GetSagaRequest { service: service.to_owned(), id: id.to_owned() };
+        match app.parts.control.get_saga(&app.context(), request).await {
+            Ok(detail) => {
+                let mut saga = sagas::summary(&detail.summary.unwrap_or_default());
+                saga["journal"] = sagas::journal(&detail.journal);
+                found.push(saga);
+            }
+            Err(error) => tracing::debug!(%error, service, id, "a trace's saga cannot be shown"),
+        }
+    }
+    found
+}
+
+/// Returns an attribute that is a text.
+pub(crate) fn text<'s>(span: &'s Span, name: &str) -> Option<&'s str> {
+    span.attributes.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.as_str())
 }

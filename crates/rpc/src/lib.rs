@@ -34,7 +34,7 @@ pub use method::{Idempotency, Kind, MethodInfo};
 pub use options::{CallLimits, DirectoryOptions, Endpoint, PeerSecret};
 pub use server::{
     Arrival, Edge, METHOD_NOT_ALLOWED, Peer, ROUTE_NOT_FOUND, Server, ServerBuilder, ServerOptions,
-    UNSUPPORTED_MEDIA_TYPE, problem,
+    UNSUPPORTED_MEDIA_TYPE, contract_methods, problem,
 };
 pub use service::{MALFORMED_MESSAGE, Service, ServiceBuilder};
 pub use status::MESSAGE_TOO_LARGE;

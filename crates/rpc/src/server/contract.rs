@@ -15,7 +15,7 @@ static INTERNED: Mutex<Option<HashSet<&'static MethodInfo>>> = Mutex::new(None);
 ///
 /// # Errors
 /// [`banyan_core::Code::InvalidArgument`] if it is none, or does not describe the service.
-pub(crate) fn methods(descriptors: &[u8], name: &str) -> Result<HashMap<String, &'static MethodInfo>> {
+pub fn methods(descriptors: &[u8], name: &str) -> Result<HashMap<String, &'static MethodInfo>> {
     let set = FileDescriptorSet::decode(descriptors)
         .map_err(|error| Error::invalid("descriptors", "is not a FileDescriptorSet").with_source(error))?;
     for file in &set.file {

@@ -15,6 +15,7 @@ mod problem;
 mod reflection;
 mod table;
 
+pub use contract::methods as contract_methods;
 pub use edge::{Arrival, Edge, Peer};
 pub use http::{METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND};
 pub use json::UNSUPPORTED_MEDIA_TYPE;

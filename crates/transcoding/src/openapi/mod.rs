@@ -1,6 +1,7 @@
 //! Describes the HTTP side of the contracts as an OpenAPI 3.1 document (<https://spec.openapis.org/oas/v3.1.0>).
 
 mod comments;
+mod contract;
 mod document;
 mod operation;
 mod path;

@@ -1,0 +1,155 @@
+//! Who comes in: requests that name the console as one of its own, from its own pages, by somebody who has logged in.
+
+use crate::answer::refusal;
+use crate::app::{App, Operator, Shared};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use banyan::{ConsoleRole, ConsoleSettings};
+use banyan_core::{Code, Error, Result};
+use banyan_identity::Secret;
+use banyan_rpc::UNSUPPORTED_MEDIA_TYPE;
+use base64::Engine as _;
+use http::{HeaderMap, Method, header};
+
+/// The name of the cookie that holds a session.
+pub(crate) const COOKIE: &str = "banyan_console";
+/// Names that every console answers to.
+const LOCAL: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// Lets a request in or refuses it. Handlers find the [`Operator`] among its extensions.
+pub(crate) async fn admit(State(app): Shared, mut request: Request, next: Next) -> Response {
+    match check(&app, request.headers(), request.method(), request.uri().path()).await {
+        Ok(Some(operator)) => {
+            request.extensions_mut().insert(operator);
+            next.run(request).await
+        }
+        Ok(None) => next.run(request).await,
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn check(app: &App, headers: &HeaderMap, method: &Method, path: &str) -> Result<Option<Operator>> {
+    let host = host(headers, &app.parts.settings)?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        from_its_own_pages(headers, host)?;
+    }
+    if *method == Method::POST && !is_json(headers) {
+        let message = "send application/json, and say so in Content-Type";
+        return Err(Error::new(Code::InvalidArgument, UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    match path {
+        // Where one logs in.
+        "/api/session" => Ok(operator(app, headers)),
+        "/metrics" => scraper(app, headers).await.map(Some),
+        path if path.starts_with("/api/") => operator(app, headers).map(Some).ok_or_else(nobody),
+        _ => Ok(None),
+    }
+}
+
+/// Returns by which name it was asked, if that is one of its own: DNS rebinding.
+fn host<'h>(headers: &'h HeaderMap, settings: &ConsoleSettings) -> Result<&'h str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    let known = LOCAL.contains(&name) || settings.hosts.iter().any(|own| own.eq_ignore_ascii_case(name));
+    match known {
+        true => Ok(host),
+        false => Err(Error::permission_denied(
+            "the console does not answer to this name: use 127.0.0.1 or localhost, or add the name to console.hosts",
+        )),
+    }
+}
+
+/// Refuses what a page of somebody else sends in the name of who looks at it.
+fn from_its_own_pages(headers: &HeaderMap, host: &str) -> Result<()> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let own = |origin: &str| origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host));
+    match origin.to_str().is_ok_and(own) {
+        true => Ok(()),
+        false => Err(Error::permission_denied("the request comes from a page that is not the console's")),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Returns who asks: whoever has a session, or everybody where nobody needs to log in.
+fn operator(app: &App, headers: &HeaderMap) -> Option<Operator> {
+    if !app.sessions.required() {
+        return Some(Operator { name: "local".into(), role: ConsoleRole::Admin });
+    }
+    app.sessions.find(token(headers)?)
+}
+
+/// Returns the session that the browser says it has.
+pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, token)| token)
+}
+
+/// A scraper has no session: it gives name and password each time (RFC 7617).
+async fn scraper(app: &App, headers: &HeaderMap) -> Result<Operator> {
+    if let Some(operator) = operator(app, headers) {
+        return Ok(operator);
+    }
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let encoded = given.and_then(|value| value.strip_prefix("Basic ")).ok_or_else(nobody)?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| nobody())?;
+    let pair = String::from_utf8(decoded).map_err(|_| nobody())?;
+    let (name, password) = pair.split_once(':').ok_or_else(nobody)?;
+    app.sessions.prove(&app.context(), name, Secret::new(password.to_owned())).await
+}
+
+fn nobody() -> Error {
+    Error::unauthenticated("log in first")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_its_own_names_are_answered() {
+        let settings =
+            ConsoleSettings { hosts: vec!["ops.example.com".into()], ..ConsoleSettings::default() };
+        for (name, own) in [
+            ("127.0.0.1:8081", true),
+            ("localhost", true),
+            ("[::1]:8081", true),
+            ("[::1]", true),
+            ("OPS.example.com", true),
+            ("ops.example.com:443", true),
+            ("evil.example", false),
+            ("127.0.0.1.evil.example:8081", false),
+            ("", false),
+        ] {
+            assert_eq!(host(&headers(&[(header::HOST, name)]), &settings).is_ok(), own, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_origin_changes_nothing() {
+        let of = |origin| from_its_own_pages(&headers(&[(header::ORIGIN, origin)]), "localhost:8081").is_ok();
+        assert!(of("http://localhost:8081") && of("https://localhost:8081"));
+        assert!(!of("http://localhost:8080") && !of("null") && !of("http://evil.example"));
+    }
+
+    #[test]
+    fn the_session_is_found_among_cookies() {
+        let found = headers(&[(header::COOKIE, "a=b; banyan_console=abc; c=d")]);
+        assert_eq!(token(&found), Some("abc"));
+        assert_eq!(token(&headers(&[(header::COOKIE, "xbanyan_console=abc")])), None);
+    }
+}
