@@ -1,8 +1,6 @@
 //! The outbox relay: what a service published in its transactions goes to the event log, in order.
 
-use banyan_core::{
-    ActiveSpan, Backoff, Context, Env, Envelope, Identity, Measured, Result, SpanKind, Tasks,
-};
+use banyan_core::{ActiveSpan, Backoff, Context, Env, Envelope, Identity, Measured, Result, SpanKind, Tasks};
 use banyan_event_log::EventLog;
 use banyan_store::Outbox;
 use std::sync::Arc;

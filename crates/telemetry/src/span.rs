@@ -60,6 +60,13 @@ pub enum Kind {
 }
 
 impl Span {
+    /// Tells whether what its trace is of begins in the system with this span: the first one of the trace, or the first one of
+    /// ours where a browser began it.
+    pub fn is_first(&self) -> bool {
+        let at_the_edge = || self.attributes.iter().any(|(name, _)| name == "http.request.method");
+        self.parent_id == 0 || self.kind == Kind::Server && at_the_edge()
+    }
+
     /// Completes a record with the process it comes from and its place in time.
     pub(crate) fn of(record: SpanRecord, process: &str, started_ns: u64) -> Self {
         let (status, code, reason, message) = match record.outcome {

@@ -2,6 +2,7 @@
 
 use crate::Settings;
 use crate::domain::{Answer, Record};
+use banyan::core::{ActiveSpan, SpanKind};
 use banyan::prelude::*;
 use banyan::resilience::Bulkhead;
 use bytes::Bytes;
@@ -95,16 +96,19 @@ impl Processor {
         if self.requests_max.swap(requests_max, Ordering::Relaxed) != requests_max {
             self.requests.resize(requests_max, usize::MAX);
         }
+        let (cx, mut span) = cx.begin(SpanKind::Client, format!("POST {path}"));
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("{}{path}", self.url))
+            .header("traceparent", cx.trace().to_header())
             .header(header::AUTHORIZATION, authorization(&settings.processor_key)?)
             .header(header::CONTENT_TYPE, "application/json")
             .header("idempotency-key", key)
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(Error::internal)?;
+        describe(&mut span, &request);
         let exchange = async {
-            let _permit = self.requests.enter(cx).await?;
+            let _permit = self.requests.enter(&cx).await?;
             let response =
                 self.http.request(request).await.map_err(|e| unknown("no answer").with_source(e))?;
             let status = response.status().as_u16();
@@ -119,7 +123,27 @@ impl Processor {
                 .await
                 .unwrap_or_else(|_| Err(unknown("no answer in time")))
         };
-        cx.within(limited).await
+        let outcome = cx.within(limited).await;
+        if let Ok((status, _)) = &outcome {
+            span.attribute("http.response.status_code", u32::from(*status));
+        }
+        span.end(&outcome);
+        outcome
+    }
+}
+
+/// Says what is asked of whom.
+fn describe(span: &mut ActiveSpan, request: &Request<Full<Bytes>>) {
+    if !span.is_recorded() {
+        return;
+    }
+    span.attribute("http.request.method", request.method().as_str().to_owned());
+    span.attribute("url.path", request.uri().path().to_owned());
+    if let Some(host) = request.uri().host() {
+        span.attribute("server.address", host.to_owned());
+    }
+    if let Some(port) = request.uri().port_u16() {
+        span.attribute("server.port", u32::from(port));
     }
 }
 

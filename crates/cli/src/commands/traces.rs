@@ -192,7 +192,7 @@ fn waterfall(spans: &[Span]) -> String {
             milliseconds(span.duration_ns),
             span.service.clone(),
             format!("{}{} {}", "  ".repeat(depth), mark(span), span.name),
-            outcome(span),
+            notes(span, spans, begin),
         ]);
         stack.extend(children.get(&span.span_id).into_iter().flatten().rev().map(|s| (*s, depth + 1)));
     }
@@ -220,6 +220,21 @@ fn mark(span: &Span) -> char {
     }
 }
 
+/// Says how a span ended, and what it follows from that is not around it.
+fn notes(span: &Span, all: &[Span], begin: u64) -> String {
+    let follows = span.links.iter().map(|(trace_id, span_id)| {
+        let here = all.iter().find(|other| other.trace_id == *trace_id && other.span_id == *span_id);
+        match here {
+            Some(from) => {
+                format!("follows {} at {}", from.name, milliseconds(from.started_ns.saturating_sub(begin)))
+            }
+            None => format!("follows trace {trace_id:032x}"),
+        }
+    });
+    let ended = Some(outcome(span)).filter(|ended| !ended.is_empty());
+    ended.into_iter().chain(follows).collect::<Vec<_>>().join(", ")
+}
+
 fn outcome(span: &Span) -> String {
     match span.status {
         Status::Ok => String::new(),
@@ -230,4 +245,35 @@ fn outcome(span: &Span) -> String {
 
 fn milliseconds(ns: u64) -> String {
     format!("{:.1} ms", ns as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waterfall_says_what_an_attempt_follows_from() {
+        let span = |span_id, name: &str, links| Span {
+            trace_id: 7,
+            span_id,
+            parent_id: 0,
+            service: "orders".to_owned(),
+            process: "main".to_owned(),
+            kind: Kind::Internal,
+            name: name.to_owned(),
+            started_ns: span_id * 1_000_000,
+            duration_ns: 1_000_000,
+            status: Status::Ok,
+            code: String::new(),
+            reason: String::new(),
+            message: String::new(),
+            correlation_id: "c-1".to_owned(),
+            attributes: Vec::new(),
+            links,
+        };
+        let spans = [span(1, "step pay", vec![]), span(2, "step pay", vec![(7, 1), (9, 9)])];
+        let drawn = waterfall(&spans);
+        let follows = "follows step pay at 0.0 ms, follows trace 00000000000000000000000000000009";
+        assert!(drawn.lines().last().is_some_and(|line| line.ends_with(follows)), "{drawn}");
+    }
 }

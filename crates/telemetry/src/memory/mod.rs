@@ -226,7 +226,7 @@ fn insert(tx: &Transaction<'_>, span: &Span) -> rusqlite::Result<bool> {
 }
 
 fn add_to_trace(tx: &Transaction<'_>, span: &Span) -> rusqlite::Result<()> {
-    let first = (span.parent_id == 0).then_some(span);
+    let first = span.is_first().then_some(span);
     tx.prepare_cached(schema::ADD_TO_TRACE)?.execute(params![
         span.trace_id.to_be_bytes(),
         sql_ns(span.started_ns),

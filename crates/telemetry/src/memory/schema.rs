@@ -109,9 +109,9 @@ ON CONFLICT (trace_id) DO UPDATE SET
     ended_ns = max(ended_ns, excluded.ended_ns),
     spans = spans + 1,
     failed = failed + excluded.failed,
-    name = coalesce(excluded.name, name),
-    service = coalesce(excluded.service, service),
-    status = coalesce(excluded.status, status)";
+    name = coalesce(name, excluded.name),
+    service = coalesce(service, excluded.service),
+    status = coalesce(status, excluded.status)";
 
 pub(super) const INSERT_LINE: &str = "
 INSERT INTO lines (time_ms, level, service, process, message, trace_id, correlation_id, target, fields)

@@ -27,6 +27,11 @@ const CLIENT: Measure = Measure {
     help: "Calls as the caller sees them, with all their attempts, by method and outcome",
     labels: &["rpc.method", "rpc.response.status_code"],
 };
+const FOREIGN: Measure = Measure {
+    name: "http.client.request.duration",
+    help: "Requests to foreign systems, by method, server and status",
+    labels: &["http.request.method", "server.address", "http.response.status_code"],
+};
 const PUBLISH: Measure = Measure {
     name: "messaging.client.operation.duration",
     help: "Events on their way from the outbox to the log, by topic and outcome",
@@ -54,7 +59,8 @@ const WORK: Measure = Measure {
 };
 
 /// Every measurement that spans make.
-const ALL: [&Measure; 8] = [&REQUEST, &SERVER, &CLIENT, &PUBLISH, &PROCESS, &SAGA, &STORE, &WORK];
+const ALL: [&Measure; 9] =
+    [&REQUEST, &SERVER, &CLIENT, &FOREIGN, &PUBLISH, &PROCESS, &SAGA, &STORE, &WORK];
 
 /// Says what a measurement is; nothing for one that is not known.
 pub(super) fn help(name: &str) -> &'static str {
@@ -81,6 +87,10 @@ impl Key {
             ),
             SpanKind::Server => (&SERVER, vec![span.name.clone(), code()]),
             SpanKind::Client if has("db.system.name") => (&STORE, vec![span.name.clone(), code()]),
+            SpanKind::Client if has("http.request.method") => (
+                &FOREIGN,
+                vec![text("http.request.method"), text("server.address"), text("http.response.status_code")],
+            ),
             SpanKind::Client => (&CLIENT, vec![span.name.clone(), code()]),
             SpanKind::Producer => (&PUBLISH, vec![text("messaging.destination.name"), code()]),
             SpanKind::Consumer => (

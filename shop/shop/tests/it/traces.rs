@@ -49,6 +49,7 @@ async fn one_trace(setup: Setup) -> BTreeSet<String> {
         "orders publish shop.orders.v1.OrderPlaced",
         "orders step charge_card",
         "payments shop.payments.v1.PaymentService/Charge",
+        "payments POST /v1/charges",
     ] {
         assert!(names.contains(expected), "{expected} is not in {names:#?}");
     }

@@ -1,6 +1,7 @@
 // The shop's API, as its OpenAPI document describes it.
 
 import { session } from "./session";
+import { traceparent } from "./trace";
 
 export interface Money {
   currencyCode: string;
@@ -89,6 +90,7 @@ async function refusal(response: Response): Promise<Problem> {
 /** Sends a request as whoever is signed in. A token that is not accepted ends the session. */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
+  headers.set("traceparent", traceparent());
   const token = session.token();
   if (token) headers.set("authorization", `Bearer ${token}`);
   let response;
