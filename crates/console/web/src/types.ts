@@ -1,0 +1,302 @@
+// What the server answers. Times ending in `_ms` are milliseconds since the Unix epoch, `_ns` nanoseconds.
+
+export type Role = "viewer" | "operator" | "admin";
+
+export interface Violation {
+  field: string;
+  description: string;
+}
+export interface Session {
+  user: string;
+  role: Role;
+  login_required: boolean;
+  system: string;
+  version: string;
+}
+
+export interface Process {
+  process: string;
+  pid: number;
+  address?: string;
+  state: string;
+  restarts: number;
+  restart_reason?: string;
+}
+export interface Service {
+  service: string;
+  state: string;
+  processes: string[];
+  contracts: string[];
+}
+export interface System {
+  system: string;
+  gateway?: string;
+  started_ms?: number;
+  processes: Process[];
+  services: Service[];
+  config?: {
+    version?: number | string;
+    read_ms?: number;
+    source?: string;
+    source_problem?: string | null;
+    refused?: string;
+    restart_keys?: string[];
+  };
+}
+
+export type NodeKind = "edge" | "service" | "topic" | "store";
+export interface Red {
+  rate?: number;
+  error_rate?: number;
+  p50_ms?: number | null;
+  p99_ms?: number | null;
+}
+export interface MapNode extends Red {
+  id: string;
+  kind: NodeKind;
+  label: string;
+  state?: string;
+  processes?: string[];
+}
+export interface MapEdge extends Red {
+  from: string;
+  to: string;
+  kind: "call" | "publish" | "consume" | "store";
+}
+export interface SystemMap {
+  at_ms: number;
+  window_s: number;
+  nodes: MapNode[];
+  edges: MapEdge[];
+}
+
+export type Status = "ok" | "refused" | "failed" | "cancelled";
+export interface TraceSummary {
+  trace_id: string;
+  started_ns: number;
+  duration_ns: number;
+  spans: number;
+  failed: number;
+  name?: string | null;
+  service?: string | null;
+  status?: Status | null;
+  correlation_id: string;
+}
+export interface Span {
+  trace_id: string;
+  span_id: string;
+  parent_id: string;
+  service: string;
+  process: string;
+  kind: "internal" | "server" | "client" | "producer" | "consumer";
+  name: string;
+  started_ns: number;
+  duration_ns: number;
+  status: Status;
+  code: string;
+  reason: string;
+  message: string;
+  correlation_id: string;
+  attributes: [string, unknown][];
+  links: unknown[];
+}
+export interface JournalEntry {
+  seq: number;
+  kind: string;
+  step: string;
+  note?: string;
+  at_ms: number;
+}
+export interface TraceSaga {
+  service: string;
+  id: string;
+  workflow: string;
+  state: string;
+  journal: JournalEntry[];
+}
+export interface TraceEvent {
+  topic: string;
+  partition: number;
+  offset: number;
+  id: string;
+  type: string;
+  key?: string;
+  appended_ms: number;
+}
+export interface LogLine {
+  seq?: number;
+  time_ms: number;
+  level: string;
+  service?: string;
+  message: string;
+  trace_id?: string;
+  correlation_id?: string;
+  target?: string;
+  fields?: Record<string, unknown>;
+}
+export interface Trace {
+  trace_id: string;
+  spans: Span[];
+  sagas?: TraceSaga[];
+  events?: TraceEvent[];
+  lines?: LogLine[];
+}
+
+export interface HealthNode {
+  name: string;
+  kind: string;
+  status: "ok" | "degraded" | "failed" | "unknown";
+  latency_ms?: number;
+  checked_ms?: number;
+  message?: string;
+  children?: HealthNode[];
+}
+export interface ConfigEntry {
+  key: string;
+  value: unknown;
+  origin?: string;
+  takes?: string;
+  next?: unknown;
+}
+export interface Config {
+  entries: ConfigEntry[];
+  version?: number | string;
+}
+export interface ContractBrief {
+  name: string;
+  methods: { name: string; input?: string; output?: string; no_side_effects?: boolean; streams?: boolean; http?: string[] }[];
+}
+export interface ServiceDetail {
+  service: string;
+  state: string;
+  processes: string[];
+  contracts: ContractBrief[];
+  config: ConfigEntry[];
+  health?: HealthNode;
+}
+export interface Schema {
+  $ref?: string;
+  $defs?: Record<string, Schema>;
+  type?: string | string[];
+  title?: string;
+  description?: string;
+  format?: string;
+  enum?: (string | number)[];
+  properties?: Record<string, Schema>;
+  required?: string[];
+  items?: Schema;
+  additionalProperties?: Schema | boolean;
+  oneOf?: Schema[];
+  anyOf?: Schema[];
+  default?: unknown;
+  pattern?: string;
+}
+export interface ContractMethod {
+  name: string;
+  input: Schema;
+  output?: Schema;
+  no_side_effects?: boolean;
+  streaming?: boolean;
+  description?: string;
+}
+export interface Contract {
+  contract: string;
+  methods: ContractMethod[];
+  $defs?: Record<string, Schema>;
+}
+
+export interface Topic {
+  topic: string;
+  partitions: { partition: number; first: number; next: number; bytes: number }[];
+  retention_ms?: number | null;
+  retention_bytes?: number | null;
+}
+export interface Group {
+  group: string;
+  topics?: string[];
+  members?: (string | { member: string })[];
+  lag: number;
+  partitions?: { topic: string; partition: number; next: number; lag: number; stopped?: string | null }[];
+}
+export interface Message {
+  partition: number;
+  offset: number;
+  id: string;
+  type: string;
+  source?: string;
+  key?: string;
+  time_ms: number;
+  correlation_id?: string;
+  trace_id?: string | null;
+  payload: unknown;
+  payload_kind: string;
+}
+export type SeekTo = "beginning" | "end" | { time_ms: number } | { offset: number; partition: number };
+export interface Letter {
+  group: string;
+  partition: number;
+  offset: number;
+  topic: string;
+  type: string;
+  key?: string;
+  error: string;
+  reason: string;
+  attempts: number;
+  dead_ms: number;
+  trace_id?: string | null;
+  /** A contract describes it, and nothing of it is hidden. */
+  editable: boolean;
+  payload: unknown;
+  payload_kind: string;
+}
+
+export interface SagaSummary {
+  service: string;
+  id: string;
+  workflow: string;
+  state: string;
+  step?: string;
+  failure?: string;
+  created_ms: number;
+  updated_ms: number;
+}
+export interface SagaStep {
+  name: string;
+  state: "done" | "running" | "failed" | "undone" | "pending";
+  attempts: number;
+  note?: string;
+  started_ms?: number;
+  ended_ms?: number;
+}
+export interface SagaDetail extends SagaSummary {
+  journal: JournalEntry[];
+  steps: SagaStep[];
+  trace_id?: string;
+}
+
+export interface Slo {
+  name: string;
+  description?: string;
+  objective: number;
+  window_s?: number;
+  current?: number | null;
+  budget_left?: number | null;
+  good?: number;
+  total?: number;
+  burn_rates?: { window_s: number; rate: number | null; alert?: boolean }[];
+}
+export interface Invariants {
+  checked_ms: number;
+  ok: boolean;
+  checks: { name: string; ok: boolean; checked: number; offenders?: unknown[]; note?: string }[];
+}
+export interface Operation {
+  number: number;
+  at_ms: number;
+  user: string;
+  role: string;
+  action: string;
+  target: string;
+  arguments?: unknown;
+  outcome?: string | null;
+}
