@@ -4,8 +4,8 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, copy, dead_letters, doctor, logs, move_service, process, replay, run, sagas, status, topics,
-    traces,
+    config, console_password, copy, dead_letters, doctor, logs, move_service, operations, process, replay,
+    run, sagas, status, topics, traces,
 };
 use crate::problem::{report, report_usage};
 use anyhow::Result;
@@ -102,6 +102,10 @@ enum Verb {
     Logs(logs::LogsArgs),
     /// List what requests did, or show one with its calls, events and saga steps.
     Traces(traces::TracesArgs),
+    /// Show what was done in the console: by whom, to what, and how it ended.
+    Operations(operations::OperationsArgs),
+    /// Hash a password for a user of the console.
+    ConsolePassword(console_password::ConsolePasswordArgs),
     /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
     /// Copy the data of a service to another store: SQLite, PostgreSQL, MySQL or MariaDB.
@@ -273,6 +277,8 @@ impl Program {
             Verb::Sagas(args) => sagas::run(args, globals).await,
             Verb::Logs(args) => logs::run(args, globals).await,
             Verb::Traces(args) => traces::run(args, globals).await,
+            Verb::Operations(args) => operations::run(args, &globals),
+            Verb::ConsolePassword(_) => console_password::run(&globals).await,
             Verb::Config(args) => config::run(&self.system, args, globals).await,
             Verb::Copy(args) => copy::run(&self.system, args, globals).await,
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,

@@ -18,6 +18,7 @@ mod listener;
 mod live;
 mod logs;
 mod map;
+mod measured;
 mod router;
 mod sagas;
 mod services;

@@ -3,7 +3,8 @@
 use crate::answer::refusal;
 use crate::app::{App, Shared};
 use crate::{
-    contracts, dead_letters, door, live, logs, map, sagas, services, sessions, system, topics, traces,
+    contracts, dead_letters, door, live, logs, map, measured, sagas, services, sessions, system, topics,
+    traces,
 };
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -59,6 +60,8 @@ fn api() -> Router<Arc<App>> {
         .route("/api/sagas/{service}/{id}", get(sagas::saga))
         .route("/api/sagas/{service}/{id}/retry", post(sagas::retry))
         .route("/api/sagas/{service}/{id}/cancel", post(sagas::cancel))
+        .route("/api/metrics", get(measured::metrics))
+        .route("/api/slos", get(measured::slos))
         .route("/api/invariants", get(system::invariants))
         .route("/api/audit", get(sessions::operations))
 }

@@ -3,11 +3,13 @@
 #[cfg(feature = "postgres")]
 pub(crate) mod cdc;
 pub(crate) mod config;
+pub(crate) mod console_password;
 pub(crate) mod copy;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod logs;
 pub(crate) mod move_service;
+pub(crate) mod operations;
 pub(crate) mod process;
 pub(crate) mod replay;
 pub(crate) mod run;
