@@ -25,7 +25,7 @@ export function whenLoggedOut(listener: () => void): void {
 
 async function refusal(response: Response): Promise<Problem> {
   const body = await response.json().catch(() => ({}));
-  const title = body.title || body.detail || `The console answered with ${response.status}.`;
+  const title = body.detail || body.title || `The console answered with ${response.status}.`;
   return new Problem(response.status, body.reason ?? `HTTP_${response.status}`, title, body.violations ?? [], body.trace_id ?? body.instance);
 }
 

@@ -1,6 +1,6 @@
 // The typed API explorer: a method, a form for its message, the answer, and the trace of the call.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { api } from "./api";
 import { useAction, useLoaded } from "./async";
 import { bare, duration } from "./format";
@@ -48,7 +48,7 @@ export function Explorer({ contracts }: { contracts: ContractBrief[] }) {
 function Caller({ contract, method, reads }: { contract: Contract; method: string; reads: boolean }) {
   const mayCall = useMay(reads ? "operator" : "admin");
   const described = contract.methods.find((one) => method.endsWith(`/${one.name.split("/").at(-1)}`));
-  const root = useMemo(() => ({ ...contract, ...described?.input }), [contract, described]);
+  const root = contract;
   const [value, setValue] = useState<Json>(() => (described ? begin(described.input, root) : {}));
   const [asJson, setAsJson] = useState(false);
   const [text, setText] = useState("{}");

@@ -62,7 +62,7 @@ interface FieldsProps {
 /** The fields of a message. */
 export function Fields({ schema, root, value, onChange, wrong, path = "", depth = 0 }: FieldsProps) {
   const own = resolve(schema, root);
-  const names = Object.keys(own.properties ?? {});
+  const names = Object.keys(own.properties ?? {}).filter((name) => !resolve(own.properties![name], root).readOnly);
   const held = value !== null && typeof value === "object" && !Array.isArray(value) ? value : {};
   if (names.length === 0) return <p class="fine">The message has no fields.</p>;
   const set = (name: string, next: Json | undefined) => {

@@ -116,15 +116,19 @@ export interface TraceSaga {
 }
 export interface TraceEvent {
   topic: string;
-  partition: number;
-  offset: number;
+  /** Absent where the log has not got it (any more). */
+  partition: number | null;
+  offset: number | null;
   id: string;
   type: string;
   key?: string;
-  appended_ms: number;
+  /** When a span first named it. */
+  at_ms: number;
+  appended_ms: number | null;
 }
 export interface LogLine {
-  seq?: number;
+  number: number;
+  process?: string;
   time_ms: number;
   level: string;
   service?: string;
@@ -176,7 +180,6 @@ export interface ServiceDetail {
 }
 export interface Schema {
   $ref?: string;
-  $defs?: Record<string, Schema>;
   type?: string | string[];
   title?: string;
   description?: string;
@@ -189,20 +192,18 @@ export interface Schema {
   oneOf?: Schema[];
   anyOf?: Schema[];
   default?: unknown;
-  pattern?: string;
+  readOnly?: boolean;
 }
 export interface ContractMethod {
   name: string;
   input: Schema;
-  output?: Schema;
-  no_side_effects?: boolean;
-  streaming?: boolean;
-  description?: string;
+  output: Schema;
+  description?: string | null;
 }
 export interface Contract {
-  contract: string;
+  name: string;
   methods: ContractMethod[];
-  $defs?: Record<string, Schema>;
+  components: { schemas: Record<string, Schema> };
 }
 
 export interface Topic {
@@ -262,6 +263,7 @@ export interface SagaSummary {
 }
 export interface SagaStep {
   name: string;
+  kind?: "step" | "commit" | "timer" | "signal";
   state: "done" | "running" | "failed" | "undone" | "pending";
   attempts: number;
   note?: string;
@@ -276,14 +278,17 @@ export interface SagaDetail extends SagaSummary {
 
 export interface Slo {
   name: string;
-  description?: string;
+  indicator: "availability" | { latency: { ms: number } };
   objective: number;
-  window_s?: number;
-  current?: number | null;
-  budget_left?: number | null;
-  good?: number;
-  total?: number;
-  burn_rates?: { window_s: number; rate: number | null; alert?: boolean }[];
+  metric: string;
+  window_hours: number;
+  good: number;
+  total: number;
+  share: number;
+  budget_left: number;
+  /** By the time it is measured over: `5m`, `1h`, `6h`. */
+  burn: Record<string, number | null>;
+  state: "no_data" | "ok" | "burning" | "spent";
 }
 export interface Invariants {
   checked_ms: number;

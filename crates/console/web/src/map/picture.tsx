@@ -113,6 +113,11 @@ export function Picture({ nodes, edges, selected, onSelect }: PictureProps) {
                   ×{node.processes.length}
                 </text>
               )}
+              {node.kind === "topic" && (
+                <text class="node-count" x={nodeWidth - 18} y="22" text-anchor="end">
+                  topic
+                </text>
+              )}
               <title>{node.label}</title>
             </g>
           );

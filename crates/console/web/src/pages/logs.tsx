@@ -111,10 +111,10 @@ function Lines({ lines }: { lines: LogLine[] }) {
   const newest = lines.toReversed();
   return (
     <ol class="lines" aria-label="Log lines, the latest first" tabIndex={0}>
-      {newest.map((line, index) => {
+      {newest.map((line) => {
         const fields = Object.entries(line.fields ?? {});
         return (
-          <li key={`${line.time_ms} ${lines.length - index}`} class={line.level.toLowerCase()}>
+          <li key={line.number} class={line.level.toLowerCase()}>
             <time dateTime={new Date(line.time_ms).toISOString()} title={moment(line.time_ms)}>
               {clock(line.time_ms)}
             </time>

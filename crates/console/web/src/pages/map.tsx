@@ -109,6 +109,7 @@ function NodeList({ nodes, selected, select }: ListProps) {
         <li key={node.id}>
           <button type="button" class={`chip ${node.kind}`} aria-pressed={node.id === selected} onClick={() => select(node.id)}>
             {node.label}
+            {node.kind === "topic" && <small>topic</small>}
           </button>
         </li>
       ))}

@@ -154,7 +154,10 @@ function Steps({ steps, saga }: { steps: SagaStep[]; saga: SagaDetail }) {
             <li class={step.state} key={step.name} aria-current={step.state === "running" ? "step" : undefined}>
               <span class="dot">{mark && <Icon name={mark} />}</span>
               <span class="saga-step">
-                <strong>{words(step.name)}</strong>
+                <strong>
+                  {step.kind && step.kind !== "step" && `${step.kind} `}
+                  {words(step.name)}
+                </strong>
                 <span class="fine">
                   {words(step.state)}
                   {took && ` · ${took}`}

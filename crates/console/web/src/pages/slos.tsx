@@ -2,11 +2,15 @@
 
 import { api } from "../api";
 import { useLoaded } from "../async";
-import { duration, percent } from "../format";
+import { count, duration, percent, words } from "../format";
 import { Badge, Empty, Page, Shown, Table } from "../parts";
 import type { Slo } from "../types";
 
 const REFRESH_MS = 10_000;
+/** A budget that is spent this fast is gone long before its window is over: the threshold of the fast alert. */
+const BURNS_FAST = 14.4;
+
+const TONES: Record<Slo["state"], string> = { no_data: "unknown", ok: "ok", burning: "degraded", spent: "failed" };
 
 export function Slos() {
   const slos = useLoaded((signal) => api.slos(signal), [], REFRESH_MS);
@@ -15,30 +19,42 @@ export function Slos() {
       <Shown of={slos} what="the SLOs">
         {({ slos }) =>
           slos.length === 0 ? (
-            <Empty>No objective is set. They stand in the configuration, under [slos].</Empty>
+            <Empty>No objective is set. They stand in the configuration, in sections [slo.NAME].</Empty>
           ) : (
-            <Table label="SLOs" heads={["Objective", { text: "Promised", end: true }, { text: "Kept", end: true }, { text: "Error budget left", class: "c-budget" }, "Burn rates"]}>
+            <Table
+              label="SLOs"
+              heads={[
+                "Objective", "State", { text: "Promised", end: true }, { text: "Kept", end: true }, { text: "Of", end: true },
+                { text: "Error budget left", class: "c-budget" }, "Burn rate",
+              ]}
+            >
               {slos.map((slo) => (
-                <tr key={slo.name}>
+                <tr key={`${slo.name} ${JSON.stringify(slo.indicator)}`}>
                   <td>
                     <strong>{slo.name}</strong>
-                    {slo.description && <p class="fine">{slo.description}</p>}
+                    <p class="fine">
+                      {slo.indicator === "availability" ? "does not fail" : `takes at most ${duration(slo.indicator.latency.ms)}`}
+                    </p>
+                  </td>
+                  <td>
+                    <Badge state={TONES[slo.state]} label={words(slo.state)} />
                   </td>
                   <td class="end">
                     {percent(slo.objective, 2)}
-                    {slo.window_s && <p class="fine">of {duration(slo.window_s * 1000)}</p>}
+                    <p class="fine">of {duration(slo.window_hours * 3_600_000)}</p>
                   </td>
-                  <td class="end">{percent(slo.current, 2)}</td>
+                  <td class="end">{slo.state === "no_data" ? "–" : percent(slo.share, 2)}</td>
+                  <td class="end">{count(slo.total)}</td>
                   <td>
                     <Budget slo={slo} />
                   </td>
                   <td>
                     <span class="buttons">
-                      {(slo.burn_rates ?? []).map(({ window_s, rate, alert }) => (
+                      {Object.entries(slo.burn).map(([over, rate]) => (
                         <Badge
-                          key={window_s}
-                          state={rate === null ? "unknown" : alert || rate > 10 ? "failed" : rate > 1 ? "degraded" : "ok"}
-                          label={`${duration(window_s * 1000)}: ${rate === null ? "–" : `${rate.toFixed(1)}×`}`}
+                          key={over}
+                          state={rate === null ? "unknown" : rate > BURNS_FAST ? "failed" : rate > 1 ? "degraded" : "ok"}
+                          label={`${over} ${rate === null ? "–" : `${rate.toFixed(1)}×`}`}
                         />
                       ))}
                     </span>
@@ -54,7 +70,7 @@ export function Slos() {
 }
 
 function Budget({ slo }: { slo: Slo }) {
-  if (slo.budget_left === undefined || slo.budget_left === null) return <span class="fine">nothing was measured</span>;
+  if (slo.state === "no_data") return <span class="fine">nothing was measured</span>;
   const left = Math.max(0, Math.min(1, slo.budget_left));
   const tone = left > 0.5 ? "good" : left > 0.1 ? "warn" : "bad";
   return (
@@ -63,7 +79,7 @@ function Budget({ slo }: { slo: Slo }) {
         <rect width="100" height="8" class="track" />
         <rect width={100 * left} height="8" />
       </svg>
-      <span>{slo.budget_left < 0 ? "used up" : percent(slo.budget_left, 1)}</span>
+      <span>{slo.budget_left <= 0 ? "spent" : percent(slo.budget_left, 1)}</span>
     </span>
   );
 }

@@ -163,6 +163,10 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
   );
 }
 
+function messageAt(topic: string, partition: number, offset: number): string {
+  return to(`/events/${encodeURIComponent(topic)}`, { partition, offset, message: `${partition}/${offset}` });
+}
+
 function About({ row }: { row: Row }) {
   switch (row.what) {
     case "journal":
@@ -191,9 +195,13 @@ function About({ row }: { row: Row }) {
             </Fact>
           )}
           <Fact name="In the log">
-            <Link href={to(`/events/${encodeURIComponent(row.event.topic)}`, { partition: row.event.partition, offset: row.event.offset, message: `${row.event.partition}/${row.event.offset}` })}>
-              {row.event.topic} {row.event.partition}/{row.event.offset}
-            </Link>
+            {row.event.partition === null || row.event.offset === null ? (
+              `${row.event.topic}, no longer there`
+            ) : (
+              <Link href={messageAt(row.event.topic, row.event.partition, row.event.offset)}>
+                {row.event.topic} {row.event.partition}/{row.event.offset}
+              </Link>
+            )}
           </Fact>
         </>
       );

@@ -104,24 +104,24 @@ export function timelineOf(trace: Trace): Timeline {
     place(row, step.filter((span) => holds(span, startMs)), parentOf(mine, rows), roots);
   }
   for (const event of trace.events ?? []) {
-    const startMs = Math.max(0, event.appended_ms - startedMs);
+    const startMs = Math.max(0, (event.appended_ms ?? event.at_ms) - startedMs);
     const producer = all.find(({ span }) => span.kind === "producer" && attribute(span, "messaging.message.id") === event.id);
     const row: EventRow = {
-      what: "event", id: `event ${event.topic} ${event.partition} ${event.offset}`, layer: "events",
-      service: producer?.service ?? "", event, title: `${event.topic} ${event.partition}/${event.offset}`, startMs,
+      what: "event", id: `event ${event.id}`, layer: "events",
+      service: producer?.service ?? "", event, title: event.partition === null ? event.topic : `${event.topic} ${event.partition}/${event.offset}`, startMs,
       durationMs: 0, tone: "ok", children: [],
     };
     place(row, producer ? [producer] : [], undefined, roots);
   }
-  (trace.lines ?? []).forEach((line, index) => {
+  for (const line of trace.lines ?? []) {
     const startMs = Math.max(0, line.time_ms - startedMs);
     const row: LineRow = {
-      what: "line", id: `line ${index}`, layer: "logs", service: line.service ?? "", line, title: line.message, startMs,
+      what: "line", id: `line ${line.number}`, layer: "logs", service: line.service ?? "", line, title: line.message, startMs,
       durationMs: 0, tone: line.level === "ERROR" ? "bad" : line.level === "WARN" ? "warn" : "ok", children: [],
     };
     const near = all.filter((span) => span.service === line.service && span.layer !== "store" && holds(span, startMs));
     place(row, near, undefined, roots);
-  });
+  }
 
   sort(roots);
   const ends = flat(roots).map(({ row }) => row.startMs + row.durationMs);
