@@ -256,12 +256,18 @@ impl System {
         futures::future::join_all(self.secrets.iter().map(|source| source.release(limit))).await;
     }
 
-    /// Checks what is known before anything starts: the services that `config` names, and their settings except for values
-    /// that refer to a secret that was not read (see [`ServiceDef::settings`]).
+    /// Checks what is known before anything starts: the services that `config` names, the URLs of stores, events and caches,
+    /// and the settings of services (see [`ServiceDef::settings`]); except for values that refer to a secret that was not read.
     ///
     /// # Errors
-    /// `CONFIG_INVALID`, naming the key and where it was set.
+    /// `CONFIG_INVALID` or [`crate::ENGINE_UNKNOWN`], naming the key and where it was set.
     pub fn check(&self, config: &Config) -> Result<()> {
+        self.check_services(config)?;
+        self.engines.check(config, self.name)
+    }
+
+    /// As [`System::check`], without the URLs of engines.
+    pub(crate) fn check_services(&self, config: &Config) -> Result<()> {
         let names: Vec<_> = self.services.iter().map(|service| service.name).collect();
         config.place(&names)?;
         for service in &self.services {

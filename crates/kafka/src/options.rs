@@ -89,6 +89,17 @@ impl KafkaOptions {
         if self.bootstrap.trim().is_empty() {
             return Err(Error::invalid("kafka.bootstrap", "must name at least one broker as host:port"));
         }
+        let has_place = |broker: &str| match broker.trim().rsplit_once(':') {
+            // The last colon of an address in brackets is in it.
+            Some((host, port)) if !port.ends_with(']') => !host.is_empty() && port.parse::<u16>().is_ok(),
+            _ => !broker.trim().is_empty(),
+        };
+        if !self.bootstrap.split(',').all(has_place) {
+            return Err(Error::invalid(
+                "kafka.bootstrap",
+                "must be brokers as host:port, separated by commas",
+            ));
+        }
         if self.transactional_id.as_ref().is_some_and(String::is_empty) {
             return Err(Error::invalid("kafka.transactional_id", "must not be empty"));
         }
@@ -220,9 +231,13 @@ mod tests {
 
     #[test]
     fn settings_are_checked() {
-        assert!(KafkaOptions::new("one:9092").check().is_ok());
+        for good in ["one:9092", "one", "[::1]", "[::1]:9092,two:9092"] {
+            assert!(KafkaOptions::new(good).check().is_ok(), "{good}");
+        }
         for wrong in [
             KafkaOptions::new(" "),
+            KafkaOptions::new("one:9092,two:port"),
+            KafkaOptions::new("one:9092,"),
             KafkaOptions { in_sync_replicas_min: 2, ..KafkaOptions::new("one:9092") },
             KafkaOptions { fetch_events_max: 0, ..KafkaOptions::new("one:9092") },
             KafkaOptions { fetch_bytes_max: 100, ..KafkaOptions::new("one:9092") },

@@ -26,6 +26,10 @@ impl LogProvider for KafkaLogs {
         &["kafka", TLS_SCHEME]
     }
 
+    fn check(&self, url: &str, options: LogOptions) -> Result<()> {
+        kafka_options(url, options)?.check()
+    }
+
     fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
             let env = options.env.clone();

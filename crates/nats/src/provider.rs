@@ -23,6 +23,10 @@ impl LogProvider for NatsLogs {
         &["nats", "nats+tls"]
     }
 
+    fn check(&self, url: &str, options: LogOptions) -> Result<()> {
+        nats_options(url, options)?.check().map(drop)
+    }
+
     fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
             let env = options.env.clone();

@@ -212,6 +212,10 @@ impl LogProvider for RabbitLogs {
         &["amqp", "amqps"]
     }
 
+    fn check(&self, url: &str, options: LogOptions) -> Result<()> {
+        rabbit_options(url, options)?.check().map(drop)
+    }
+
     fn open<'a>(&'a self, url: &'a str, options: LogOptions) -> BoxFuture<'a, Result<OpenLog>> {
         Box::pin(async move {
             let env = options.env.clone();

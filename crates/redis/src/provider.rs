@@ -17,6 +17,10 @@ impl CacheProvider for RedisCaches {
         &["redis", "rediss"]
     }
 
+    fn check(&self, url: &str) -> Result<()> {
+        RedisOptions::new(url).check().map(drop)
+    }
+
     fn open(&self, url: &str, options: SharedOptions) -> Result<SharedStores> {
         let store =
             Arc::new(RedisStore::new(RedisOptions { prefix: options.system, ..RedisOptions::new(url) })?);

@@ -251,7 +251,7 @@ mod tests {
         );
         assert_eq!(
             variable("BANYAN__PORT", "high"),
-            "port: expected u16, found string \"high\" (BANYAN__PORT)"
+            "port: must be a whole number from 0 to 65535, and is the text \"high\" (BANYAN__PORT)"
         );
         assert!(variable("BANYAN__", "5").contains("no key"));
         let told = |text: &'static str| told(&move |layers| layers.text("b.toml", text));
@@ -259,7 +259,7 @@ mod tests {
             told("[service.orders]\nflow = 1"),
             "service: there is no such key; the nearest is \"services\" (b.toml:1)"
         );
-        assert_eq!(told("\nservices.orders = 1"), "services.orders: expected a table (b.toml:2)");
+        assert_eq!(told("\nservices.orders = 1"), "services.orders: must be a table (b.toml:2)");
         assert!(told("[events]\nneeds = ['replay-tim']").ends_with("(b.toml:2)"));
         assert!(told("[faults]\nseed = 1\ndrop_probability = 2").ends_with("is 2 (b.toml:3)"));
         assert!(told("data = '${env:HOME}'").contains("references to secrets are read in"));

@@ -101,6 +101,26 @@ fn likeness(name: &str, other: &str) -> f64 {
     }
 }
 
+/// Says what a value must be, for a type or what a visitor expects, in the words of who writes a configuration.
+fn wanted(expected: &str) -> String {
+    match expected {
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" | "u64" | "usize" | "u128" => "a whole number of 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" | "i128" => "a whole number".to_owned(),
+        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => {
+            "a whole number of 1 or more".to_owned()
+        }
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a text".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        expected if expected.starts_with("struct ") => "a table".to_owned(),
+        expected => expected.to_owned(),
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.problem)
@@ -115,11 +135,18 @@ impl de::Error for Mistake {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::quoting(match found {
+        let found = match found {
             // A URL where its section is expected, for example.
-            de::Unexpected::Str(text) => format!("expected {expected}, found string {:?}", redact::url(text)),
-            other => format!("expected {expected}, found {other}"),
-        })
+            de::Unexpected::Str(text) => format!("the text {:?}", redact::url(text)),
+            de::Unexpected::Bool(value) => value.to_string(),
+            de::Unexpected::Unsigned(number) => number.to_string(),
+            de::Unexpected::Signed(number) => number.to_string(),
+            de::Unexpected::Float(number) => number.to_string(),
+            de::Unexpected::Seq => "a list".to_owned(),
+            de::Unexpected::Map | de::Unexpected::StructVariant => "a table".to_owned(),
+            other => other.to_string(),
+        };
+        Self::quoting(format!("must be {}, and is {found}", wanted(&expected.to_string())))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {

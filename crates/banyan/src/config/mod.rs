@@ -38,6 +38,7 @@ pub use source::Central;
 pub use sources::Sources;
 
 pub(crate) use live::{live_keys, takes};
+pub(crate) use mistake::refusal;
 pub(crate) use redact::{differences, url as shown_url};
 pub(crate) use tree::Node;
 pub(crate) use typed::secret_keys;
@@ -301,7 +302,7 @@ impl Config {
 
 /// Takes the section `services` apart.
 fn service_tables(services: &Node) -> Result<BTreeMap<String, toml::Table>> {
-    let wrong = |key: String, node: &Node| invalid(key, "expected a table", Some(&node.origin));
+    let wrong = |key: String, node: &Node| invalid(key, "must be a table", Some(&node.origin));
     let Kind::Table(entries) = &services.kind else { return Err(wrong("services".to_owned(), services)) };
     let table = |(name, node): (&String, &Node)| match node.to_toml() {
         toml::Value::Table(table) => Ok((name.clone(), table)),

@@ -92,7 +92,7 @@ mod tests {
                 ("limits.drian_ms_max", "2"),
                 "nearest is \"drain_ms_max\" (etcd://h/shop limits.drian_ms_max, revision 7)",
             ),
-            (("port", "high"), "port: expected u16"),
+            (("port", "high"), "port: must be a whole number"),
             (("source.url", "etcd://elsewhere"), "cannot set this"),
             (("data", "x"), "cannot set this"),
         ] {

@@ -45,6 +45,26 @@ impl Sources {
         self.filled(key, text, false)
     }
 
+    /// As [`Sources::fill_url`], with a word in the place of each secret that was not read; `None` if nothing else is there.
+    pub(crate) fn outline(&self, key: &str, url: &str) -> Result<Option<String>> {
+        let parts = parts(url).map_err(|problem| invalid(key, &problem, self.origins.of(key)))?;
+        let is_read = |part: &Part<'_>| match part {
+            Part::Text(_) => true,
+            Part::Reference(reference) => self.secrets.contains_key(*reference),
+        };
+        if parts.iter().all(is_read) {
+            return self.filled(key, url, true).map(|url| Some(url.expose().clone()));
+        }
+        if parts.len() == 1 {
+            return Ok(None);
+        }
+        let text = |part: &Part<'_>| match part {
+            Part::Text(text) => (*text).to_owned(),
+            Part::Reference(_) => "secret".to_owned(),
+        };
+        Ok(Some(parts.iter().map(text).collect()))
+    }
+
     /// Puts the secrets into every text of a tree.
     pub(crate) fn fill(&self, key: &str, node: &mut Node) -> Result<()> {
         match &mut node.kind {
@@ -108,7 +128,7 @@ mod tests {
 
     fn system() -> System {
         let service = ServiceDef::new("orders", [], |_| async { Ok(()) }).settings::<Settings>();
-        System::new("test").service(service)
+        System::new("test").service(service).stores(crate::engines::tests::Away)
     }
 
     #[tokio::test]
@@ -118,7 +138,7 @@ mod tests {
         std::fs::write(&file, "hunter2/@\n").unwrap();
         let file = file.display();
         let text = format!(
-            "stores.orders = 'postgres://u:${{file:{file}}}@h/orders'\nevents.url = '${{file:{file}}}'\n\
+            "stores.orders = 'postgres://u:${{file:{file}}}@h/orders'\nsource.url = '${{file:{file}}}'\n\
              services.orders.password = 'x-${{file:{file}}}'"
         );
         let mut config = Config::parse(&text).unwrap();
@@ -134,11 +154,11 @@ mod tests {
         for config in [&config, &child] {
             let url = config.store_url("orders").unwrap().unwrap();
             assert_eq!(url.expose(), "postgres://u:hunter2%2F%40@h/orders");
-            assert_eq!(config.events_url().unwrap().unwrap().expose(), "hunter2/@");
+            assert_eq!(config.source_url().unwrap().unwrap().expose(), "hunter2/@");
             let settings: Settings = config.settings("orders").unwrap();
             assert_eq!(settings.password.unwrap().expose(), "x-hunter2/@");
             let shown =
-                format!("{config:?} {:?} {:?} {:?}", config.sources, config.events, system().entries(config));
+                format!("{config:?} {:?} {:?} {:?}", config.sources, config.source, system().entries(config));
             assert!(!shown.contains("hunter2") && shown.contains("${file:"), "{shown}");
             assert!(!serde_json::to_string(config).unwrap().contains("hunter2"));
         }
@@ -158,7 +178,7 @@ mod tests {
             "services.orders.password: the secret ${env:BANYAN_TEST_UNSET} is missing: the environment variable \
              BANYAN_TEST_UNSET is not set (configuration:2)"
         );
-        let error = resolve("stores.orders = 'p://${evn:X}@h'").await;
+        let error = resolve("stores.orders = 'postgres://${evn:X}@h'").await;
         assert!(error.is(super::super::SECRET_SOURCE_UNKNOWN), "{error:?}");
         assert!(error.message().contains("the nearest is \"env\""), "{error}");
         let error = resolve(&format!("services.orders.limit = '${{file:{}}}'", file.display())).await;
@@ -183,7 +203,7 @@ mod tests {
         ] {
             let error = Config::parse(text).unwrap_err();
             assert!(
-                error.message().contains("expected") && !format!("{error:?}").contains("hunter2"),
+                error.message().contains("must be") && !format!("{error:?}").contains("hunter2"),
                 "{error:?}"
             );
         }

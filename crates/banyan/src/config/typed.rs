@@ -171,7 +171,7 @@ impl<'de> Deserializer<'de> for Typed<'de> {
             Kind::Scalar(toml::Value::String(text)) => Some(text.as_str()),
             _ => self.node.text(),
         };
-        let choice = choice.ok_or_else(|| Mistake::new("expected the name of a choice"))?;
+        let choice = choice.ok_or_else(|| Mistake::new("must be the name of a choice"))?;
         self.whole(|| visitor.visit_enum(BorrowedStrDeserializer::new(choice)))
     }
 
@@ -296,16 +296,16 @@ mod tests {
             (vec!["a,b".to_owned()], Flow::Choreographed, 1)
         );
         assert_eq!(plain(&[("flow.limited.to", "3")]).unwrap().flow, Flow::Limited { to: 3 });
-        assert!(plain(&[("on", "yes")]).unwrap_err().to_string().starts_with("on: expected a boolean"));
+        assert!(plain(&[("on", "yes")]).unwrap_err().to_string().starts_with("on: must be true or false"));
     }
 
     #[test]
     fn a_mistake_has_its_key_its_line_and_the_nearest_name() {
         for (text, line, message) in [
             ("\ncuont = 1", 2, "cuont: there is no such key; the nearest is \"count\""),
-            ("count = 'x'", 1, "count: expected u16, found string \"x\""),
-            ("count = 70000", 1, "count: expected u16, found integer `70000`"),
-            ("names = [\n'a',\n3]", 3, "names: expected a string, found integer `3`"),
+            ("count = 'x'", 1, "count: must be a whole number from 0 to 65535, and is the text \"x\""),
+            ("count = 70000", 1, "count: must be a whole number from 0 to 65535, and is 70000"),
+            ("names = [\n'a',\n3]", 3, "names: must be a text, and is 3"),
             (
                 "[[inner]]\nsize = 1\n[[inner]]\nsice = 2",
                 4,

@@ -124,7 +124,7 @@ impl System {
         progress: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Report> {
         if !self.services().is_empty() {
-            self.check(&config)?;
+            self.check_services(&config)?;
         }
         let secrets = secrets::read(self, &mut config, options).await?;
         let schemas = self.schemas(&config, &options.env).await;

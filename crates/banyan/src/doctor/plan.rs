@@ -3,7 +3,7 @@
 use super::secrets::Secrets;
 use super::{DoctorOptions, data, provider_limit};
 use crate::config::{self, DEFAULT_STORE, SQLITE};
-use crate::engines::{log_options, scheme, unknown};
+use crate::engines::{log_options, malformed, scheme, unknown};
 use crate::{Config, ENGINE_UNKNOWN, ServiceDef, StoreSchema, System};
 use banyan_cache::{CacheExamination, SharedOptions};
 use banyan_core::{BoxFuture, Check, Error, Finding};
@@ -155,12 +155,26 @@ impl<'a> Planned<'a> {
     ) -> BoxFuture<'a, Vec<Finding>> {
         let stores = &self.system.engines().stores;
         match stores.iter().find(|p| p.schemes().contains(&scheme(url.expose()))) {
-            Some(provider) => Box::pin(async move { provider.examine(url.expose(), asked).await }),
+            Some(provider) => match provider.check(url.expose(), service) {
+                Ok(()) => Box::pin(async move { provider.examine(url.expose(), asked).await }),
+                Err(error) => done(vec![self.malformed(&self.store_key(service), &error)]),
+            },
             None => {
                 let known = stores.iter().flat_map(|p| p.schemes()).copied();
-                done(vec![not_linked(&unknown(&format!("stores.{service}"), url.expose(), known))])
+                done(vec![not_linked(&unknown(&self.store_key(service), url.expose(), known))])
             }
         }
+    }
+
+    /// Returns the key that says where the store of `service` is.
+    fn store_key(&self, service: &str) -> String {
+        let named = self.config.stores.contains_key(service);
+        format!("stores.{}", if named { service } else { DEFAULT_STORE })
+    }
+
+    fn malformed(&self, key: &str, error: &Error) -> Finding {
+        let error = malformed(self.config, key, error);
+        Finding::of_error(Check::Configuration, "URL", &error, format!("correct {key}"))
     }
 
     fn file(&mut self, service: &str, used_by: String, asked: StoreExamination) {
@@ -186,6 +200,10 @@ impl<'a> Planned<'a> {
             return self.add(engine, used_by, None, done(vec![finding]));
         };
         let options = log_options(self.system.name(), "doctor", config, &self.options.env);
+        if let Err(error) = provider.check(url.expose(), options.clone()) {
+            let finding = self.malformed("events.url", &error);
+            return self.add(engine, used_by, None, done(vec![finding]));
+        }
         let limit = provider_limit(self.options.limit);
         let asked = LogExamination { options, needs: config.events.needed().unwrap_or_default(), limit };
         let work = Box::pin(async move { provider.examine(url.expose(), asked).await });
@@ -206,6 +224,10 @@ impl<'a> Planned<'a> {
             let finding = not_linked(&unknown("cache.url", url.expose(), known));
             return self.add(engine, used_by, None, done(vec![finding]));
         };
+        if let Err(error) = provider.check(url.expose()) {
+            let finding = self.malformed("cache.url", &error);
+            return self.add(engine, used_by, None, done(vec![finding]));
+        }
         let processes: BTreeSet<&String> = self.processes.values().flatten().collect();
         let asked = CacheExamination {
             options: SharedOptions { system: self.system.name().to_owned() },

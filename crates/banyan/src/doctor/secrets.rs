@@ -76,7 +76,7 @@ pub(super) async fn read(system: &System, config: &mut Config, options: &DoctorO
         secrets.found.push(("environment".to_owned(), variables));
     }
     if !system.services().is_empty()
-        && let Err(error) = system.check(config)
+        && let Err(error) = system.check_services(config)
     {
         let next = "correct the secret, or the setting that refers to it";
         let finding = Finding::of_error(Check::Configuration, "settings", &error, next);
@@ -100,20 +100,18 @@ fn variable(system: &System, name: &str, keys: &[String], error: Option<&Error>)
 
 /// Returns what a value for the first of `keys` may look like.
 fn example(system: &System, keys: &[String]) -> String {
-    let engines = system.engines();
-    let (schemes, rest): (Vec<_>, _) = match keys.first().map(String::as_str) {
-        Some("events.url") => (engines.logs.iter().flat_map(|p| p.schemes()).collect(), "://HOST:PORT"),
-        Some("cache.url") => (engines.caches.iter().flat_map(|p| p.schemes()).collect(), "://HOST:PORT"),
-        Some(key) if key.starts_with("stores.") => {
-            (engines.stores.iter().flat_map(|p| p.schemes()).collect(), "://USER:PASSWORD@HOST:PORT/DATABASE")
-        }
+    let key = keys.first().map_or("", String::as_str);
+    let rest = match key {
+        "events.url" | "cache.url" => "://HOST:PORT",
+        key if key.starts_with("stores.") => "://USER:PASSWORD@HOST:PORT/DATABASE",
         _ => return "…".to_owned(),
     };
+    let schemes = system.engines().schemes_for(key, system.name());
     match schemes.as_slice() {
         [] => format!("SCHEME{rest}"),
         [one] => format!("{one}{rest}"),
         several => {
-            format!("{{{}}}{rest}", several.iter().map(|scheme| **scheme).collect::<Vec<_>>().join("|"))
+            format!("{{{}}}{rest}", several.join("|"))
         }
     }
 }
