@@ -32,6 +32,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("banyan-store", Floor::Platform(1)),
     ("banyan-identity", Floor::Platform(1)),
     ("banyan-transcoding", Floor::Platform(1)),
+    ("banyan-load", Floor::Platform(1)),
     ("banyan-rpc", Floor::Platform(2)),
     ("banyan-saga", Floor::Platform(2)),
     ("banyan-kafka", Floor::Platform(2)),
