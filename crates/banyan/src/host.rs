@@ -1,6 +1,7 @@
 //! What the platform gives to a service when it starts, and what the service declares to it.
 
 use crate::config::Config;
+use crate::health::{CHECKS_MAX, HealthCheck};
 use crate::invalidation::Listener;
 use crate::schema::StoreSchema;
 use crate::{Live, Process, Subscriber};
@@ -12,7 +13,7 @@ use banyan_rpc::{Client, Service};
 use banyan_saga::{SagaOptions, Sagas};
 use banyan_store::{Migration, STORE_IN_USE, Statement, Store, StoreOptions};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -53,6 +54,11 @@ pub(crate) struct Declared {
     pub(crate) topics: Vec<&'static str>,
     pub(crate) consumers: Vec<GroupHandler>,
     pub(crate) timers: Vec<Timer>,
+    /// Whether it has a cache or rate limits.
+    pub(crate) has_cache: bool,
+    pub(crate) checks: Vec<HealthCheck>,
+    /// The contract services that it has clients of.
+    pub(crate) calls: BTreeSet<&'static str>,
 }
 
 /// A consumer group beside the service's own.
@@ -191,6 +197,7 @@ impl Host {
         options: CacheOptions,
     ) -> Result<Cache<K, V>> {
         let name = format!("{}.{name}", self.0.name);
+        self.0.declared.lock().has_cache = true;
         Cache::new(name, self.0.process.caches()?.cache, options, &self.0.env, &self.0.tasks)
     }
 
@@ -240,11 +247,13 @@ impl Host {
     /// If nothing opens the configuration's URL.
     pub fn rate_limiter(&self, name: &str, keys_max: NonZeroUsize) -> Result<RateLimiter> {
         let limits = self.0.process.caches()?.limits;
+        self.0.declared.lock().has_cache = true;
         Ok(RateLimiter::new(format!("{}.{name}", self.0.name), limits, keys_max, &self.0.env))
     }
 
     /// Returns a client of another service, wherever it runs.
     pub fn client<C: Client>(&self) -> C {
+        self.0.declared.lock().calls.insert(C::SERVICE);
         C::new(self.0.process.directory().channel(C::SERVICE))
     }
 
@@ -316,6 +325,23 @@ impl Host {
     {
         let work = move |cx| -> BoxFuture<'static, Result<()>> { Box::pin(work(cx)) };
         self.0.declared.lock().timers.push(Timer { name, period, work: Arc::new(work) });
+    }
+
+    /// Has the service's health say also how something outside of the system is that the service needs: `check` asks for as
+    /// little as tells whether it works, and answers within half a second. It is done when somebody wants to know, at most once
+    /// in a moment. A service whose check fails is degraded; it still gets requests.
+    ///
+    /// # Panics
+    /// If the service declares more than 16: a mistake in the program, found at its first start.
+    pub fn health_check<F, Fut>(&self, name: &'static str, check: F)
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let check = move |cx| -> BoxFuture<'static, Result<()>> { Box::pin(check(cx)) };
+        let checks = &mut self.0.declared.lock().checks;
+        assert!(checks.len() < CHECKS_MAX, "service {} has more than {CHECKS_MAX} health checks", self.0.name);
+        checks.push(HealthCheck { name, check: Arc::new(check) });
     }
 
     fn config(&self) -> Arc<Config> {

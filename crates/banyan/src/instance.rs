@@ -1,5 +1,6 @@
 //! A service that runs in this process: started from its definition, stopped without losing a call.
 
+use crate::health::Probes;
 use crate::host::{Declared, Dispatch, GroupHandler, Timer};
 use crate::relay::Relay;
 use crate::{Host, Process, ServiceDef};
@@ -30,7 +31,8 @@ pub(crate) struct Instance {
     services: Vec<Service>,
     store: Option<Store>,
     sagas: Option<Sagas>,
-    groups: Vec<String>,
+    /// What it can be asked about its health, its consumer groups among it.
+    probes: Probes,
     /// What the service does unasked: consumers, sagas, timers, the relay.
     work: Tasks,
     /// What its calls in flight need until they end.
@@ -47,8 +49,9 @@ impl Instance {
             () = process.ending() => Err(Error::unavailable("the process ends")),
             wired = def.start(host.clone()) => wired,
         };
-        let Declared { schema: _, store, sagas, services, subscribers, topics, consumers, timers } =
-            host.take_declared();
+        let declared = host.take_declared();
+        let Declared { store, sagas, services, subscribers, topics, consumers, timers, .. } = declared;
+        let (has_cache, checks, calls) = (declared.has_cache, declared.checks, declared.calls);
         if let Err(error) = wired {
             support.stop();
             if let Some(store) = store {
@@ -88,7 +91,8 @@ impl Instance {
             consume(&group, &[topic], mode, handler);
             groups.push(group);
         }
-        Ok(Self { name: def.name(), services, store, sagas, groups, work, support })
+        let probes = Probes { store: store.clone(), has_cache, checks, groups, calls };
+        Ok(Self { name: def.name(), services, store, sagas, probes, work, support })
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -104,7 +108,11 @@ impl Instance {
     }
 
     pub(crate) fn groups(&self) -> &[String] {
-        &self.groups
+        &self.probes.groups
+    }
+
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     pub(crate) fn store(&self) -> Option<&Store> {

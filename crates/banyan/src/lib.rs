@@ -21,6 +21,7 @@
 mod config;
 mod doctor;
 mod engines;
+mod health;
 mod host;
 mod instance;
 mod invalidation;
@@ -40,6 +41,7 @@ pub use config::{
 };
 pub use doctor::{DoctorOptions, EngineReport, Report};
 pub use engines::ENGINE_UNKNOWN;
+pub use health::{HealthNode, HealthSource, HealthStatus, ServiceHealth};
 pub use host::Host;
 pub use live::Live;
 pub use mount::Mount;

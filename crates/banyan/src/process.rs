@@ -1,16 +1,17 @@
 //! A process of a system: the services it runs now, and the way to all others.
 
 use crate::config::{Config, Limits};
+use crate::health;
 use crate::instance::Instance;
-use crate::{Live, ServiceDef, System};
+use crate::{Live, ServiceDef, ServiceHealth, System};
 use banyan_cache::SharedStores;
 use banyan_core::{Env, Error, Reason, Result, Tasks};
 use banyan_event_log::{ConsumerLimits, EventLog};
 use banyan_resilience::FaultInjector;
 use banyan_rpc::{Directory, Endpoint, Service, Target};
 use banyan_saga::Sagas;
-use std::collections::{BTreeMap, BTreeSet};
 use banyan_store::server::NewestUrl;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, oneshot, watch};
@@ -135,7 +136,6 @@ impl Process {
         Ok(live)
     }
 
-    pub(crate) fn consumer_limits(&self) -> watch::Receiver<ConsumerLimits> {
     /// Returns the URL of the store of `service`, which follows the secrets in it from now on; `None` for a file in the data
     /// folder.
     pub(crate) fn live_store_url(&self, service: &'static str) -> Result<Option<NewestUrl>> {
@@ -155,6 +155,7 @@ impl Process {
         Ok(Some(newest))
     }
 
+    pub(crate) fn consumer_limits(&self) -> watch::Receiver<ConsumerLimits> {
         self.0.consumer_limits.subscribe()
     }
 
@@ -324,6 +325,16 @@ impl Process {
     /// Returns the consumer groups that the services that run here belong to.
     pub async fn groups(&self) -> BTreeMap<&'static str, Vec<String>> {
         self.each(|instance| Some(instance.groups().to_vec())).await
+    }
+
+    /// Checks what the services that run here depend on, in bounded time. One that is being started or stopped is left out.
+    pub async fn health(&self) -> Vec<ServiceHealth> {
+        let probes = |(name, slot): (&&'static str, &Mutex<Option<Instance>>)| {
+            Some((*name, slot.try_lock().ok()?.as_ref()?.probes().clone()))
+        };
+        let services = self.0.instances.iter().filter_map(probes).collect();
+        let caches = self.0.caches.lock().clone();
+        health::ask(self.env(), services, caches).await
     }
 
     async fn each<T>(&self, read: impl Fn(&Instance) -> Option<T>) -> BTreeMap<&'static str, T> {

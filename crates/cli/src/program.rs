@@ -4,8 +4,8 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, console_password, copy, dead_letters, doctor, logs, move_service, operations, process, replay,
-    run, sagas, status, topics, traces,
+    config, console_password, copy, dead_letters, doctor, health, logs, move_service, operations, process,
+    replay, run, sagas, status, topics, traces,
 };
 use crate::problem::{report, report_usage};
 use anyhow::Result;
@@ -88,6 +88,9 @@ enum Verb {
     /// Show the processes and services of the running system.
     #[command(alias = "ps")]
     Status,
+    /// Show how every part of the running system is: processes, services, and what each depends on.
+    #[command(after_help = health::HELP)]
+    Health,
     /// Move a service, with its store, to another process while the system works.
     Move(move_service::MoveArgs),
     /// List topics, look at what is in one, or let a consumer group read one again.
@@ -270,6 +273,7 @@ impl Program {
             // It leaves out at first what the start of the system ends with anyway.
             Verb::Run(args) => run::run(self, args, globals).await,
             Verb::Status => status::run(self.companions, globals).await,
+            Verb::Health => health::run(globals).await,
             Verb::Move(args) => move_service::run(args, globals).await,
             Verb::Topics(args) => topics::run(&self.system, args, globals).await,
             Verb::Replay(args) => replay::run(args, globals).await,

@@ -1,6 +1,8 @@
 //! What the root answers to its children and to operators.
 
 use crate::contract as api;
+use crate::health::SystemHealth;
+use crate::health::wire;
 use crate::supervisor::Supervisor;
 use crate::traces;
 use banyan_core::{Context, Result};
@@ -12,6 +14,7 @@ pub(crate) struct ControlApi {
     pub(crate) system: &'static str,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) health: Arc<SystemHealth>,
 }
 
 impl api::ControlService for ControlApi {
@@ -80,6 +83,10 @@ impl api::ControlService for ControlApi {
 
     async fn retry_saga(&self, cx: &Context, req: api::RetrySagaRequest) -> Result<api::RetrySagaResponse> {
         self.supervisor.client_of(&req.service)?.retry_local_saga(cx, req).await
+    }
+
+    async fn get_health(&self, _: &Context, _: api::GetHealthRequest) -> Result<api::HealthNode> {
+        Ok(wire::to_node(&*self.health.get().await))
     }
 
     async fn cancel_saga(

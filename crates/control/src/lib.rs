@@ -11,6 +11,7 @@ pub mod child;
 mod children;
 mod control_service;
 mod generated;
+mod health;
 mod links;
 mod liveness;
 mod log_service;
@@ -31,6 +32,8 @@ mod traces;
 
 /// The contract between the processes, generated from `crates/control/proto`.
 pub use generated::banyan::control::v1 as contract;
+pub use health::NOT_READY;
+pub use health::wire::from_node as health_from_contract;
 pub use reload::Reader;
 pub use remote_log::RemoteLog;
 pub use run_file::{RunFile, RunFileGuard};

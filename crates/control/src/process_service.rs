@@ -1,6 +1,7 @@
 //! What every process of a system answers to its root.
 
 use crate::contract as api;
+use crate::health::wire;
 use crate::saga_admin;
 use banyan::rpc::{Endpoint, Server};
 use banyan::{Config, Handover, Process};
@@ -142,6 +143,11 @@ impl api::ProcessService for ProcessApi {
     ) -> Result<api::RetrySagaResponse> {
         self.sagas(&req.service).await?.retry(cx, &req.id).await?;
         Ok(api::RetrySagaResponse {})
+    }
+
+    async fn get_local_health(&self, _: &Context, _: api::GetHealthRequest) -> Result<api::LocalHealth> {
+        let services = self.0.process.health().await;
+        Ok(api::LocalHealth { services: services.into_iter().map(wire::to_service).collect() })
     }
 
     async fn cancel_local_saga(

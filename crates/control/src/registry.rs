@@ -281,6 +281,12 @@ impl Registry {
         unready.map(|(name, service)| (*name, service.failure.clone())).collect()
     }
 
+    /// Returns the services that serve nowhere. One that moves is not among them: its callers wait.
+    pub(crate) fn unserved(&self) -> Vec<&'static str> {
+        let nowhere = |(_, service): &(&&str, &Service)| service.ready.is_empty() && !service.in_motion;
+        self.services.iter().filter(nowhere).map(|(name, _)| *name).collect()
+    }
+
     /// Notes that a process knows the placement of this version.
     pub(crate) fn informed(&mut self, run: &Run, version: u64) {
         if let Some(process) = self.processes.get_mut(&run.process).filter(|p| p.run == run.number) {

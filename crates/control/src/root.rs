@@ -2,6 +2,7 @@
 
 use crate::contract as api;
 use crate::control_service::ControlApi;
+use crate::health::SystemHealth;
 use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::reload::Reader;
@@ -10,7 +11,7 @@ use crate::supervisor::{Parts, Supervisor};
 use crate::traces;
 use banyan::event_log::{EmbeddedLog, EmbeddedOptions, EventLog as _, OpenLog};
 use banyan::rpc::{Client, Directory, DirectoryOptions, Endpoint, PeerSecret, Server, ServerOptions, Target};
-use banyan::{Config, Process, ProcessParts, ROOT_PROCESS, System};
+use banyan::{Config, HealthSource, Process, ProcessParts, ROOT_PROCESS, System};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_resilience::FaultInjector;
 use banyan_telemetry::{Exporter, Memory};
@@ -38,6 +39,7 @@ pub struct Root {
     /// Sends what was recorded, and ends last.
     exporting: Tasks,
     memory: Option<Memory>,
+    health: Arc<SystemHealth>,
     run_file: Option<RunFileGuard>,
 }
 
@@ -88,10 +90,12 @@ impl Root {
             peer_secret: peer_secret.clone(),
             tasks: tasks.clone(),
         })?;
+        let health = SystemHealth::new(supervisor.clone(), log.clone(), &tasks);
         let control = Arc::new(ControlApi {
             system: system.name(),
             supervisor: supervisor.clone(),
             memory: memory.clone(),
+            health: health.clone(),
         });
         server.add(api::process_service(Arc::new(ProcessApi(agent))));
         server.add(api::log_service(log_server.clone()));
@@ -108,6 +112,7 @@ impl Root {
             recording,
             exporting,
             memory,
+            health,
             run_file: None,
         };
         if let Err(error) = root.supervisor.start().await {
@@ -136,15 +141,15 @@ impl Root {
         self.supervisor.reload(cause).await
     }
 
-    /// Returns what tells the system how its central source is.
-    pub fn source_notes(&self) -> SourceNotes {
-        SourceNotes(self.supervisor.clone())
-    }
-
     /// Keeps the secrets of the configuration valid for as long as the future is polled. Where a source had to replace some,
     /// every process gets the new ones, and its stores connect with them. Never ends.
     pub async fn keep_secrets(&self) {
         self.supervisor.keep_secrets().await;
+    }
+
+    /// Returns what tells the system how its central source is.
+    pub fn source_notes(&self) -> SourceNotes {
+        SourceNotes(self.supervisor.clone())
     }
 
     /// Returns a client of the control contract, as operators have it.
@@ -159,6 +164,11 @@ impl Root {
     /// Returns the local memory; `None` if nothing is recorded.
     pub fn memory(&self) -> Option<&Memory> {
         self.memory.as_ref()
+    }
+
+    /// Returns who knows how the system is.
+    pub fn health(&self) -> Arc<dyn HealthSource> {
+        self.health.clone()
     }
 
     /// Writes the run file, by which command lines find the system, whose gateway is at `url`, and its `console`.

@@ -109,7 +109,7 @@ impl Gate {
     /// # Errors
     /// [`banyan_core::Code::Unauthenticated`] without a valid token where one is needed;
     /// [`banyan_core::Code::PermissionDenied`] if the caller is not one of those who may.
-    async fn admit(&self, access: Access, headers: &HeaderMap, cx: Context) -> Result<Context> {
+    pub(crate) async fn admit(&self, access: Access, headers: &HeaderMap, cx: Context) -> Result<Context> {
         let token = bearer(headers)?;
         match access {
             Access::Internal => {

@@ -2,6 +2,7 @@
 
 use crate::aggregate::Aggregate;
 use crate::gate::{Gate, Tokens};
+use crate::health::{self, Health};
 use crate::limits::{self, Limits};
 use crate::live::Live;
 use crate::mount::Mounted;
@@ -9,11 +10,12 @@ use crate::pages::{self, Pages};
 use crate::routes::Routes;
 use axum::Router;
 use banyan::cache::RateLimitStore;
-use banyan::{GatewaySettings, System};
+use banyan::{GatewaySettings, HealthSource, System};
 use banyan_core::{Env, Error, Result, Tasks};
 use banyan_rpc::{Access, Directory, Document, HttpChannel, Server, ServerOptions, http_contract};
 use banyan_transcoding::Transcoder;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long requests may take to end when the gateway stops.
@@ -33,7 +35,7 @@ pub struct GatewayOptions {
     pub aggregates: Vec<Aggregate>,
     /// Streams of events for browsers.
     pub live: Vec<Live>,
-    /// Routes that are no part of a contract, served as they are; not below `/errors`.
+    /// Routes that are no part of a contract, served as they are; not below `/errors` and `/health`.
     pub router: Option<Router>,
     /// Pages of the system's own reasons, in Markdown, by reason: served at `/errors/REASON` beside the platform's.
     pub pages: Vec<(&'static str, &'static str)>,
@@ -50,12 +52,17 @@ pub struct GatewayParts {
     pub settings: GatewaySettings,
     /// Where requests under rate limits are counted; asked only if there are limits.
     pub counts: Arc<dyn RateLimitStore>,
+    /// Who knows how the system is; without it the gateway is ready until it stops.
+    pub health: Option<Arc<dyn HealthSource>>,
 }
 
 /// A running gateway.
 pub struct Gateway {
     server: Server,
     gate: Arc<Gate>,
+    health: Arc<Health>,
+    /// How long it goes on after it has said that it is about to stop, in milliseconds.
+    drain_delay_ms: AtomicU64,
     /// Ends streams that would not end by themselves.
     tasks: Tasks,
 }
@@ -67,14 +74,17 @@ impl Gateway {
     /// If the port is taken, a contract is not described by the system's descriptors, they contradict each other, or the
     /// settings are wrong (see [`Gateway::check`]).
     pub async fn start(parts: GatewayParts, port: u16) -> Result<Self> {
-        let GatewayParts { env, system, directory, options, settings, counts } = parts;
+        let GatewayParts { env, system, directory, options, settings, counts, health } = parts;
         let contracts: Vec<_> = contracts(&system).collect();
         let messages = Arc::new(Transcoder::with_access(system.descriptors(), &contracts)?);
         let document = document(&system, &options, &messages);
         let routes = Routes::new(&system, &options.aggregates, &messages);
         let limits = Limits::new(&settings, routes, counts, &env)?;
         let gate = Arc::new(Gate::new(options.tokens, limits, directory.clone(), env.clock.clone()));
-        let mut builder = Server::builder(&env, ServerOptions { port, document, ..ServerOptions::default() });
+        let untraced = health::UNTRACED;
+        let server = ServerOptions { port, document, untraced, ..ServerOptions::default() };
+        let health = Health::new(gate.clone(), health);
+        let mut builder = Server::builder(&env, server).merge(health.router());
         if has_pages(&system) {
             builder = builder.merge(Pages::new(&options.pages).router());
         }
@@ -104,7 +114,8 @@ impl Gateway {
             })?;
         }
         let server = builder.edge(gate.clone()).bind().await?;
-        Ok(Self { server, gate, tasks })
+        let drain_delay_ms = AtomicU64::new(settings.drain_delay_ms);
+        Ok(Self { server, gate, health, drain_delay_ms, tasks })
     }
 
     /// Checks the settings of a gateway before anything starts.
@@ -124,6 +135,7 @@ impl Gateway {
     /// Those of [`Gateway::check`].
     pub fn reconfigure(&self, settings: &GatewaySettings) -> Result<()> {
         settings.check()?;
+        self.drain_delay_ms.store(settings.drain_delay_ms, Ordering::Relaxed);
         self.gate.limits().set(settings)
     }
 
@@ -132,8 +144,12 @@ impl Gateway {
         format!("http://{}", self.server.address())
     }
 
-    /// Accepts nothing more and waits for what is under way.
+    /// Says that it is not ready, goes on for as long as the settings say, accepts nothing more and waits for what is under
+    /// way.
     pub async fn stop(self) {
+        self.health.drain();
+        self.server.announce_drain();
+        tokio::time::sleep(Duration::from_millis(self.drain_delay_ms.load(Ordering::Relaxed))).await;
         self.tasks.stop();
         if let Err(error) = self.server.drain(DRAIN_MAX).await {
             tracing::warn!(?error, "requests were cut off when the gateway stopped");
@@ -158,7 +174,7 @@ fn document(system: &System, options: &GatewayOptions, messages: &Transcoder) ->
         paths: {
             let live = options.live.iter().filter_map(|live| live.describe(messages));
             let pages = if has_pages(system) { Pages::describe() } else { Vec::new() };
-            live.chain(pages).collect()
+            live.chain(pages).chain(Health::describe()).collect()
         },
     }
 }

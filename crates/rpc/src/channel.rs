@@ -33,6 +33,10 @@ impl Channel {
         Self { directory, slot }
     }
 
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
     /// Calls a method that takes one message and answers with one.
     pub async fn unary<Req: Payload + Clone, Res: Payload>(
         &self,
@@ -119,7 +123,7 @@ impl Channel {
         if method.idempotency == Idempotency::Idempotent {
             cx = cx.with_call_key();
         }
-        active.attribute("rpc.system.name", "grpc");
+        active.constants(&[("rpc.system.name", "grpc")]);
         let call = Call { directory: &self.directory, slot: &self.slot, cx: &cx, method };
         let _active_call = self.slot.begin_call();
         let outcome = call.run(request).await;

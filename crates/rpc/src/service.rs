@@ -105,6 +105,11 @@ impl Service {
         self.0.gate.is_open()
     }
 
+    /// Waits until the gate is closed.
+    pub(crate) async fn closed(&self) {
+        self.0.gate.closed().await;
+    }
+
     /// Waits until the gate is open.
     pub(crate) async fn opened(&self) {
         self.0.gate.opened().await;
@@ -139,7 +144,7 @@ impl Service {
         let here = self.0.signals.get().map(|signals| caller.with_signals(signals));
         let here = here.as_ref().unwrap_or(caller);
         let (cx, mut active) = here.begin(SpanKind::Server, method.info.path.trim_start_matches('/'));
-        active.attribute("rpc.system.name", "grpc");
+        active.constants(&[("rpc.system.name", "grpc")]);
         let started = std::panic::catch_unwind(AssertUnwindSafe(|| (method.handler)(cx.clone(), request)));
         let handling = match started {
             Ok(future) => AssertUnwindSafe(future).catch_unwind(),

@@ -78,7 +78,13 @@ pub fn service() -> ServiceDef {
     ServiceDef::new("payments", [PaymentServiceClient::SERVICE], |host| async move {
         let settings = host.live_settings::<Settings>()?;
         let store = host.store(store::MIGRATIONS, store::STATEMENTS).await?;
-        let cashier = Cashier::new(store.clone(), Processor::new(settings));
+        let processor = Processor::new(settings);
+        let probed = processor.clone();
+        host.health_check("card processor", move |cx| {
+            let processor = probed.clone();
+            async move { processor.answers(&cx).await }
+        });
+        let cashier = Cashier::new(store.clone(), processor);
         let payments = Arc::new(Payments { store, cashier });
         host.serve(payment_service(payments.clone()));
         choreography::subscribe(&host, &payments);

@@ -6,7 +6,7 @@ use banyan::core::{ActiveSpan, SpanKind};
 use banyan::prelude::*;
 use banyan::resilience::Bulkhead;
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -88,6 +88,26 @@ impl Processor {
             200 => Ok(()),
             other => Err(unknown(&format!("status {other}"))),
         }
+    }
+
+    /// Asks for the balance, which moves nothing. It takes no place from what moves money.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] if the processor does not answer, or refuses the key.
+    pub(crate) async fn answers(&self, cx: &Context) -> Result<()> {
+        let request = Request::get(format!("{}/v1/balance", self.url))
+            .header(header::AUTHORIZATION, authorization(&self.settings.get().processor_key)?)
+            .body(Full::default())
+            .map_err(Error::internal)?;
+        let asking = async {
+            let response =
+                self.http.request(request).await.map_err(|e| unknown("no answer").with_source(e))?;
+            match response.status() {
+                StatusCode::OK => Ok(()),
+                status => Err(unknown(&format!("status {}", status.as_u16()))),
+            }
+        };
+        cx.within(asking).await
     }
 
     async fn post(&self, cx: &Context, path: &str, key: &str, body: &Value) -> Result<(u16, Value)> {

@@ -12,6 +12,8 @@ const LIMITS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 32;
 /// Longest time that the shared store may be given, in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 10_000;
+/// Longest time between the announcement of a stop and the stop, in milliseconds.
+const DRAIN_DELAY_MS_MAX: u64 = 600_000;
 
 /// The gateway: `[gateway]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -31,6 +33,10 @@ pub struct GatewaySettings {
     /// Addresses and networks (`10.0.0.0/8`) of proxies before the gateway: the client's address is then the last one in
     /// `X-Forwarded-For` that is not among them. Nobody else's header is believed.
     pub trusted_proxies: Vec<String>,
+    /// How long a gateway that is told to stop goes on serving after `/health/ready` and the gRPC health say that it is about
+    /// to, in milliseconds: what sends requests to it finds out meanwhile, so give it more than the period of its probes.
+    /// 0 to 600,000.
+    pub drain_delay_ms: u64,
 }
 
 /// A rate limit: `[gateway.limits.NAME]`.
@@ -96,6 +102,7 @@ impl Default for GatewaySettings {
             limits_without_store: StoreAway::default(),
             limit_keys_max: 100_000,
             trusted_proxies: Vec::new(),
+            drain_delay_ms: 0,
         }
     }
 }
@@ -138,6 +145,10 @@ impl GatewaySettings {
         if !(1..=TIMEOUT_MS_MAX).contains(&self.limits_timeout_ms) {
             let message = format!("must be between 1 and {TIMEOUT_MS_MAX}, is {}", self.limits_timeout_ms);
             return Err(Error::invalid("gateway.limits_timeout_ms", message));
+        }
+        if self.drain_delay_ms > DRAIN_DELAY_MS_MAX {
+            let message = format!("must be at most {DRAIN_DELAY_MS_MAX}, is {}", self.drain_delay_ms);
+            return Err(Error::invalid("gateway.drain_delay_ms", message));
         }
         if self.limit_keys_max == 0 {
             return Err(Error::invalid("gateway.limit_keys_max", "must be at least 1"));
@@ -186,6 +197,7 @@ mod tests {
             ("[gateway.limits.a]\nrequest = 1", "gateway.limits.a.request", "the nearest is \"requests\""),
             ("[gateway.limits.'A b']\nrequests = 1", "gateway.limits.A b", "lower-case"),
             ("gateway.limits_timeout_ms = 0", "gateway.limits_timeout_ms", "between 1 and 10000"),
+            ("gateway.drain_delay_ms = 600_001", "gateway.drain_delay_ms", "at most 600000"),
             ("gateway.limit_keys_max = 0", "gateway.limit_keys_max", "at least 1"),
             ("gateway.limit = 0", "gateway.limit", "the nearest is \"limits\""),
         ] {

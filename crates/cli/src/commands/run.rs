@@ -211,6 +211,7 @@ async fn start_gateway(
         options,
         settings: root.process().config().gateway.clone(),
         counts: root.process().caches()?.limits,
+        health: Some(root.health()),
     };
     Gateway::start(parts, port).await
 }

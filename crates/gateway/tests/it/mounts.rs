@@ -50,9 +50,12 @@ impl Bed {
         let keys = Jwks { keys: vec![key.jwk().clone()] };
         let tokens = Tokens::new("issuer", "test", move |_, _| std::future::ready(Ok(keys.clone())));
         let options = GatewayOptions { tokens: Some(tokens), ..GatewayOptions::default() };
-        let gateway = Gateway::start(GatewayParts { env, system, directory, options, settings, counts }, 0)
-            .await
-            .unwrap();
+        let gateway = Gateway::start(
+            GatewayParts { env, system, directory, options, settings, counts, health: None },
+            0,
+        )
+        .await
+        .unwrap();
         Self { gateway, key }
     }
 

@@ -1,5 +1,6 @@
 //! The gRPC health protocol (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 
+use crate::directory::{Place, Slot};
 use crate::proto::Proto;
 use crate::server::table::{Backend, Table, Tables};
 use crate::{Idempotency, Kind, MethodInfo, Service, Streaming};
@@ -45,8 +46,8 @@ enum Health {
     ServiceUnknown = 3,
 }
 
-/// Makes the health service of a server: one contract service is healthy while it is served, the server (the empty
-/// name) until it drains.
+/// Makes the health service of a server: one contract service is healthy while it serves, here or where its calls go, and
+/// the server (the empty name) until it drains. One that moves or has no place at the moment is not.
 pub(crate) fn service(tables: &Arc<Tables>) -> Option<Service> {
     let (checked, watched) = (tables.clone(), tables.clone());
     let builder = Service::builder(NAME, &[])
@@ -64,27 +65,83 @@ pub(crate) fn service(tables: &Arc<Tables>) -> Option<Service> {
 
 fn check(table: &Table, service: &str) -> Health {
     let serving = match table.mounts.get(service).map(|mount| &mount.backend) {
-        Some(Backend::Local(service)) => service.is_open(),
-        Some(Backend::Channel(_)) => true,
+        Some(backend) => Standing::of(backend).serves(),
         None if service.is_empty() => true,
         None => return Health::ServiceUnknown,
     };
     if serving && !table.draining { Health::Serving } else { Health::NotServing }
 }
 
-/// Streams the status now and after every change of the table that changes it.
+/// Streams the status now and after every change of it.
 fn watch(tables: Arc<Tables>, service: String) -> Streaming<Proto<HealthResponse>> {
     let changes = tables.changes();
     let state = (tables, service, changes, None::<Health>);
     Streaming::new(futures::stream::unfold(state, |(tables, service, mut changes, last)| async move {
         loop {
             changes.borrow_and_update();
-            let status = check(&tables.current(), &service);
+            let table = tables.current();
+            let standing = table.mounts.get(&service).map(|mount| Standing::of(&mount.backend));
+            // It hears of every change from here on, before it looks.
+            let placed = standing.as_ref().and_then(|standing| standing.slot.as_deref());
+            let placed = placed.map(|slot| slot.changed.notified());
+            let status = check(&table, &service);
             if last != Some(status) {
                 let response: Result<_> = Ok(Proto(HealthResponse { status: status.into() }));
                 return Some((response, (tables, service, changes, Some(status))));
             }
-            changes.changed().await.ok()?;
+            tokio::select! {
+                changed = changes.changed() => changed.ok()?,
+                () = or_never(placed) => {}
+                () = or_never(standing.as_ref().map(Standing::turned)) => {}
+            }
         }
     }))
+}
+
+async fn or_never(event: Option<impl Future<Output = ()>>) {
+    match event {
+        Some(event) => event.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where the calls of a mount go, and how it is there, at one moment.
+struct Standing {
+    /// The place of a contract service that may come to be elsewhere.
+    slot: Option<Arc<Slot>>,
+    /// It is in this process, and was open.
+    local: Option<(Service, bool)>,
+    elsewhere: bool,
+}
+
+impl Standing {
+    fn of(backend: &Backend) -> Self {
+        let open = |service: &Service| Some((service.clone(), service.is_open()));
+        match backend {
+            Backend::Local(service) => Self { slot: None, local: open(service), elsewhere: false },
+            Backend::Channel(channel) => {
+                let slot = channel.slot();
+                let (local, elsewhere) = match &**slot.place.load() {
+                    Place::Unplaced => (None, false),
+                    Place::Local(service) => (open(service), false),
+                    Place::LocalFirst(service, _) => (open(service), true),
+                    Place::Remote(_) => (None, true),
+                };
+                Self { slot: Some(slot.clone()), local, elsewhere }
+            }
+        }
+    }
+
+    fn serves(&self) -> bool {
+        self.elsewhere || self.local.as_ref().is_some_and(|(_, open)| *open)
+    }
+
+    /// Waits until a service of this process that was open closes, or the other way round.
+    async fn turned(&self) {
+        match &self.local {
+            Some((service, true)) => service.closed().await,
+            Some((service, false)) => service.opened().await,
+            None => std::future::pending().await,
+        }
+    }
 }

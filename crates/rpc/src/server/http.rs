@@ -73,7 +73,7 @@ impl Inner {
 
     /// Begins the span of a request from outside: the first of its trace, unless its sender says that it goes on there.
     fn arrived(&self, cx: Context, peer: IpAddr, request: &Request<Incoming>) -> Call {
-        if self.edge.is_none() || !cx.signals().is_on() {
+        if self.edge.is_none() || !cx.signals().is_on() || self.is_untraced(request.uri().path()) {
             return Call::new(cx, peer);
         }
         let name = request.method().as_str().to_owned();
@@ -86,6 +86,13 @@ impl Inner {
         };
         span.attribute("http.request.method", request.method().as_str().to_owned());
         Call { span: Some(span), ..Call::new(cx, peer) }
+    }
+
+    fn is_untraced(&self, path: &str) -> bool {
+        let below = |prefix: &&str| {
+            path.strip_prefix(*prefix).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
+        };
+        self.options.untraced.iter().any(below)
     }
 
     /// Gives a call that has no deadline the default one.

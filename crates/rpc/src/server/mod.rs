@@ -116,6 +116,12 @@ impl Server {
         self.address
     }
 
+    /// Says from now on, to everybody who asks for its health, that it serves no longer; it still serves. For a time in
+    /// which those who send requests here go elsewhere, before [`Server::drain`].
+    pub fn announce_drain(&self) {
+        self.inner.tables.drain();
+    }
+
     /// Accepts no more connections and requests, waits for those in flight, at most `limit`, and closes.
     ///
     /// # Errors

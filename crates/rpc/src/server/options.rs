@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct ServerOptions {
     /// What the OpenAPI document of the server says beside the contracts.
     pub document: Document,
+    /// Paths whose requests, and those below them, leave no trace: what is asked again and again, and asks for nothing.
+    pub untraced: &'static [&'static str],
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
     /// A peer that presents it is believed when it says on whose behalf it calls.
@@ -38,6 +40,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             document: Document::new("Services", "1"),
+            untraced: &[],
             port: 0,
             peer_secret: None,
             internal: false,

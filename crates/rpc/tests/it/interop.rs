@@ -192,6 +192,7 @@ async fn health_follows_the_services() {
     server.add(service.clone());
     assert_eq!(next().await, SERVING);
     service.close().await;
+    assert_eq!(next().await, NOT_SERVING);
     client.ready().await.unwrap();
     let closed = client.unary(of(NAME), check, codec()).await.unwrap();
     assert_eq!(closed.into_inner().status, NOT_SERVING);

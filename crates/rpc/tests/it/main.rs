@@ -7,6 +7,7 @@ mod calls;
 mod from_router;
 mod from_tonic;
 mod http;
+mod health;
 mod interop;
 mod moving;
 mod network;

@@ -19,6 +19,7 @@ mod engines;
 mod generated_input;
 mod live;
 mod moving;
+mod health;
 #[cfg(feature = "redis")]
 mod redis;
 mod runners;

@@ -82,6 +82,13 @@ pub mod control_service {
         kind: Kind::Unary,
         idempotency: Idempotency::Unknown,
     };
+    pub static GET_HEALTH: MethodInfo = MethodInfo {
+        service: super::CONTROL_SERVICE,
+        name: "GetHealth",
+        path: "/banyan.control.v1.ControlService/GetHealth",
+        kind: Kind::Unary,
+        idempotency: Idempotency::NoSideEffects,
+    };
 }
 
 /// Asked of the root process, by child processes and by operators.
@@ -147,6 +154,12 @@ pub trait ControlService: Send + Sync + 'static {
         cx: &Context,
         req: CancelSagaRequest,
     ) -> impl Future<Output = Result<CancelSagaResponse>> + Send;
+    /// Tells what works and what does not, as a tree. However many ask at once, it is found out once.
+    fn get_health(
+        &self,
+        cx: &Context,
+        req: GetHealthRequest,
+    ) -> impl Future<Output = Result<HealthNode>> + Send;
 }
 
 /// Makes the handler table that serves `service`.
@@ -233,13 +246,22 @@ pub fn control_service<S: ControlService>(service: Arc<S>) -> Service {
                 async move { s.retry_saga(&cx, req).await }
             },
         );
-    let s = service;
+    let s = service.clone();
     table = table
         .unary(
             &control_service::CANCEL_SAGA,
             move |cx: Context, req: CancelSagaRequest| {
                 let s = s.clone();
                 async move { s.cancel_saga(&cx, req).await }
+            },
+        );
+    let s = service;
+    table = table
+        .unary(
+            &control_service::GET_HEALTH,
+            move |cx: Context, req: GetHealthRequest| {
+                let s = s.clone();
+                async move { s.get_health(&cx, req).await }
             },
         );
     table.build()
@@ -338,6 +360,14 @@ impl ControlServiceClient {
     ) -> Result<CancelSagaResponse> {
         self.0.unary(cx, &control_service::CANCEL_SAGA, req).await
     }
+    /// Tells what works and what does not, as a tree. However many ask at once, it is found out once.
+    pub async fn get_health(
+        &self,
+        cx: &Context,
+        req: GetHealthRequest,
+    ) -> Result<HealthNode> {
+        self.0.unary(cx, &control_service::GET_HEALTH, req).await
+    }
 }
 
 /// The full name of [`ProcessService`].
@@ -409,6 +439,13 @@ pub mod process_service {
         kind: Kind::Unary,
         idempotency: Idempotency::Unknown,
     };
+    pub static GET_LOCAL_HEALTH: MethodInfo = MethodInfo {
+        service: super::PROCESS_SERVICE,
+        name: "GetLocalHealth",
+        path: "/banyan.control.v1.ProcessService/GetLocalHealth",
+        kind: Kind::Unary,
+        idempotency: Idempotency::NoSideEffects,
+    };
 }
 
 /// Asked of every process, by the root.
@@ -464,6 +501,12 @@ pub trait ProcessService: Send + Sync + 'static {
         cx: &Context,
         req: CancelSagaRequest,
     ) -> impl Future<Output = Result<CancelSagaResponse>> + Send;
+    /// Checks what the services that run in this process depend on.
+    fn get_local_health(
+        &self,
+        cx: &Context,
+        req: GetHealthRequest,
+    ) -> impl Future<Output = Result<LocalHealth>> + Send;
 }
 
 /// Makes the handler table that serves `service`.
@@ -541,13 +584,22 @@ pub fn process_service<S: ProcessService>(service: Arc<S>) -> Service {
                 async move { s.retry_local_saga(&cx, req).await }
             },
         );
-    let s = service;
+    let s = service.clone();
     table = table
         .unary(
             &process_service::CANCEL_LOCAL_SAGA,
             move |cx: Context, req: CancelSagaRequest| {
                 let s = s.clone();
                 async move { s.cancel_local_saga(&cx, req).await }
+            },
+        );
+    let s = service;
+    table = table
+        .unary(
+            &process_service::GET_LOCAL_HEALTH,
+            move |cx: Context, req: GetHealthRequest| {
+                let s = s.clone();
+                async move { s.get_local_health(&cx, req).await }
             },
         );
     table.build()
@@ -629,6 +681,14 @@ impl ProcessServiceClient {
         req: CancelSagaRequest,
     ) -> Result<CancelSagaResponse> {
         self.0.unary(cx, &process_service::CANCEL_LOCAL_SAGA, req).await
+    }
+    /// Checks what the services that run in this process depend on.
+    pub async fn get_local_health(
+        &self,
+        cx: &Context,
+        req: GetHealthRequest,
+    ) -> Result<LocalHealth> {
+        self.0.unary(cx, &process_service::GET_LOCAL_HEALTH, req).await
     }
 }
 
@@ -1652,6 +1712,54 @@ pub struct PartitionOffset {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SeekResponse {}
 
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHealthRequest {}
+
+/// A part of a system, and how it is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HealthNode {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// `system`, `process`, `service`, `instance`, `store`, `outbox`, `events`, `group`, `cache`, `call` or `check`.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// `ok`, `degraded`, `failed` or `unknown`.
+    #[prost(string, tag = "3")]
+    pub status: ::prost::alloc::string::String,
+    /// How long it took to find out, in microseconds; absent where nothing was asked.
+    #[prost(uint64, optional, tag = "4")]
+    pub latency_us: ::core::option::Option<u64>,
+    /// When it was found out, in milliseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub checked_ms: u64,
+    /// What is to be said of it; empty if there is nothing.
+    #[prost(string, tag = "6")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "7")]
+    pub children: ::prost::alloc::vec::Vec<HealthNode>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LocalHealth {
+    #[prost(message, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<LocalServiceHealth>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LocalServiceHealth {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// What the service has for itself.
+    #[prost(message, repeated, tag = "2")]
+    pub checks: ::prost::alloc::vec::Vec<HealthNode>,
+    /// The consumer groups that it belongs to.
+    #[prost(string, repeated, tag = "3")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The contract services that it calls.
+    #[prost(string, repeated, tag = "4")]
+    pub calls: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Destination {
@@ -2340,6 +2448,42 @@ impl Payload for SeekResponse {
     }
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         decode_payload(bytes, "banyan.control.v1.SeekResponse")
+    }
+}
+
+impl Payload for GetHealthRequest {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.GetHealthRequest")
+    }
+}
+
+impl Payload for HealthNode {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.HealthNode")
+    }
+}
+
+impl Payload for LocalHealth {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.LocalHealth")
+    }
+}
+
+impl Payload for LocalServiceHealth {
+    fn to_bytes(&self) -> Bytes {
+        ::prost::Message::encode_to_vec(self).into()
+    }
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode_payload(bytes, "banyan.control.v1.LocalServiceHealth")
     }
 }
 
