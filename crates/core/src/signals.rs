@@ -31,7 +31,7 @@ pub fn current() -> Option<Current> {
 
 /// Takes finished spans. It is called on the hot path: it must neither block nor fail.
 pub trait SpanSink: Send + Sync + 'static {
-    fn finished(&self, span: SpanRecord);
+    fn finished(&self, span: Box<SpanRecord>);
 
     /// Returns those that are asked for numbers, if anybody measures.
     fn sources(&self) -> Option<&Sources> {
@@ -133,6 +133,8 @@ pub struct SpanRecord {
     pub started_at: Instant,
     pub duration: Duration,
     pub outcome: SpanOutcome,
+    /// Attributes that all spans of its sort have.
+    pub constants: &'static [(&'static str, &'static str)],
     pub attributes: Vec<(&'static str, Attribute)>,
 }
 
@@ -143,7 +145,8 @@ pub struct ActiveSpan(Option<Live>);
 struct Live {
     scope: Arc<Scope>,
     clock: crate::Clock,
-    record: SpanRecord,
+    /// In a box: it is moved many times on its way.
+    record: Box<SpanRecord>,
 }
 
 impl Context {
@@ -163,7 +166,7 @@ impl Context {
     ) -> ActiveSpan {
         ActiveSpan(self.signals().0.as_ref().map(|scope| {
             let clock = self.env().clock.clone();
-            let record = SpanRecord {
+            let record = Box::new(SpanRecord {
                 trace: self.trace(),
                 parent_id,
                 links: Vec::new(),
@@ -174,8 +177,9 @@ impl Context {
                 started_at: clock.now(),
                 duration: Duration::ZERO,
                 outcome: SpanOutcome::Cancelled,
+                constants: &[],
                 attributes: Vec::new(),
-            };
+            });
             Live { scope: scope.clone(), clock, record }
         }))
     }
@@ -190,6 +194,13 @@ impl ActiveSpan {
     /// Returns whether it is recorded: what only describes it need not be computed otherwise.
     pub fn is_recorded(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Says what is said of all work of this sort, by names of `docs/specs/telemetry.md`; costs nothing.
+    pub fn constants(&mut self, constants: &'static [(&'static str, &'static str)]) {
+        if let Some(live) = &mut self.0 {
+            live.record.constants = constants;
+        }
     }
 
     /// Says something about the work, by a name of `docs/specs/telemetry.md`. Never a secret.
@@ -305,10 +316,10 @@ mod tests {
     use parking_lot::Mutex;
 
     #[derive(Default)]
-    struct Kept(Mutex<Vec<SpanRecord>>);
+    struct Kept(Mutex<Vec<Box<SpanRecord>>>);
 
     impl SpanSink for Kept {
-        fn finished(&self, span: SpanRecord) {
+        fn finished(&self, span: Box<SpanRecord>) {
             self.0.lock().push(span);
         }
     }

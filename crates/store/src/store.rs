@@ -122,8 +122,7 @@ impl Store {
             return (cx.clone(), ActiveSpan::none());
         }
         let (cx, mut span) = cx.begin(SpanKind::Client, operation);
-        span.attribute("db.system.name", self.dialect().name());
-        span.attribute("db.operation.name", operation);
+        span.constants(described(self.dialect(), operation == "transact"));
         (cx, span)
     }
 
@@ -192,6 +191,22 @@ impl Shared {
             self.load.committed();
         }
         outcome
+    }
+}
+
+/// Returns what is said of the spans of an engine's transactions, or reads.
+fn described(dialect: Dialect, transacts: bool) -> &'static [(&'static str, &'static str)] {
+    const fn of(engine: Dialect, operation: &'static str) -> [(&'static str, &'static str); 2] {
+        [("db.system.name", engine.name()), ("db.operation.name", operation)]
+    }
+    static WRITES: [[(&str, &str); 2]; 3] =
+        [of(Dialect::Sqlite, "transact"), of(Dialect::Postgres, "transact"), of(Dialect::MySql, "transact")];
+    static READS: [[(&str, &str); 2]; 3] = [of(Dialect::Sqlite, "read"), of(Dialect::Postgres, "read"), of(Dialect::MySql, "read")];
+    let all = if transacts { &WRITES } else { &READS };
+    match dialect {
+        Dialect::Sqlite => &all[0],
+        Dialect::Postgres => &all[1],
+        Dialect::MySql => &all[2],
     }
 }
 

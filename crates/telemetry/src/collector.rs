@@ -121,7 +121,7 @@ impl Collector {
         for record in self.tail.take() {
             let started_ns = started_ns(&record);
             self.metrics.exemplify(&record, started_ns + record.duration.as_nanos() as u64);
-            self.pending.push_back(Span::of(record, &self.process, started_ns));
+            self.pending.push_back(Span::of(*record, &self.process, started_ns));
         }
         while self.pending.len() > PENDING_MAX {
             self.pending.pop_front();

@@ -16,7 +16,7 @@ const SHARD_FULL: usize = 2_048;
 /// Takes the spans of a process, at the cost of a push into a vector.
 #[derive(Default)]
 pub struct Recorder {
-    shards: [Mutex<Vec<SpanRecord>>; SHARDS],
+    shards: [Mutex<Vec<Box<SpanRecord>>>; SHARDS],
     lost: AtomicU64,
     pub(crate) sources: Sources,
     pub(crate) full: Notify,
@@ -28,7 +28,7 @@ impl Recorder {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn take(&self) -> Vec<SpanRecord> {
+    pub(crate) fn take(&self) -> Vec<Box<SpanRecord>> {
         let mut all = Vec::new();
         for shard in &self.shards {
             let taken = std::mem::take(&mut *shard.lock());
@@ -39,7 +39,7 @@ impl Recorder {
 }
 
 impl SpanSink for Recorder {
-    fn finished(&self, span: SpanRecord) {
+    fn finished(&self, span: Box<SpanRecord>) {
         let mut shard = self.shards[shard_of_thread()].lock();
         if shard.len() >= SHARD_MAX {
             self.lost.fetch_add(1, Ordering::Relaxed);

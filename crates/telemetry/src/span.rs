@@ -69,6 +69,7 @@ impl Span {
 
     /// Completes a record with the process it comes from and its place in time.
     pub(crate) fn of(record: SpanRecord, process: &str, started_ns: u64) -> Self {
+        let constants = record.constants.iter().map(|(name, value)| (*name, Attribute::from(*value)));
         let (status, code, reason, message) = match record.outcome {
             SpanOutcome::Ok => (Status::Ok, String::new(), String::new(), String::new()),
             SpanOutcome::Cancelled => (Status::Cancelled, String::new(), String::new(), String::new()),
@@ -92,9 +93,8 @@ impl Span {
             reason,
             message,
             correlation_id: record.correlation_id.as_ref().to_owned(),
-            attributes: record
-                .attributes
-                .into_iter()
+            attributes: constants
+                .chain(record.attributes)
                 .map(|(name, value)| (name.to_owned(), json(value)))
                 .collect(),
             links: record.links.iter().map(|to| (to.trace_id, to.span_id)).collect(),

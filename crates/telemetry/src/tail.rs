@@ -25,14 +25,14 @@ pub struct Tail {
     slow: Duration,
     held_for: Duration,
     held_max: usize,
-    held: HashMap<u128, Vec<SpanRecord>>,
+    held: HashMap<u128, Vec<Box<SpanRecord>>>,
     spans_held: usize,
     /// The traces in `held`, by the arrival of their first span.
     order: VecDeque<(Instant, u128)>,
     kept: HashMap<u128, usize>,
     kept_order: VecDeque<u128>,
     examples: Examples,
-    out: Vec<SpanRecord>,
+    out: Vec<Box<SpanRecord>>,
     news: HashSet<u128>,
     forgotten: u64,
 }
@@ -56,7 +56,7 @@ impl Tail {
     }
 
     /// Takes a finished span.
-    pub fn add(&mut self, span: SpanRecord, now: Instant) {
+    pub fn add(&mut self, span: Box<SpanRecord>, now: Instant) {
         let id = span.trace.trace_id;
         if let Some(count) = self.kept.get_mut(&id) {
             *count += 1;
@@ -94,7 +94,7 @@ impl Tail {
     }
 
     /// Takes the spans of kept traces.
-    pub fn take(&mut self) -> Vec<SpanRecord> {
+    pub fn take(&mut self) -> Vec<Box<SpanRecord>> {
         std::mem::take(&mut self.out)
     }
 
@@ -208,7 +208,14 @@ mod tests {
             started_at: Instant::now(),
             duration: Duration::from_millis(1),
             outcome: SpanOutcome::Ok,
+            constants: &[],
             attributes: Vec::new(),
+        }
+    }
+
+    impl Tail {
+        fn put(&mut self, span: SpanRecord) {
+            self.add(Box::new(span), Instant::now());
         }
     }
 
@@ -229,24 +236,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_brings_back_what_came_before_it_and_keeps_what_comes_later() {
         let mut tail = Tail::new(&options(0), Instant::now());
-        tail.add(span(1, 7), Instant::now());
-        tail.add(span(1, 0), Instant::now());
-        tail.add(span(2, 0), Instant::now());
+        tail.put(span(1, 7));
+        tail.put(span(1, 0));
+        tail.put(span(2, 0));
         assert!(tail.take().is_empty());
-        tail.add(failed(span(1, 7)), Instant::now());
+        tail.put(failed(span(1, 7)));
         assert_eq!((tail.take().len(), tail.take_news()), (3, vec![1]));
-        tail.add(span(1, 7), Instant::now());
+        tail.put(span(1, 7));
         assert_eq!((tail.take().len(), tail.take_news()), (1, vec![]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_span_is_enough_and_another_process_may_ask() {
         let mut tail = Tail::new(&options(0), Instant::now());
-        tail.add(SpanRecord { duration: Duration::from_secs(1), ..span(1, 7) }, Instant::now());
-        tail.add(span(2, 7), Instant::now());
+        tail.put(SpanRecord { duration: Duration::from_secs(1), ..span(1, 7) });
+        tail.put(span(2, 7));
         tail.mark(2);
         tail.mark(3);
-        tail.add(span(3, 7), Instant::now());
+        tail.put(span(3, 7));
         let traces: Vec<_> = tail.take().iter().map(|s| s.trace.trace_id).collect();
         assert_eq!((traces, tail.take_news()), (vec![1, 2, 3], vec![1]));
     }
@@ -255,12 +262,12 @@ mod tests {
     async fn examples_are_few_a_second() {
         let mut tail = Tail::new(&options(10), Instant::now());
         for id in 0..100 {
-            tail.add(span(id, 0), Instant::now());
+            tail.put(span(id, 0));
         }
         assert_eq!(tail.take().len(), 10);
         tokio::time::advance(Duration::from_millis(500)).await;
         for id in 100..200 {
-            tail.add(span(id, 0), Instant::now());
+            tail.put(span(id, 0));
         }
         assert_eq!(tail.take().len(), 5);
     }
@@ -270,22 +277,22 @@ mod tests {
         let mut tail = Tail::new(&options(10), Instant::now());
         let of = |name: &'static str, id| SpanRecord { name: name.into(), ..span(id, 0) };
         let kept = |tail: &mut Tail, name: &str| tail.take().iter().filter(|s| s.name == name).count();
-        (0..100).for_each(|id| tail.add(of("POST /v1/sessions", id), Instant::now()));
+        (0..100).for_each(|id| tail.put(of("POST /v1/sessions", id)));
         assert_eq!(kept(&mut tail, "POST /v1/sessions"), 10);
-        (100..200).for_each(|id| tail.add(of("POST /v1/orders", id), Instant::now()));
+        (100..200).for_each(|id| tail.put(of("POST /v1/orders", id)));
         assert_eq!(kept(&mut tail, "POST /v1/orders"), 5);
         tokio::time::advance(Duration::from_secs(1)).await;
-        (200..300).for_each(|id| tail.add(of("POST /v1/sessions", id), Instant::now()));
-        (300..400).for_each(|id| tail.add(of("POST /v1/orders", id), Instant::now()));
+        (200..300).for_each(|id| tail.put(of("POST /v1/sessions", id)));
+        (300..400).for_each(|id| tail.put(of("POST /v1/orders", id)));
         assert_eq!(tail.take().len(), 10);
         // A kind that is gone leaves its share.
         for second in 1..=12 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            (0..100).for_each(|id| tail.add(of("POST /v1/orders", 1_000 * second + id), Instant::now()));
+            (0..100).for_each(|id| tail.put(of("POST /v1/orders", 1_000 * second + id)));
         }
         tail.take();
         tokio::time::advance(Duration::from_secs(1)).await;
-        (500..600).for_each(|id| tail.add(of("POST /v1/orders", id), Instant::now()));
+        (500..600).for_each(|id| tail.put(of("POST /v1/orders", id)));
         assert_eq!(kept(&mut tail, "POST /v1/orders"), 10);
     }
 
@@ -295,7 +302,7 @@ mod tests {
         for id in 0..1_000u128 {
             let edge = vec![("http.request.method", "GET".into())];
             let name = format!("GET /{id}").into();
-            tail.add(SpanRecord { name, attributes: edge, ..span(id, 7) }, Instant::now());
+            tail.put(SpanRecord { name, attributes: edge, ..span(id, 7) });
         }
         assert_eq!((tail.take().len(), tail.examples.kinds.len()), (KINDS_MAX + 1, KINDS_MAX + 1));
     }
@@ -304,7 +311,7 @@ mod tests {
     async fn what_is_too_much_or_too_old_is_forgotten() {
         let mut tail = Tail::new(&options(0), Instant::now());
         for id in 0..1_500 {
-            tail.add(span(id, 0), Instant::now());
+            tail.put(span(id, 0));
         }
         assert_eq!((tail.spans_held, tail.forgotten()), (1_000, 500));
         tokio::time::advance(Duration::from_secs(31)).await;

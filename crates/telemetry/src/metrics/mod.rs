@@ -12,22 +12,18 @@ pub use prometheus::{Exposition, expose};
 use banyan_core::{Reading, SpanRecord};
 use parking_lot::Mutex;
 use resources::Resources;
-use series::Key;
-use std::collections::{BTreeMap, HashMap};
+use series::Table;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Series that a process measures; what is beyond is counted as one, so that names made of input cannot fill the memory.
-const SERIES_MAX: usize = 5_000;
 /// A process that has said nothing for so long has ended.
 const SILENT_MAX: Duration = Duration::from_secs(15);
-/// What the labels of that one say.
-const OVERFLOW: &str = "_other";
 
 /// The measurements of one process.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    series: HashMap<Key, Histogram>,
+    series: Table,
     resources: Resources,
 }
 
@@ -58,7 +54,7 @@ pub struct Number {
 impl Metrics {
     /// Counts a finished span.
     pub(crate) fn add(&mut self, span: &SpanRecord) {
-        self.of(span).add(span.duration.as_secs_f64());
+        self.series.of(span).add(span.duration.as_secs_f64());
     }
 
     /// Remembers a kept span as an example of its series.
@@ -69,29 +65,11 @@ impl Metrics {
             span_id: span.trace.span_id,
             at_ns,
         };
-        self.of(span).exemplify(exemplar);
-    }
-
-    fn of(&mut self, span: &SpanRecord) -> &mut Histogram {
-        let mut key = Key::of(span);
-        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&key) {
-            key.values.iter_mut().for_each(|value| *value = OVERFLOW.into());
-        }
-        self.series.entry(key).or_default()
+        self.series.of(span).exemplify(exemplar);
     }
 
     /// Returns everything as it is now, what the parts of the process told included; `lost` spans were not counted.
     pub(crate) fn snapshot(&mut self, told: Vec<Reading>, lost: u64) -> Snapshot {
-        let histograms = self.series.iter().map(|(key, histogram)| {
-            let labels = key.measure.labels.iter().zip(&key.values);
-            let labels = labels.map(|(name, value)| ((*name).to_owned(), value.clone().into_owned()));
-            let service = ("service.name".to_owned(), key.service.as_ref().to_owned());
-            Series {
-                name: key.measure.name.to_owned(),
-                labels: std::iter::once(service).chain(labels).collect(),
-                value: histogram.clone(),
-            }
-        });
         let mut numbers = self.resources.read();
         numbers.push(Series {
             name: "banyan.telemetry.spans.lost".to_owned(),
@@ -103,7 +81,7 @@ impl Metrics {
             labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             value: Number { value, counter },
         }));
-        Snapshot { histograms: histograms.collect(), numbers }
+        Snapshot { histograms: self.series.all(), numbers }
     }
 }
 
