@@ -7,6 +7,7 @@
 //! as OTLP ([`otlp`]).
 
 mod collector;
+pub mod dashboards;
 mod export;
 mod logs;
 #[rustfmt::skip]
@@ -16,6 +17,7 @@ pub mod metrics;
 mod options;
 pub mod otlp;
 mod recorder;
+pub mod rules;
 pub mod slo;
 mod span;
 pub mod tail;

@@ -7,6 +7,7 @@ mod series;
 mod wire;
 
 pub use histogram::{Exemplar, Histogram, upper_bound};
+pub(crate) use prometheus::CLASSIC_POWERS;
 pub use prometheus::{Exposition, expose};
 
 use banyan_core::{Reading, SpanRecord};

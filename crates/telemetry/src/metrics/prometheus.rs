@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The bounds of the buckets that old scrapers get: powers of two of a second, from 0.12 ms to 64 s.
-const POWERS: std::ops::RangeInclusive<i32> = -13..=6;
+pub(crate) const CLASSIC_POWERS: std::ops::RangeInclusive<i32> = -13..=6;
 
 /// The form of an exposition, by what the scraper accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn text(families: &[Family<'_>], open_metrics: bool) -> String {
 fn buckets(out: &mut String, name: &str, labels: &Labels, histogram: &Histogram, open_metrics: bool) {
     let labels = joined(labels);
     let mut below = f64::NEG_INFINITY;
-    let bounds = POWERS.map(|power| (f64::from(power).exp2(), histogram.at_most_power(power)));
+    let bounds = CLASSIC_POWERS.map(|power| (f64::from(power).exp2(), histogram.at_most_power(power)));
     for (bound, count) in bounds.chain([(f64::INFINITY, histogram.count)]) {
         let le = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
         let _ = write!(out, "{name}_bucket{{{labels},le=\"{le}\"}} {count}");
@@ -189,7 +189,7 @@ fn native(histogram: &Histogram) -> proto::Histogram {
         offset: Some(histogram.first + 1),
         length: Some(u32::try_from(histogram.counts.len()).unwrap_or(u32::MAX)),
     };
-    let bucket = POWERS.map(|power| proto::Bucket {
+    let bucket = CLASSIC_POWERS.map(|power| proto::Bucket {
         cumulative_count: Some(histogram.at_most_power(power)),
         upper_bound: Some(f64::from(power).exp2()),
         ..proto::Bucket::default()
@@ -243,7 +243,7 @@ fn with_unit(name: &str) -> String {
         | "banyan.runtime.busy.time"
         | "banyan.outbox.age"
         | "banyan.consumer.lag.time" => "_seconds",
-        "process.memory.usage" => "_bytes",
+        "process.memory.usage" | "banyan.telemetry.export.waiting" => "_bytes",
         _ => "",
     };
     format!("{}{unit}", spelled(name))
