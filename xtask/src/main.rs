@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | semantics | engines | bench`.
+//! The project's own tasks: `cargo xtask setup | codegen | tidy | test | semantics | engines | bench | screenshots`.
 //!
 //! One file per command. Nothing here ships: a user of Banyan never builds this crate.
 
@@ -7,6 +7,7 @@
 mod bench;
 mod codegen;
 mod engines;
+mod screenshots;
 mod semantics;
 mod setup;
 mod test;
@@ -39,6 +40,8 @@ enum Command {
     Engines(engines::Args),
     /// Measures calls, checkouts, starts and engines, and writes docs/benchmarks.md
     Bench(bench::Args),
+    /// Draws the pictures of the documents in a browser, from a shop with visitors
+    Screenshots,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Semantics(args) => semantics::run(&args),
         Command::Engines(args) => engines::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Screenshots => screenshots::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

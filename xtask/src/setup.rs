@@ -43,18 +43,28 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Installs what tests the storefront: Chromium, and by Node the packages that drive it, as `package-lock.json` pins them.
+/// Folders whose pages are built and tested with Node.
+const WEB: [&str; 2] = ["shop/shop/web", "crates/console/web"];
+
+/// Installs what tests the storefront and the console: Chromium, and by Node the packages that drive it, as each
+/// `package-lock.json` pins them.
 fn browser() -> Result<()> {
     let program =
-        engines::block_on(install_tool("chromium")).context("chromium, in which the storefront is tested")?;
+        engines::block_on(install_tool("chromium")).context("chromium, in which pages are tested")?;
     println!("ok       {:<16} {}", "chromium", program.display());
     let npm =
         engines::block_on(install_tool("npm")).context("npm, which installs what drives the browser")?;
-    let folder = workspace::root().join("shop/shop/web");
     let args = ["ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    let status = Command::new(&npm).args(args).current_dir(&folder).status().context("start npm")?;
-    anyhow::ensure!(status.success(), "`npm {}` in {} ended with {status}", args.join(" "), folder.display());
-    println!("ok       {:<16} {}", "web packages", folder.join("node_modules").display());
+    for folder in WEB.map(|folder| workspace::root().join(folder)) {
+        let status = Command::new(&npm).args(args).current_dir(&folder).status().context("start npm")?;
+        anyhow::ensure!(
+            status.success(),
+            "`npm {}` in {} ended with {status}",
+            args.join(" "),
+            folder.display()
+        );
+        println!("ok       {:<16} {}", "web packages", folder.join("node_modules").display());
+    }
     Ok(())
 }
 

@@ -169,7 +169,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
         <button type="button" class="icon-button menu" aria-label="Pages" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
           <Icon name="menu" />
         </button>
-        <Link class="brand" href="/">
+        <Link class="brand" href="/" aria-label={`${session?.system ?? "Banyan"}, to the map`}>
           <img src="/favicon.svg" alt="" width="22" height="22" />
           <span>{session?.system ?? "Banyan"}</span>
         </Link>

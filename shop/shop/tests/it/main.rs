@@ -10,6 +10,8 @@ mod browser;
 #[cfg(feature = "etcd")]
 mod central;
 mod commands;
+#[cfg(feature = "browser")]
+mod console_browser;
 #[cfg(feature = "engines")]
 mod copying;
 mod crash;
@@ -17,9 +19,9 @@ mod document;
 #[cfg(feature = "engines")]
 mod engines;
 mod generated_input;
+mod health;
 mod live;
 mod moving;
-mod health;
 #[cfg(feature = "redis")]
 mod redis;
 mod runners;

@@ -1,11 +1,11 @@
 // Draws docs/img/storefront.png from a shop that runs and has products:
 //
-//   node scripts/screenshot.mjs http://127.0.0.1:8080
+//   node scripts/screenshot.mjs http://127.0.0.1:8080 [FILE]
 
 import { chromium } from "playwright-core";
 
-const [url = "http://127.0.0.1:8080"] = process.argv.slice(2);
-const target = new URL("../../../../docs/img/storefront.png", import.meta.url).pathname;
+const [url = "http://127.0.0.1:8080", file] = process.argv.slice(2);
+const target = file ?? new URL("../../../../docs/img/storefront.png", import.meta.url).pathname;
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",

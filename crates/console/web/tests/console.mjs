@@ -1,0 +1,323 @@
+// The console in a real browser, against a system that runs:
+//
+//   node tests/console.mjs SCENARIO http://127.0.0.1:8081 [JSON] [--screenshots FOLDER]
+//
+// The scenarios and what they are given as JSON stand at the end. It needs Chromium (`apt-get install chromium`; another one by
+// CHROMIUM=PATH).
+
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const [scenario, url, json = "{}"] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+const given = JSON.parse(json);
+const flag = process.argv.indexOf("--screenshots");
+const folder = flag > 0 ? process.argv[flag + 1] : undefined;
+if (folder) mkdirSync(folder, { recursive: true });
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const LEVELS = ["serious", "critical"];
+const DESK = { viewport: { width: 1280, height: 860 }, reducedMotion: "reduce" };
+/** How long something may take on a busy machine. */
+const WAIT_MS = 60_000;
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+  ],
+});
+
+/** A tab of its own, in which nothing may go wrong unseen. */
+async function tab(options = {}) {
+  const context = await browser.newContext({ ...DESK, ...options });
+  const page = await context.newPage();
+  page.troubles = [];
+  page.on("pageerror", (error) => page.troubles.push(String(error)));
+  page.on("console", (message) => {
+    // A refusal is shown by the page; the browser notes it as well.
+    if (message.type() === "error" && !message.text().includes("Failed to load resource")) page.troubles.push(message.text());
+  });
+  page.setDefaultTimeout(WAIT_MS);
+  return page;
+}
+
+/** Checks the page as it stands, and draws it. */
+async function look(page, name) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${name} is ${wide} pixels too wide`);
+  // The policy of the page admits no script but its own; the tools of the browser stand above it.
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  const serious = violations.filter((violation) => LEVELS.includes(violation.impact));
+  const told = serious.map((v) => `${v.id}: ${v.nodes.map((node) => `${node.html} ${node.any.map((c) => c.message)}`).join("\n  ")}`);
+  assert.deepEqual(told, [], `${name}: axe`);
+  assert.deepEqual(page.troubles, [], name);
+  if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
+}
+
+async function step(name, work) {
+  const began = Date.now();
+  await work();
+  console.log(`ok  ${name} (${Date.now() - began} ms)`);
+}
+
+const heading = (page, name) => page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
+
+/** Waits until a page has what it shows. */
+async function loaded(page, path, title) {
+  await page.goto(url + path);
+  await heading(page, title);
+  await page.locator(".waiting").waitFor({ state: "detached" });
+}
+
+/** A trace is found by the number of the order that it is about, and shows everything that followed. */
+async function traceByOrder(page) {
+  await loaded(page, "/", "Map");
+  await page.keyboard.press("/");
+  await page.keyboard.type(given.order);
+  await page.keyboard.press("Enter");
+  await heading(page, "Traces");
+  const found = page.locator("table a[data-row]").filter({ hasText: /POST \/v1\/orders|checkout/ });
+  await found.first().click();
+  await heading(page, "Trace");
+  const grid = page.getByRole("treegrid", { name: "Timeline" });
+  for (const text of ["OrderService/PlaceOrder", "step charge_card", "PaymentService/Charge", "publish OrderPlaced", "process OrderPlaced"]) {
+    await grid.getByText(text).first().waitFor();
+  }
+  await grid.locator(".wf-row.journal").first().waitFor();
+  await grid.locator(".wf-row.event").first().waitFor();
+  await look(page, "trace");
+  // One layer less, and it stands in the address.
+  await page.getByRole("button", { name: /^Store/ }).click();
+  await grid.getByText(/^transact$/).first().waitFor({ state: "detached" });
+  assert.ok(page.url().includes("hide=store"), page.url());
+  await grid.locator(".wf-row.event").first().click();
+  await page.getByRole("complementary", { name: /orders/ }).getByText("In the log").waitFor();
+  await look(page, "trace-event");
+}
+
+async function saga(page) {
+  await page.locator(".figures").getByRole("link", { name: "fulfil_order" }).click();
+  await heading(page, "fulfil_order");
+  for (const name of ["reserve stock", "charge card"]) await page.locator(".saga-steps").getByText(name).waitFor();
+  await page.getByRole("region", { name: "Journal" }).getByText("step completed").first().waitFor();
+  await look(page, "saga");
+}
+
+/** A dead letter is looked at, mended and sent again; what is wrong with it is said before. */
+async function deadLetter(page) {
+  await loaded(page, "/dead-letters?group=loyalty", "Dead letters");
+  await page.getByRole("button", { name: "OrderConfirmed" }).click();
+  const letter = page.getByRole("complementary", { name: /^Dead letter/ });
+  await letter.getByText("USD").waitFor();
+  await look(page, "dead-letter");
+  await letter.getByRole("button", { name: "Edit" }).click();
+  const payload = letter.getByLabel("Payload");
+  const text = await payload.inputValue();
+  await payload.fill(text.slice(0, -1));
+  assert.ok(await letter.getByRole("button", { name: /^Redrive/ }).isDisabled(), "what is no JSON is not sent");
+  await payload.fill(text.replace('"USD"', '"USD", "colour": "red"'));
+  await letter.getByRole("button", { name: /^Redrive/ }).click();
+  await letter.getByRole("alert").getByText(/colour/).first().waitFor();
+  await look(page, "dead-letter-refused");
+  await payload.fill(text.replace('"USD"', '"GBP"'));
+  await letter.getByRole("button", { name: "Redrive with this payload" }).click();
+  await page.getByText("sent again, with its new payload").waitFor();
+  await page.getByText("Every event was handled").waitFor();
+}
+
+/** The form comes from the contract; the answer has a trace. */
+async function explorer(page) {
+  await loaded(page, "/services/orders?tab=calls&method=shop.orders.v1.OrderService/GetOrder", "orders");
+  await page.getByLabel(/^orderId/).fill(given.order);
+  await page.getByLabel("On behalf of").fill(given.user);
+  await page.getByRole("button", { name: "Call" }).click();
+  await page.getByRole("region", { name: "Answer" }).getByText("ORDER_STATE_CONFIRMED").waitFor();
+  await look(page, "explorer");
+  await page.getByRole("link", { name: "Its trace" }).waitFor();
+  await page.getByLabel(/^orderId/).fill("no-such-order");
+  await page.getByRole("button", { name: "Call" }).click();
+  await page.getByRole("alert").waitFor();
+}
+
+/** Nobody touches the mouse. */
+async function keyboard(page) {
+  await loaded(page, "/", "Map");
+  await page.keyboard.press("g");
+  await page.keyboard.press("t");
+  await heading(page, "Traces");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keys" }).waitFor();
+  await look(page, "keys");
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.keyboard.press("g");
+  await page.keyboard.press("s");
+  await heading(page, "Services");
+  const link = page.getByRole("region", { name: "Services" }).getByRole("link", { name: "analytics", exact: true });
+  await link.waitFor();
+  await tabTo(page, link);
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await heading(page, "cart");
+  // In a timeline: down, and a row's children are put away and brought back.
+  await page.goto(`${url}/traces?q=${given.order}`);
+  const found = page.locator("table a[data-row]").filter({ hasText: /POST \/v1\/orders|checkout/ });
+  await found.first().waitFor();
+  await tabTo(page, found.first());
+  await page.keyboard.press("Enter");
+  await heading(page, "Trace");
+  const rows = page.locator(".wf-row[data-id]");
+  await rows.first().waitFor();
+  await tabTo(page, rows.first());
+  const all = await rows.count();
+  await page.keyboard.press("ArrowLeft");
+  await rows.nth(1).waitFor({ state: "detached" });
+  await page.keyboard.press("ArrowRight");
+  await rows.nth(all - 1).waitFor();
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await rows.nth(1).evaluate((row) => row === document.activeElement), true, "the focus moved down");
+  await page.getByRole("complementary").filter({ hasText: "Duration" }).waitFor();
+  await page.keyboard.press("Escape");
+}
+
+/** Presses Tab until something has the focus, as often as a page may need. */
+async function tabTo(page, locator) {
+  for (let presses = 0; presses < 80; presses += 1) {
+    if (await locator.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`${locator} cannot be reached with Tab`);
+}
+
+const PAGES = [
+  ["/", "Map"], ["/?view=table", "Map"], ["/?node=service:orders", "Map"], ["/traces", "Traces"], ["/logs", "Logs"],
+  ["/services", "Services"], ["/services/orders", "orders"], ["/services/orders?tab=calls", "orders"],
+  ["/services/orders?tab=configuration", "orders"], ["/events", "Events"], ["/events/orders", "orders"],
+  ["/dead-letters", "Dead letters"], ["/sagas", "Sagas"], ["/slos", "SLOs"], ["/invariants", "Invariants"],
+  ["/operations", "Operations"], ["/nowhere", "Not found"],
+];
+
+/** Every page, as `scheme` has it. */
+async function pages(scheme) {
+  const page = await tab({ colorScheme: scheme });
+  for (const [path, title] of PAGES) {
+    await loaded(page, path, title);
+    await look(page, `${scheme}${path.replace(/[^a-z]+/g, "-")}`);
+  }
+  await page.close();
+}
+
+/** The switch goes from the system's colours to light to dark, and the choice stays. */
+async function theme(page) {
+  await loaded(page, "/slos", "SLOs");
+  const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await paper();
+  await page.getByRole("button", { name: "Colours: as the system" }).click();
+  await page.getByRole("button", { name: "Colours: light" }).click();
+  assert.notEqual(await paper(), light, "dark is dark");
+  await page.reload();
+  await page.getByRole("button", { name: "Colours: dark" }).click();
+  assert.equal(await paper(), light);
+}
+
+/** A phone in somebody's hand at night. */
+async function phone() {
+  const page = await tab({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark" });
+  for (const [path, title] of [["/", "Map"], ["/traces", "Traces"], ["/services/orders", "orders"]]) {
+    await loaded(page, path, title);
+    await look(page, `phone${path.replace(/[^a-z]+/g, "-")}`);
+  }
+  await page.getByRole("button", { name: "Pages" }).click();
+  await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name: /^Sagas/ }).click();
+  await heading(page, "Sagas");
+  await page.close();
+}
+
+async function operations(page) {
+  await loaded(page, "/operations", "Operations");
+  await page.getByRole("row").filter({ hasText: "edit and redrive" }).filter({ hasText: "done" }).waitFor();
+}
+
+/** A service goes to a process of its own and comes back, while others use it. */
+async function move(page) {
+  await loaded(page, `/services/${given.service}`, given.service);
+  await page.getByRole("button", { name: "Move to its own process" }).click();
+  await page.getByText(`${given.service} runs in ${given.service} now`).waitFor();
+  await page.getByRole("region", { name: "Instances" }).getByRole("cell", { name: given.service, exact: true }).waitFor();
+  await look(page, "moved-apart");
+  await page.getByLabel("Move it to").selectOption("main");
+  await page.getByRole("button", { name: "Move into main" }).click();
+  await page.getByText(`${given.service} runs in main now`).waitFor();
+}
+
+/** Somebody who may only look, sees no buttons for the rest, and is refused if he asks all the same. */
+async function viewer(page) {
+  await page.goto(`${url}/services/orders?tab=calls`);
+  await heading(page, "Console");
+  await look(page, "login");
+  await page.getByLabel("Name").fill(given.name);
+  await page.getByLabel("Password").fill("a wrong one, of course");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("alert").waitFor();
+  await look(page, "login-refused");
+  await page.getByLabel("Password").fill(given.password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  // Where he wanted to go.
+  await heading(page, "orders");
+  await page.getByText("Operators may call it").or(page.getByText("administrators may call it")).waitFor();
+  for (const [path, title] of [
+    ["/services/orders?tab=calls", "orders"], ["/services/orders", "orders"], ["/services", "Services"],
+    ["/dead-letters", "Dead letters"], ["/events/orders", "orders"],
+  ]) {
+    await loaded(page, path, title);
+    const buttons = page.locator("main").getByRole("button", { name: /^(Move|Call|Read it again|Redrive|Drop|Replay|Retry|Cancel)/ });
+    assert.equal(await buttons.count(), 0, `${path} has a button that would be refused`);
+    await look(page, `viewer${path.replace(/[^a-z]+/g, "-")}`);
+  }
+  const status = await page.evaluate(async () => {
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ process: "orders", new: true }) };
+    return (await fetch("/api/services/orders/move", init)).status;
+  });
+  assert.equal(status, 403);
+  await page.getByRole("button", { name: "Log out" }).click();
+  await heading(page, "Console");
+  await page.goto(`${url}/traces`);
+  await heading(page, "Console");
+}
+
+/** What each scenario is given: `read` an order and its user, and a dead letter of loyalty in dollars; `move` a service; `viewer`
+ *  a name and its password. */
+const SCENARIOS = {
+  async read() {
+    const page = await tab();
+    await step("a trace found by order number", () => traceByOrder(page));
+    await step("the saga of the order", () => saga(page));
+    await step("a dead letter edited and redriven", () => deadLetter(page));
+    await step("a call by the explorer", () => explorer(page));
+    await step("the keyboard alone", () => keyboard(page));
+    await step("every page by day", () => pages("light"));
+    await step("every page in the dark", () => pages("dark"));
+    await step("the switch of colours", () => theme(page));
+    await step("a phone", () => phone());
+    await step("what was done is noted", () => operations(page));
+  },
+  async move() {
+    const page = await tab();
+    await step(`${given.service} moved apart and back`, () => move(page));
+  },
+  async viewer() {
+    const page = await tab();
+    await step("somebody who may only look", () => viewer(page));
+  },
+};
+
+try {
+  assert.ok(SCENARIOS[scenario], `${scenario} is none of ${Object.keys(SCENARIOS)}`);
+  await SCENARIOS[scenario]();
+} finally {
+  await browser.close();
+}
