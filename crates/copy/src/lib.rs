@@ -7,7 +7,7 @@
 //! the source is changed.
 //!
 //! - [`Side`]: one of the two stores. Open it with [`store_options`], a target with [`target_options`].
-//! - [`survey`] lists what there is to copy, [`copy`] copies, [`verify`] compares, [`unmark`] lets the service back.
+//! - [`survey`] lists what there is to copy, [`look`] says what a copy would find in its target, [`copy`] copies, [`verify`] compares, [`unmark`] lets the service back.
 
 mod canonical;
 mod catalog;
@@ -27,7 +27,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 pub use plan::survey;
-pub use state::unmark;
+pub use state::{Target, look, unmark};
 pub use verify::verify;
 
 /// The two stores do not fit, or the target holds something else.
@@ -119,6 +119,11 @@ pub fn store_options(service: &str, env: &Env) -> StoreOptions {
         connect_ms_max: CONNECT_MAX.as_millis() as u64,
         ..StoreOptions::new(service, env.clone())
     }
+}
+
+/// Returns the settings of a store that is only looked at: nothing is made in it.
+pub fn looking_options(service: &str, env: &Env) -> StoreOptions {
+    StoreOptions { as_it_is: true, ..store_options(service, env) }
 }
 
 /// Returns the settings of a store that the data at `from`, without passwords, are copied to: its service does not start on it

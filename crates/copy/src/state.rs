@@ -6,6 +6,7 @@ use crate::sql::{quoted, statement};
 use crate::{Migrate, Options, Side};
 use banyan_core::{Context, Env, Error, Identity, Result};
 use banyan_store::{MARK_COPYING, MARK_MOVED, Migration, Query, Statement, Store, Tx, Value, params};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The table of a copy's progress.
@@ -44,6 +45,8 @@ const NOTED: &str = "SELECT state, place, copied FROM banyan_copy WHERE item = $
 const MARK: &str =
     "INSERT INTO banyan_migrations (namespace, version, name, checksum, at_ms) VALUES ($1, 1, $2, $3, $4)";
 const UNMARK: &str = "DELETE FROM banyan_migrations WHERE namespace = $1";
+/// The table in which a store notes its migrations.
+const MIGRATIONS_TABLE: &str = "banyan_migrations";
 const APPLIED: &str = "SELECT namespace, version, name FROM banyan_migrations ORDER BY namespace, version";
 
 /// A copy that may go on.
@@ -64,6 +67,55 @@ pub(crate) struct Progress {
     pub(crate) copied: u64,
 }
 
+/// What a copy finds in its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// Nothing: the copy begins.
+    Empty,
+    /// An unfinished copy of the same source: it goes on.
+    Unfinished,
+    /// A copy of the same source that was verified: both are compared once more.
+    Finished,
+}
+
+/// Looks what a copy from `source` would find in `target`, and changes neither. Open both with
+/// [`crate::looking_options`].
+///
+/// # Errors
+/// [`crate::COPY_REFUSED`] if the copy would be refused; what the stores fail with.
+pub async fn look(env: &Env, source: &Side, target: &Side) -> Result<Target> {
+    let cx = Context::new(env, Identity::service(target.store.service()));
+    let of_source = Applied::read(&cx, &source.store).await?;
+    let of_target = Applied::read(&cx, &target.store).await?;
+    let noted = whole(&cx, target, &of_target).await?;
+    judge(&cx, [source, target], &of_source, &of_target, noted.as_ref(), false).await
+}
+
+/// Says what `target` is to a copy from `source`, unless it is `restart`ed; `noted` is what it knows of an earlier one.
+async fn judge(
+    cx: &Context,
+    [source, target]: [&Side; 2],
+    of_source: &Applied,
+    of_target: &Applied,
+    noted: Option<&Noted>,
+    restart: bool,
+) -> Result<Target> {
+    let finished = noted.is_some_and(|noted| noted.state == "verified" && noted.is_of(source))
+        && of_target.copying.is_none();
+    of_source.check_source(source, target, finished)?;
+    match &of_target.copying {
+        _ if finished && !restart => Ok(Target::Finished),
+        Some(from) if !of_target.is_untouched && *from == cut(&source.place) => Ok(Target::Unfinished),
+        Some(from) if !of_target.is_untouched => Err(refused(format!(
+            "the store {} holds an unfinished copy of {from}: finish that one, or give an empty database",
+            target.place
+        ))),
+        // Set when the store was opened, and nobody has looked yet what is in it; or none at all.
+        _ => check_empty(cx, target, of_target.moved.as_deref()).await.map(|()| Target::Empty),
+    }
+}
+
 /// Begins a copy, or finds where an earlier run stopped.
 pub(crate) async fn begin(
     cx: &Context,
@@ -74,44 +126,22 @@ pub(crate) async fn begin(
 ) -> Result<Begun> {
     let of_source = Applied::read(cx, &source.store).await?;
     let of_target = Applied::read(cx, &target.store).await?;
-    let noted = match of_target.namespaces.contains_key(NAMESPACE) {
-        true => noted(cx, &target.store, WHOLE).await?,
-        false => None,
-    };
-    let is_ours = |noted: &Noted| noted.place == source.place.as_bytes();
-    let finished =
-        noted.as_ref().is_some_and(|n| n.state == "verified" && is_ours(n)) && of_target.copying.is_none();
-    if let Err(refused) = of_source.check_source(source, target, finished) {
-        return Err(let_go(cx, target, &of_target, refused).await);
-    }
-    if finished && !options.restart {
-        return Ok(Begun { plan: plan::make(cx, source, target, options).await?, resumed: true, finished });
-    }
-    match &of_target.copying {
-        // Set when the store was opened, and nobody has looked yet what is in it.
-        Some(_) if of_target.is_untouched => {
-            if let Err(refused) = check_empty(cx, target, of_target.moved.as_deref()).await {
-                return Err(let_go(cx, target, &of_target, refused).await);
-            }
-            set_mark(cx, &target.store, MARK_COPYING, &source.place).await?;
+    let noted = whole(cx, target, &of_target).await?;
+    let sides = [source, target];
+    match judge(cx, sides, &of_source, &of_target, noted.as_ref(), options.restart).await {
+        Err(refused) => return Err(let_go(cx, target, &of_target, refused).await),
+        Ok(Target::Finished) => {
+            let plan = plan::make(cx, source, target, options).await?;
+            return Ok(Begun { plan, resumed: true, finished: true });
         }
-        Some(from) if *from == cut(&source.place) => {}
-        Some(from) => {
-            return Err(refused(format!(
-                "the store {} holds an unfinished copy of {from}: finish that one, or give an empty database",
-                target.place
-            )));
-        }
-        None => {
-            check_empty(cx, target, of_target.moved.as_deref()).await?;
-            set_mark(cx, &target.store, MARK_COPYING, &source.place).await?;
-        }
+        Ok(Target::Unfinished) => {}
+        Ok(Target::Empty) => set_mark(cx, &target.store, MARK_COPYING, &source.place).await?,
     }
     migrate(target.store.clone()).await?;
     target.store.migrate(NAMESPACE, MIGRATIONS).await?;
     Applied::read(cx, &target.store).await?.check_same(&of_source, source)?;
     let plan = plan::make(cx, source, target, options).await?;
-    let resumed = noted.as_ref().is_some_and(|n| n.state == "copying" && is_ours(n)) && !options.restart;
+    let resumed = noted.as_ref().is_some_and(|n| n.state == "copying" && n.is_of(source)) && !options.restart;
     if !resumed {
         clear(cx, source, target, &plan).await?;
     }
@@ -251,6 +281,21 @@ struct Noted {
     copied: u64,
 }
 
+impl Noted {
+    /// Tells whether it is of a copy from `source`.
+    fn is_of(&self, source: &Side) -> bool {
+        self.place == source.place.as_bytes()
+    }
+}
+
+/// Returns what a target knows of a whole copy.
+async fn whole(cx: &Context, target: &Side, of_target: &Applied) -> Result<Option<Noted>> {
+    match of_target.namespaces.contains_key(NAMESPACE) {
+        true => noted(cx, &target.store, WHOLE).await,
+        false => Ok(None),
+    }
+}
+
 async fn noted(cx: &Context, store: &Store, item: &str) -> Result<Option<Noted>> {
     let item = item.to_owned();
     let read = move |read: &mut banyan_store::Read<'_>| {
@@ -261,7 +306,8 @@ async fn noted(cx: &Context, store: &Store, item: &str) -> Result<Option<Noted>>
     store.read(cx, read).await
 }
 
-/// What was applied to a store, and its marks.
+/// What was applied to a store, and its marks; nothing to a database that is no store yet.
+#[derive(Default)]
 struct Applied {
     namespaces: BTreeMap<String, Vec<(u32, String)>>,
     moved: Option<String>,
@@ -272,6 +318,10 @@ struct Applied {
 
 impl Applied {
     async fn read(cx: &Context, store: &Store) -> Result<Self> {
+        let tables = crate::catalog::tables(cx, store).await?;
+        if !tables.iter().any(|table| table.name.eq_ignore_ascii_case(MIGRATIONS_TABLE)) {
+            return Ok(Self::default());
+        }
         let rows = store.read(cx, |read| {
             read.query(APPLIED, params![], |row| {
                 Ok((row.get::<String>("namespace")?, row.get::<u32>("version")?, row.get::<String>("name")?))

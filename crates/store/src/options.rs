@@ -22,6 +22,8 @@ pub struct StoreOptions {
     /// The URL of a store on a server, if it may be replaced while the store is open: the store connects with the newest.
     pub url: Option<NewestUrl>,
     pub purpose: Purpose,
+    /// Whether a database on a server is opened as it is, to look at it: nothing is made in one that is no store yet.
+    pub as_it_is: bool,
     /// Where the data come from that are about to be copied into the database: one that has no table of migrations gets
     /// [`crate::MARK_COPYING`] together with that table, so that there is no moment at which its service takes it for a new one.
     pub copied_from: Option<String>,
@@ -62,6 +64,7 @@ impl StoreOptions {
             env,
             url: None,
             purpose: Purpose::Service,
+            as_it_is: false,
             copied_from: None,
             shared: false,
             write_queue_max: 4096,

@@ -1,5 +1,6 @@
 //! `copy`: the data of a service go from one store to another, while the service does not run.
 
+mod dry_run;
 mod place;
 mod progress;
 
@@ -29,7 +30,7 @@ Examples:
   copy payments --from sqlite --to postgres://shop@db.internal/payments
   copy payments --from sqlite --to fleet                 to where the profile fleet has the store of payments
   copy payments --from sqlite --to mysql --profile fleet
-  copy payments --from sqlite --dry-run                  what there is to copy
+  copy payments --from sqlite --to fleet --dry-run       what there is to copy, and whether the target is ready for it
   copy payments --from sqlite --to fleet --verify-only   compare both, copy nothing
   copy payments --from sqlite --unmark                   let the service back on the store that it was moved from
 
@@ -49,7 +50,7 @@ pub(crate) struct CopyArgs {
     /// Configuration file; `banyan.toml` is read if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// List tables and rows; copy nothing.
+    /// List tables and rows, and examine the store at --to if there is one; copy nothing.
     #[arg(long, conflicts_with_all = ["verify_only", "unmark", "restart"])]
     dry_run: bool,
     /// Compare both stores; copy nothing.
@@ -91,15 +92,25 @@ pub(crate) async fn run(system: &System, args: CopyArgs, globals: Globals) -> Re
         return work.unmark(&from).await;
     }
     if args.dry_run {
-        return work.dry_run(&from).await;
+        let to = match &args.to {
+            Some(word) => Some(places.find("--to", word).await?),
+            None => None,
+        };
+        to.as_ref().map_or(Ok(()), |to| differ(&from, to))?;
+        return work.dry_run(&from, to.as_ref()).await;
     }
     // clap asks for it.
     let to = places.find("--to", args.to.as_deref().unwrap_or_default()).await?;
-    if from.shown == to.shown {
-        let problem = format!("both are {}", to.shown);
-        return Err(Problem::usage("--to", problem, "name the store that the data go to").into());
-    }
+    differ(&from, &to)?;
     work.copy(&from, &to).await
+}
+
+fn differ(from: &Place, to: &Place) -> Result<(), Problem> {
+    if from.shown != to.shown {
+        return Ok(());
+    }
+    let problem = format!("both are {}", to.shown);
+    Err(Problem::usage("--to", problem, "name the store that the data go to"))
 }
 
 fn check_service(system: &System, service: &str) -> Result<(), Problem> {
@@ -132,12 +143,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Opens a store; `copied_from` is given for the one that is copied into.
+    /// Opens a store; `copied_from` is given for the one that is copied into. In any other nothing is made.
     async fn open(&self, place: &Place, copied_from: Option<&Place>) -> Result<Side> {
         let (service, env) = (&self.args.service, &self.env);
         let options = match copied_from {
             Some(from) => banyan_copy::target_options(service, env, &from.shown),
-            None => banyan_copy::store_options(service, env),
+            None => banyan_copy::looking_options(service, env),
         };
         let store = match &place.url {
             Some(url) => self.system.open_store(&self.args.service, url.expose(), options).await,
@@ -169,20 +180,6 @@ impl Work<'_> {
         };
         let was_marked = matches!(outcome, Ok(Some(_)));
         self.output.value(&json!({"service": service, "from": side.place, "was_marked": was_marked}), &text)
-    }
-
-    async fn dry_run(&self, from: &Place) -> Result<()> {
-        let side = self.open(from, None).await?;
-        let outcome = banyan_copy::survey(&self.env, &side).await;
-        side.store.close().await?;
-        let tables = outcome.map_err(|error| self.of_error(error))?;
-        let text = format!(
-            "{}\n\n{} holds this for {}; nothing was copied",
-            listed(&tables),
-            side.place,
-            self.args.service
-        );
-        self.output.value(&json!({"service": self.args.service, "from": side.place, "tables": tables}), &text)
     }
 
     async fn copy(&self, from: &Place, to: &Place) -> Result<()> {

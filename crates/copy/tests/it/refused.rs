@@ -1,9 +1,9 @@
 //! What a copy refuses, and that nothing is lost by it.
 
 use crate::zoo::{Database, On, Quiet, context, fill, items, options, run};
-use banyan_copy::{COPY_DIFFERS, COPY_REFUSED, COPY_VALUE_REFUSED, Options, unmark, verify};
+use banyan_copy::{COPY_DIFFERS, COPY_REFUSED, COPY_VALUE_REFUSED, Options, Target, look, unmark, verify};
 use banyan_core::Env;
-use banyan_store::{STORE_IN_USE, STORE_MOVED, Store, Value};
+use banyan_store::{Query, STORE_IN_USE, STORE_MOVED, Statement, Store, Value, params};
 
 async fn change(store: &Store, sql: &'static str, value: impl Into<Value>) -> u64 {
     let values = [value.into()];
@@ -168,4 +168,37 @@ async fn a_table_that_the_service_does_not_know_stays_behind_only_if_one_says_so
     assert!(error.is(COPY_REFUSED) && error.message().contains("--leave-out mine"), "{error}");
     let left = Options { leave_out: vec!["mine".to_owned()], ..options() };
     run(&source, &target, &left).await.expect("it is copied");
+}
+
+/// All tables of the database.
+const TABLES: Statement = Statement::new(
+    "SELECT COUNT(*) AS n FROM information_schema.tables WHERE table_schema = current_schema()",
+)
+.mysql("SELECT COUNT(*) AS n FROM information_schema.tables WHERE table_schema = DATABASE()");
+
+#[tokio::test]
+async fn who_looks_at_an_empty_database_makes_nothing_in_it() {
+    for on in [On::Postgres, On::MariaDb] {
+        let (source, target) = (Database::new(On::Sqlite).await, Database::new(on).await);
+        fill(&source, 10, 5).await;
+        let from = source.looked_at().await.expect("it opens");
+        let to = target.looked_at().await.expect("it opens");
+        let env = Env::default();
+        assert_eq!(look(&env, &from, &to).await.expect("it may be copied to"), Target::Empty);
+        let refused = verify(&env, &from, &to, &options(), &Quiet).await.unwrap_err();
+        assert!(refused.is(COPY_REFUSED) && refused.message().contains("copy first"), "{refused}");
+        let cx = context();
+        let tables = to.store.read(&cx, |read| read.query_one(TABLES, params![], |row| row.get::<i64>("n")));
+        assert_eq!(tables.await.expect("they are counted"), 0, "{on:?}");
+        from.store.close().await.expect("it closes");
+        to.store.close().await.expect("it closes");
+
+        run(&source, &target, &options()).await.expect("it is copied");
+        let from = source.looked_at().await.expect("it opens");
+        let to = target.looked_at().await.expect("it opens");
+        assert_eq!(look(&env, &from, &to).await.expect("it was copied to"), Target::Finished);
+        // The other way round, there is something in it.
+        let refused = look(&env, &to, &from).await.unwrap_err();
+        assert!(refused.is(COPY_REFUSED) && refused.message().contains("not empty"), "{refused}");
+    }
 }

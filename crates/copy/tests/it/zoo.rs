@@ -1,6 +1,8 @@
 //! A service with values of all kinds, on any engine.
 
-use banyan_copy::{Migrate, Observer, Options, Phase, Report, Side, copy, store_options, target_options};
+use banyan_copy::{
+    Migrate, Observer, Options, Phase, Report, Side, copy, looking_options, store_options, target_options,
+};
 use banyan_core::{Context, Env, Event, Identity, Payload, Result};
 use banyan_engines::{Engine, Kind};
 use banyan_mysql::MySqlStores;
@@ -118,6 +120,12 @@ impl Database {
 
     pub(crate) async fn side(&self) -> Result<Side> {
         let store = self.open(store_options(SERVICE, &Env::default())).await?;
+        Ok(Side { store, place: self.name() })
+    }
+
+    /// Opens the database to look at it.
+    pub(crate) async fn looked_at(&self) -> Result<Side> {
+        let store = self.open(looking_options(SERVICE, &Env::default())).await?;
         Ok(Side { store, place: self.name() })
     }
 

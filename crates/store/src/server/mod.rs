@@ -188,10 +188,45 @@ const TAKE: Statement = Statement::new(
 const OWNER: Statement =
     Statement::new("SELECT name FROM banyan_migrations WHERE namespace = 'banyan.owner' AND version = 1");
 
+const IS_STORE: Statement = Statement::new(
+    "SELECT 1 AS found FROM information_schema.tables \
+     WHERE table_schema = current_schema() AND table_name = 'banyan_migrations'",
+)
+.mysql(
+    "SELECT 1 AS found FROM information_schema.tables \
+     WHERE table_schema = DATABASE() AND table_name = 'banyan_migrations'",
+);
+
 /// Takes a place in the database and makes the platform's tables; returns the number of events that wait.
 fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<(Box<dyn Connection>, u64)> {
     let service = &options.service;
     let mut connection = presence::enter(connector, options)?;
+    if options.as_it_is {
+        if !is_store(&mut *connection, connector.dialect())? {
+            return Ok((connection, 0));
+        }
+    } else {
+        make_tables(&mut *connection, connector, options)?;
+    }
+    let owner = owner(&mut *connection, connector.dialect())?;
+    if owner.as_ref().is_some_and(|owner| owner != service) {
+        let (location, owner) = (connector.location(), owner.unwrap_or_default());
+        let message = format!(
+            "the store {location} belongs to the service {owner}: {service} needs a database, or a schema, of its own"
+        );
+        return Err(Error::failed_precondition(STORE_NOT_OPENED, message));
+    }
+    tracing::debug!(service, store = connector.location(), "the store is open");
+    let rows = relay::count(&mut *connection)?;
+    Ok((connection, rows))
+}
+
+/// Makes the platform's tables if they are missing, and notes whose they are.
+fn make_tables(
+    connection: &mut dyn Connection,
+    connector: &dyn Connector,
+    options: &StoreOptions,
+) -> Result<()> {
     let schema = script_of(connector.schema(), options, connector.dialect());
     connection.script(&schema).map_err(|error| match error.code() {
         Code::Internal => {
@@ -203,24 +238,29 @@ fn prepare(connector: &dyn Connector, options: &StoreOptions) -> Result<(Box<dyn
         }
         _ => error,
     })?;
-    let dialect = connector.dialect();
     let at_ms = options.env.clock.unix_ms();
-    connection.execute(TAKE.text(dialect), params![service, Vec::new(), at_ms])?;
-    let mut owner = String::new();
+    let take = TAKE.text(connector.dialect());
+    connection.execute(take, params![options.service.clone(), Vec::new(), at_ms]).map(drop)
+}
+
+/// Returns whose store it is.
+fn owner(connection: &mut dyn Connection, dialect: Dialect) -> Result<Option<String>> {
+    let mut owner = None;
     connection.query(OWNER.text(dialect), params![], &mut |row| {
-        owner = row.get("name")?;
+        owner = Some(row.get("name")?);
         Ok(false)
     })?;
-    if owner != *service {
-        let location = connector.location();
-        let message = format!(
-            "the store {location} belongs to the service {owner}: {service} needs a database, or a schema, of its own"
-        );
-        return Err(Error::failed_precondition(STORE_NOT_OPENED, message));
-    }
-    tracing::debug!(service, store = connector.location(), "the store is open");
-    let rows = relay::count(&mut *connection)?;
-    Ok((connection, rows))
+    Ok(owner)
+}
+
+/// Tells whether the platform's tables are there.
+fn is_store(connection: &mut dyn Connection, dialect: Dialect) -> Result<bool> {
+    let mut found = false;
+    connection.query(IS_STORE.text(dialect), params![], &mut |_| {
+        found = true;
+        Ok(false)
+    })?;
+    Ok(found)
 }
 
 impl Engine for Server {
