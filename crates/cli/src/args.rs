@@ -74,6 +74,9 @@ pub struct RunArgs {
     /// Central source of the configuration, over files and under the environment, for example `etcd://127.0.0.1:2379/shop`.
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
+    /// What this run is called when it is compared with others (`runs compare`).
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
     /// Any other setting, for example `--set services.orders.flow=choreographed`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -155,6 +158,9 @@ impl RunArgs {
         }
         if let Some(source) = &self.source {
             layers.argument(flag("--source"), &["source", "url"], source.as_str())?;
+        }
+        if let Some(label) = &self.label {
+            layers.argument(flag("--label"), &["telemetry", "label"], label.as_str())?;
         }
         match self.apart.as_slice() {
             [] => {}

@@ -4,8 +4,8 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, console_password, copy, dead_letters, doctor, health, logs, move_service, operations, process,
-    replay, run, sagas, status, topics, traces,
+    config, console_password, copy, dead_letters, doctor, health, logs, metrics, move_service, operations,
+    process, replay, run, runs, sagas, slos, status, topics, traces,
 };
 use crate::problem::{report, report_usage};
 use anyhow::Result;
@@ -105,6 +105,12 @@ enum Verb {
     Logs(logs::LogsArgs),
     /// List what requests did, or show one with its calls, events and saga steps.
     Traces(traces::TracesArgs),
+    /// Show what is measured, over time: rates, failures, durations, and how the processes are.
+    Metrics(metrics::MetricsArgs),
+    /// List the runs of the system, or set two side by side: what became better or worse.
+    Runs(runs::RunsArgs),
+    /// Show what is left of the error budgets of the objectives.
+    Slos(slos::SlosArgs),
     /// Show what was done in the console: by whom, to what, and how it ended.
     Operations(operations::OperationsArgs),
     /// Hash a password for a user of the console.
@@ -283,6 +289,9 @@ impl Program {
             Verb::Traces(args) => traces::run(args, globals).await,
             Verb::Operations(args) => operations::run(args, &globals),
             Verb::ConsolePassword(_) => console_password::run(&globals).await,
+            Verb::Metrics(args) => metrics::run(args, globals).await,
+            Verb::Runs(args) => runs::run(args, globals).await,
+            Verb::Slos(args) => slos::run(args, globals).await,
             Verb::Config(args) => config::run(&self.system, args, globals).await,
             Verb::Copy(args) => copy::run(&self.system, args, globals).await,
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,

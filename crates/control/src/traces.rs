@@ -1,7 +1,7 @@
 //! The traces of a system: every process records, the root keeps.
 
 use crate::contract as api;
-use banyan::{Config, System};
+use banyan::{Config, Entry, Origin, System};
 use banyan_core::{BoxFuture, Context, Env, Error, Identity, Result, Signals, Tasks, rfc3339};
 use banyan_telemetry::metrics::Snapshot;
 use banyan_telemetry::{Collector, Exchange, Keeper, Memory, Recorder, RunDetails, otlp, slo};
@@ -43,7 +43,9 @@ pub(crate) fn open_memory(system: &System, config: &Config, env: &Env) -> Option
 fn details(system: &System, config: &Config) -> Result<RunDetails> {
     let program = std::env::current_exe().and_then(|path| path.metadata()).and_then(|file| file.modified());
     let built = program.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let told = system.entries(config)?.into_iter().filter(|entry| !OF_ONE_RUN.contains(&entry.key.as_str()));
+    // What nobody set is the program's: its build tells that, and what it found for itself differs each time.
+    let set = |entry: &Entry| entry.origin != Origin::Default && !OF_ONE_RUN.contains(&entry.key.as_str());
+    let told = system.entries(config)?.into_iter().filter(set);
     Ok(RunDetails {
         build: built.map_or_else(String::new, |since| rfc3339(since.as_millis() as u64)),
         settings: told.map(|entry| (entry.key, entry.value.to_string())).collect(),

@@ -107,7 +107,8 @@ pub enum Matching {
 }
 
 impl Matching {
-    fn of(text: &str) -> Self {
+    /// Reads a value, or its beginning and `*`.
+    pub fn of(text: &str) -> Self {
         match text.strip_suffix('*') {
             Some(beginning) => Self::Beginning(beginning.to_owned()),
             None => Self::Exactly(text.to_owned()),

@@ -36,7 +36,7 @@ const REQUESTS: &str = "http.server.request.duration";
 /// What was measured in a run.
 pub struct RunMeasurements {
     pub run: Run,
-    /// From the first to the last step in which anything was done.
+    /// From the first to the last step in which a request came, or, without any, in which anything was done.
     pub seconds: f64,
     work: BTreeMap<(String, BTreeMap<String, String>), Gathered>,
     cpu_seconds: f64,
@@ -58,7 +58,7 @@ pub struct Comparison {
 #[derive(Clone, Debug, Serialize)]
 pub struct Load {
     pub run: Run,
-    /// From the first to the last step of ten seconds in which anything was done.
+    /// From the first to the last step of ten seconds in which a request came.
     pub seconds: f64,
     /// Requests at the edge, all together.
     pub requests: MetricPoint,
@@ -141,12 +141,15 @@ impl Reader {
             memory_bytes_max: 0.0,
         };
         let mut memory: BTreeMap<u64, f64> = BTreeMap::new();
-        let mut busy: Option<(u64, u64)> = None;
+        let (mut busy, mut asked) = (None, None);
         self.scan(since_ms, run.until_ms.saturating_add(1), |at_ms, series, step| {
             let Some((stored, labels)) = wanted.get(&series) else { return Ok(()) };
             match (stored.kind, stored.name.as_str()) {
                 (MetricKind::Histogram, name) => {
-                    busy = Some(busy.map_or((at_ms, at_ms), |(first, _)| (first, at_ms)));
+                    busy = Some((busy.map_or(at_ms, |(first, _)| first), at_ms));
+                    if name == REQUESTS {
+                        asked = Some((asked.map_or(at_ms, |(first, _)| first), at_ms));
+                    }
                     let key = (name.to_owned(), labels.clone());
                     found.work.entry(key).or_default().add(stored, &step()?);
                 }
@@ -158,7 +161,7 @@ impl Reader {
             }
             Ok(())
         })?;
-        found.seconds = busy.map_or(0.0, |(first, last)| (last - first + STEP_MS) as f64 / 1e3);
+        found.seconds = asked.or(busy).map_or(0.0, |(first, last)| (last - first + STEP_MS) as f64 / 1e3);
         found.memory_bytes_max = memory.into_values().fold(0.0, f64::max);
         Ok(found)
     }

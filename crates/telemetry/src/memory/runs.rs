@@ -16,7 +16,7 @@ const SILENT_MS_MAX: u64 = 15_000;
 pub struct RunDetails {
     /// Which build of the program runs.
     pub build: String,
-    /// The settings that hold, without secrets, by key.
+    /// The settings that somebody made, without secrets, by key.
     pub settings: BTreeMap<String, String>,
     pub objectives: Vec<Objective>,
 }
@@ -39,6 +39,9 @@ pub struct Run {
     pub configuration: String,
     #[serde(skip)]
     pub settings: BTreeMap<String, String>,
+    /// Whether it is the last one.
+    #[serde(skip)]
+    pub latest: bool,
 }
 
 impl Run {
@@ -46,7 +49,7 @@ impl Run {
     pub fn state(&self, now_ms: u64) -> &'static str {
         match () {
             () if self.stopped => "stopped",
-            () if now_ms.saturating_sub(self.until_ms) < SILENT_MS_MAX => "running",
+            () if self.latest && now_ms.saturating_sub(self.until_ms) < SILENT_MS_MAX => "running",
             () => "killed",
         }
     }
@@ -90,7 +93,9 @@ impl Reader {
                 "SELECT id, started_ms, seen_ms, ended_ms, label, build, settings FROM runs ORDER BY id DESC",
             )?;
             let rows = query.query_map([], run)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let mut runs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            runs.iter_mut().take(1).for_each(|run| run.latest = true);
+            Ok(runs)
         };
         list().map_err(|error| unusable(&self.path, error))
     }
@@ -134,6 +139,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         build: row.get(5)?,
         configuration: format!("{:08x}", fingerprint(&settings)),
         settings: serde_json::from_str(&settings).unwrap_or_default(),
+        latest: false,
     })
 }
 

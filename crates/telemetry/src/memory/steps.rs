@@ -227,7 +227,7 @@ impl Known {
 /// Tells whether a process of the same name has taken the place of the one that told `known`: what a process has timed never
 /// becomes less.
 fn began_anew(known: &Process, snapshot: &Snapshot) -> bool {
-    let now: HashMap<(&str, &[(String, String)]), u64> = snapshot
+    let now: HashMap<_, _> = snapshot
         .histograms
         .iter()
         .map(|one| ((one.name.as_str(), one.labels.as_slice()), one.value.count))
