@@ -37,8 +37,8 @@ async function purchase() {
 try {
   await draw("map", "/?node=service:orders", async (page) => {
     await page.waitForFunction((least) => document.querySelectorAll(".map .edge:not(.idle)").length >= least, EDGES_MIN);
-    // The little chart begins when the drawer opens.
-    await page.waitForFunction(() => (document.querySelector(".trend polyline")?.getAttribute("points") ?? "").split(" ").length >= 4);
+    // So that the little charts have lines.
+    await page.waitForFunction(() => (document.querySelector(".chart .line")?.getAttribute("d") ?? "").includes("L"));
   });
   await draw("trace", `/traces/${await purchase()}`, (page) => page.locator(".wf-row.event").first().waitFor());
   const { sagas } = await ask("/api/sagas?state=compensated&limit=1");

@@ -97,6 +97,7 @@ export const api = {
   cancel: (service: string, id: string, reason: string) =>
     post<unknown>(`/api/sagas/${at(service)}/${at(id)}/cancel`, { reason }),
 
+  metrics: (query: Query, signal?: AbortSignal) => get<{ series: t.Series[] }>("/api/metrics", query, signal),
   slos: (signal?: AbortSignal) => get<{ slos: t.Slo[] }>("/api/slos", {}, signal),
   invariants: (signal?: AbortSignal) => get<t.Invariants>("/api/invariants", {}, signal),
   audit: (limit: number, signal?: AbortSignal) => get<{ entries: t.Operation[] }>("/api/audit", { limit }, signal),

@@ -59,6 +59,8 @@ export function end(): void {
 export function useTold<N extends Name>(name: N): Told[N] | undefined {
   const [value, setValue] = useState<Told[N] | undefined>(latest[name]);
   useHeard(name, setValue);
+  // What was told between the drawing and the listening.
+  useEffect(() => setValue(latest[name]), [name]);
   return value;
 }
 

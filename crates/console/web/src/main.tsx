@@ -4,7 +4,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { api, type Problem, whenLoggedOut } from "./api";
 import { asProblem } from "./async";
-import { begin } from "./live";
+import { begin, end } from "./live";
 import { DeadLetters } from "./pages/dead-letters";
 import { Events } from "./pages/events";
 import { Invariants } from "./pages/invariants";
@@ -87,7 +87,7 @@ function App() {
       <Login
         onLogin={(next) => {
           setSession(next);
-          navigate(place.searchParams.get("next") ?? "/", true);
+          navigate(inside(place.searchParams.get("next")), true);
         }}
       />
     );
@@ -114,7 +114,13 @@ function App() {
   );
 }
 
+/** Where to go after the login: a page of the console, whatever the address says. */
+function inside(next: string | null): string {
+  return next && /^\/(?![/\\])/.test(next) ? next : "/";
+}
+
 function askForLogin(): void {
+  end();
   const here = location.pathname + location.search;
   if (!here.startsWith("/login")) navigate(to("/login", { next: here === "/" ? "" : here }), true);
 }

@@ -276,6 +276,19 @@ export interface SagaDetail extends SagaSummary {
   trace_id?: string;
 }
 
+/** What was measured in one step of time; durations in seconds. */
+export interface Point {
+  at_ms: number;
+  count: number;
+  rate: number | null;
+  error_share: number | null;
+  p50: number | null;
+  p99: number | null;
+}
+export interface Series {
+  labels: Record<string, string>;
+  points: Point[];
+}
 export interface Slo {
   name: string;
   indicator: "availability" | { latency: { ms: number } };

@@ -119,7 +119,7 @@ function Lines({ lines }: { lines: LogLine[] }) {
               {clock(line.time_ms)}
             </time>
             <Badge state={line.level} />
-            <span class="line-service">{line.service ?? ""}</span>
+            <span class="line-service">{line.service ?? line.process ?? ""}</span>
             <span class="line-text">
               {line.message}
               {fields.map(([name, value]) => (

@@ -1,8 +1,9 @@
 // The system, live: a picture, a table that says the same, and one node in detail.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { api } from "../api";
 import { useLoaded } from "../async";
+import { metricOf, Trends } from "../chart";
 import { duration, percent, rate } from "../format";
 import { useTold } from "../live";
 import { isFailing, isIdle, numbers, Picture } from "../map/picture";
@@ -77,7 +78,7 @@ export function MapPage() {
             </p>
           </div>
           {selected && (
-            <Drawer node={selected} nodes={nodes} edges={edges} windowS={map.window_s} close={() => setFilters({ node: "" })} />
+            <Drawer node={selected} nodes={nodes} edges={edges} close={() => setFilters({ node: "" })} />
           )}
         </div>
       )}
@@ -167,14 +168,10 @@ interface DrawerProps {
   node: MapNode;
   nodes: MapNode[];
   edges: MapEdge[];
-  windowS: number;
   close: () => void;
 }
 
-/** How many measurements the little chart remembers. */
-const POINTS_MAX = 60;
-
-function Drawer({ node, nodes, edges, windowS, close }: DrawerProps) {
+function Drawer({ node, nodes, edges, close }: DrawerProps) {
   const label = (id: string): string => nodes.find((other) => other.id === id)?.label ?? id;
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -182,6 +179,7 @@ function Drawer({ node, nodes, edges, windowS, close }: DrawerProps) {
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
   }, []);
+  const system = useTold("system");
   const links = linksOf(node);
   const around = edges.filter((edge) => edge.from === node.id || edge.to === node.id);
   return (
@@ -196,10 +194,18 @@ function Drawer({ node, nodes, edges, windowS, close }: DrawerProps) {
         {KINDS[node.kind]} {node.state && <Badge state={node.state} />}
       </p>
       <RedFigures of={node} />
-      <Trend of={node} key={node.id} windowS={windowS} />
+      {metricOf(node.id) && <Trends node={node.id} brief key={node.id} />}
       {node.processes && node.processes.length > 0 && (
         <p>
-          <span class="fine">Runs in</span> {node.processes.join(", ")}
+          <span class="fine">Runs in</span>{" "}
+          {node.processes.map((name) => {
+            const process = system?.processes.find((one) => one.process === name);
+            return (
+              <span key={name}>
+                {name} <span class="fine">{process && `process id ${process.pid}`}</span>{" "}
+              </span>
+            );
+          })}
         </p>
       )}
       {around.length > 0 && (
@@ -284,24 +290,3 @@ function linksOf(node: MapNode): { href: string; text: string }[] {
       return [];
   }
 }
-
-const TREND = { width: 260, height: 48 };
-
-/** The rate since the drawer was opened. */
-function Trend({ of, windowS }: { of: MapNode; windowS: number }) {
-  const [points, setPoints] = useState<number[]>([]);
-  useEffect(() => setPoints((before) => [...before, of.rate ?? 0].slice(-POINTS_MAX)), [of]);
-  const top = Math.max(...points, 0.001);
-  const step = TREND.width / (POINTS_MAX - 1);
-  const line = points.map((point, index) => {
-    const x = TREND.width - (points.length - 1 - index) * step;
-    return `${x.toFixed(1)},${(TREND.height - 4 - (point / top) * (TREND.height - 8)).toFixed(1)}`;
-  });
-  return (
-    <svg class="trend" viewBox={`0 0 ${TREND.width} ${TREND.height}`} role="img" aria-label={`Rate, over ${Math.round(windowS)} s each, at most ${rate(top)}`}>
-      <path d={`M0 ${TREND.height - 0.5}H${TREND.width}`} class="axis" />
-      {points.length > 1 && <polyline points={line.join(" ")} />}
-    </svg>
-  );
-}
-

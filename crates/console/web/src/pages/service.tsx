@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api } from "../api";
 import { useAction, useLoaded } from "../async";
 import { duration, json } from "../format";
+import { Trends } from "../chart";
 import { Explorer } from "../explorer";
 import { useHeard, useTold } from "../live";
 import { Badge, Empty, Field, Page, Refused, Said, Shown, Table } from "../parts";
@@ -76,6 +77,7 @@ function Overview({ service }: { service: ServiceDetail }) {
   return (
     <div class="stack">
       <RedFigures of={red} wide />
+      <Trends node={`service:${service.service}`} />
       <Placement service={service} />
       {service.health && (
         <section class="stack" aria-labelledby="health">

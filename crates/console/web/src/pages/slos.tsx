@@ -10,6 +10,8 @@ const REFRESH_MS = 10_000;
 /** A budget that is spent this fast is gone long before its window is over: the threshold of the fast alert. */
 const BURNS_FAST = 14.4;
 
+const BURN_OVER = ["5m", "1h", "6h"];
+
 const TONES: Record<Slo["state"], string> = { no_data: "unknown", ok: "ok", burning: "degraded", spent: "failed" };
 
 export function Slos() {
@@ -33,7 +35,7 @@ export function Slos() {
                   <td>
                     <strong>{slo.name}</strong>
                     <p class="fine">
-                      {slo.indicator === "availability" ? "does not fail" : `takes at most ${duration(slo.indicator.latency.ms)}`}
+                      {slo.indicator === "availability" ? "does not fail" : `takes at most ${duration(slo.indicator.latency.ms).replace(".00", "")}`}
                     </p>
                   </td>
                   <td>
@@ -50,7 +52,7 @@ export function Slos() {
                   </td>
                   <td>
                     <span class="buttons">
-                      {Object.entries(slo.burn).map(([over, rate]) => (
+                      {BURN_OVER.map((over) => [over, slo.burn[over] ?? null] as const).map(([over, rate]) => (
                         <Badge
                           key={over}
                           state={rate === null ? "unknown" : rate > BURNS_FAST ? "failed" : rate > 1 ? "degraded" : "ok"}
