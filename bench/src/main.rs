@@ -1,4 +1,4 @@
-//! The project's benchmarks: what a call, a checkout, a start and an engine cost.
+//! The project's benchmarks: what a call, a checkout, telemetry, a start and an engine cost.
 //!
 //! `cargo xtask bench` builds this program and runs it; it prints its results and writes them into
 //! `docs/benchmarks.md`. Contenders of one comparison take turns within one run, so that a slow moment of the machine
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 const COMMAND: &str = "cargo xtask bench";
 
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", about = "Measures calls, checkouts, starts and engines")]
+#[command(name = "cargo xtask bench", about = "Measures calls, checkouts, telemetry, starts and engines")]
 struct Cli {
     /// The benchmarks to run [default: all]
     names: Vec<Benchmark>,
@@ -75,6 +75,8 @@ enum Benchmark {
     Calls,
     /// Checkouts of 1, 16 and 128 shoppers, in one process and apart, with their fsyncs
     Checkout,
+    /// Checkouts with telemetry against checkouts without it
+    Telemetry,
     /// Start to first served request, and idle memory
     Start,
     /// Stores and event logs, embedded and on servers, against bare drivers, clients and files
@@ -90,6 +92,7 @@ impl Benchmark {
         match self {
             Benchmark::Calls => calls::run(settings).await,
             Benchmark::Checkout => checkout::run(settings).await,
+            Benchmark::Telemetry => checkout::telemetry::run(settings).await,
             Benchmark::Start => start::run(settings).await,
             Benchmark::Engines => engines::run(settings, engines::Part::value_variants()).await,
         }

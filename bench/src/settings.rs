@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) checkout_rounds: usize,
     /// Length of one checkout measurement, without its warm-up.
     pub(crate) checkout_turn: Duration,
+    /// Rounds of what telemetry costs a checkout; in each, the shop with it and the one without have a turn.
+    pub(crate) telemetry_rounds: usize,
     /// Starts of the shop for each kind of data folder.
     pub(crate) starts: usize,
     /// How long the shop is left alone before its memory is read.
@@ -47,6 +49,7 @@ impl Settings {
                 journeys: 60,
                 checkout_rounds: 3,
                 checkout_turn: Duration::from_secs(6),
+                telemetry_rounds: 9,
                 starts: 12,
                 idle: Duration::from_secs(5),
                 shop,
@@ -61,6 +64,7 @@ impl Settings {
                 journeys: 10,
                 checkout_rounds: 1,
                 checkout_turn: Duration::from_secs(1),
+                telemetry_rounds: 1,
                 starts: 2,
                 idle: Duration::from_secs(1),
                 shop,

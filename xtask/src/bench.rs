@@ -8,7 +8,7 @@ use std::process::Command;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// calls, checkout, start, engines (default: all)
+    /// calls, checkout, telemetry, start, engines (default: all)
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Short rounds, to see that everything works; nothing is written to the report

@@ -3,6 +3,7 @@
 
 mod shoppers;
 mod syncs;
+pub(crate) mod telemetry;
 mod trace;
 
 use crate::disk;

@@ -68,6 +68,20 @@ impl Shop {
         placement: Placement,
         trace: Option<Trace<'_>>,
     ) -> Result<Self> {
+        Self::start_set(program, data, placement, trace, &[])
+    }
+
+    /// As [`Shop::start`], with settings of the form `key=value`.
+    ///
+    /// # Errors
+    /// As [`Shop::start`].
+    pub(crate) fn start_set(
+        program: &Path,
+        data: &Path,
+        placement: Placement,
+        trace: Option<Trace<'_>>,
+        settings: &[&str],
+    ) -> Result<Self> {
         let mut command = match trace {
             None => Command::new(program),
             Some(trace) => {
@@ -80,6 +94,7 @@ impl Shop {
             }
         };
         command.arg("run").arg("--json").arg("--data").arg(data).args(["--port", "0"]).args(placement.args());
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         let began = clock::now();
         let mut child = command
             .stdin(Stdio::null())

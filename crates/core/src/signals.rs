@@ -316,6 +316,7 @@ mod tests {
     use parking_lot::Mutex;
 
     #[derive(Default)]
+    #[expect(clippy::vec_box, reason = "it is kept as it comes")]
     struct Kept(Mutex<Vec<Box<SpanRecord>>>);
 
     impl SpanSink for Kept {

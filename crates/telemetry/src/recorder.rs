@@ -1,5 +1,7 @@
 //! Where the spans of a process are put when they end, and who is asked for its numbers.
 
+#![expect(clippy::vec_box, reason = "spans are moved from list to list")]
+
 use banyan_core::{Sources, SpanRecord, SpanSink};
 use parking_lot::Mutex;
 use std::cell::Cell;

@@ -4,9 +4,10 @@
 //! are kept as examples, with a share for each kind of request. Every process holds the spans of the last seconds, tells the others which traces it found worth
 //! keeping, and is told by them; what nobody asked for in time is forgotten.
 
+#![expect(clippy::vec_box, reason = "spans are moved from list to list")]
+
 use crate::TelemetryOptions;
 use banyan_core::{SpanKind, SpanOutcome, SpanRecord};
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -149,7 +150,7 @@ fn is_first(span: &SpanRecord) -> bool {
 /// evenly, so that many of one kind do not leave none for another; each has at least one.
 struct Examples {
     per_second: f64,
-    kinds: HashMap<Cow<'static, str>, Bucket>,
+    kinds: HashMap<Box<str>, Bucket>,
     /// When kinds that are idle were looked for.
     swept: Instant,
 }
@@ -164,7 +165,7 @@ impl Examples {
         Self { per_second: f64::from(per_second), kinds: HashMap::new(), swept: now }
     }
 
-    fn take(&mut self, kind: &Cow<'static, str>, now: Instant) -> bool {
+    fn take(&mut self, kind: &str, now: Instant) -> bool {
         if self.per_second == 0.0 {
             return false;
         }
@@ -173,11 +174,11 @@ impl Examples {
             self.swept = now;
         }
         if !self.kinds.contains_key(kind) {
-            let kind = if self.kinds.len() < KINDS_MAX { kind.clone() } else { "".into() };
-            self.kinds.entry(kind).or_insert(Bucket { full: f64::INFINITY, at: now });
+            let kind = if self.kinds.len() < KINDS_MAX { kind } else { "" };
+            self.kinds.entry(kind.into()).or_insert(Bucket { full: f64::INFINITY, at: now });
         }
         let share = self.per_second / self.kinds.len() as f64;
-        let kind = if self.kinds.contains_key(kind) { kind.as_ref() } else { "" };
+        let kind = if self.kinds.contains_key(kind) { kind } else { "" };
         let Some(bucket) = self.kinds.get_mut(kind) else { return false };
         let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * share;
         bucket.full = (bucket.full + gained).min(share.max(1.0));

@@ -1,0 +1,108 @@
+//! What telemetry costs: checkouts of a shop that records everything against those of one that records nothing.
+
+use super::shoppers::{self, Turn};
+use super::{REST, SHOPPERS_MAX};
+use crate::report::{Section, Table};
+use crate::settings::Settings;
+use crate::shop::customer::{self, Customer};
+use crate::shop::{Placement, Shop, goods};
+use crate::stats::Spread;
+use anyhow::Result;
+
+/// Few who wait for each other's fsync, and so many that the processor is what is short.
+const SHOPPERS: [usize; 2] = [16, SHOPPERS_MAX];
+/// Share of the checkouts that telemetry may cost, in percent.
+const COST_MAX: f64 = 5.0;
+
+/// A shop and its customers.
+struct Side {
+    title: &'static str,
+    shop: Shop,
+    customers: Vec<Customer>,
+    /// Its turns, for each number of shoppers.
+    turns: [Vec<Turn>; SHOPPERS.len()],
+}
+
+pub(crate) async fn run(settings: &Settings) -> Result<Section> {
+    let on = Side::open(settings, "on", &[]).await?;
+    let off = Side::open(settings, "off", &["telemetry.enabled=false"]).await?;
+    let mut sides = [on, off];
+    for round in 0..settings.telemetry_rounds {
+        for index in 0..SHOPPERS.len() {
+            // Who comes first takes turns too.
+            for side in 0..sides.len() {
+                sides[(side + round) % 2].shop(index, settings).await?;
+            }
+        }
+    }
+    let mut section = Section::default();
+    let mut table = Table::new([
+        "telemetry",
+        "shoppers",
+        "checkouts/s",
+        "failed",
+        "shop's CPU ms a checkout",
+        "confirmed p50, ms",
+        "p99",
+    ]);
+    let mut more_cpu = Vec::new();
+    for (index, shoppers) in SHOPPERS.into_iter().enumerate() {
+        let [on, off] = &sides;
+        let pairs = || on.turns[index].iter().zip(&off.turns[index]);
+        let cost = |with: f64, without: f64| (1.0 - with / without.max(f64::MIN_POSITIVE)) * 100.0;
+        let lost = Spread::of(pairs().map(|(on, off)| cost(on.rate(), off.rate())));
+        let aim = format!("less than {COST_MAX} % of the checkouts/s of {shoppers} shoppers");
+        section.aim(&aim, format!("{lost} %"), Some(lost.median < COST_MAX));
+        let cpu = Spread::of(pairs().map(|(on, off)| -cost(on.cpu_ms_each(), off.cpu_ms_each())));
+        more_cpu.push(format!("{cpu} % with {shoppers} shoppers"));
+        sides.iter().for_each(|side| side.describe(index, shoppers, &mut table));
+    }
+    section.table(&table);
+    section.paragraph(&format!(
+        "A figure of the first table is the median of the rounds, in each of which both shops had a turn, one right after \
+         the other. The shop's CPU time for a checkout was more by {}.",
+        more_cpu.join(", and ")
+    ));
+    for Side { shop, .. } in sides {
+        shop.stop().await?;
+    }
+    Ok(section)
+}
+
+impl Side {
+    async fn open(settings: &Settings, title: &'static str, set: &[&str]) -> Result<Self> {
+        let data = settings.folder(&format!("telemetry-{title}"))?;
+        let shop = Shop::start_set(&settings.shop, &data, Placement::OneProcess, None, set)?;
+        goods::fill(&shop.url, &shop.data).await?;
+        let customers = customer::sign_up(&shop.url, "shopper", SHOPPERS_MAX).await?;
+        Ok(Self { title, shop, customers, turns: Default::default() })
+    }
+
+    /// Has the customers of `SHOPPERS[index]` shop.
+    async fn shop(&mut self, index: usize, settings: &Settings) -> Result<()> {
+        tokio::time::sleep(REST).await;
+        let mut customers = std::mem::take(&mut self.customers);
+        let idle = customers.split_off(SHOPPERS[index]);
+        let (mut back, turn) = shoppers::turn(customers, self.shop.pid(), settings.checkout_turn).await?;
+        back.extend(idle);
+        self.customers = back;
+        self.turns[index].push(turn);
+        Ok(())
+    }
+
+    fn describe(&self, index: usize, shoppers: usize, table: &mut Table<7>) {
+        let turns = || self.turns[index].iter();
+        let time = |percentile| {
+            Spread::of(turns().map(|turn| turn.confirmed.percentile_us(percentile) / 1000.0)).to_string()
+        };
+        table.row([
+            self.title.to_owned(),
+            shoppers.to_string(),
+            Spread::of(turns().map(Turn::rate)).to_string(),
+            turns().map(|turn| turn.failed).sum::<u64>().to_string(),
+            Spread::of(turns().map(Turn::cpu_ms_each)).to_string(),
+            time(50.0),
+            time(99.0),
+        ]);
+    }
+}
