@@ -134,9 +134,10 @@ fn named<'m>(metrics: &'m [Metric], name: &str) -> Result<&'m Metric> {
     let plain = name.replace('_', ".");
     let like: Vec<_> =
         metrics.iter().filter(|metric| metric.name.replace('_', ".").contains(&plain)).collect();
-    let begin: Vec<_> =
-        like.iter().filter(|metric| metric.name.replace('_', ".").starts_with(&plain)).collect();
-    let timed: Vec<_> = begin.iter().filter(|metric| metric.kind == MetricKind::Histogram).collect();
+    let begins = |metric: &&Metric| metric.name.replace('_', ".").starts_with(&plain);
+    let begin: Vec<&Metric> = like.iter().copied().filter(begins).collect();
+    let is_timed = |metric: &&Metric| metric.kind == MetricKind::Histogram;
+    let timed: Vec<&Metric> = begin.iter().copied().filter(is_timed).collect();
     let problem = match (like.as_slice(), begin.as_slice(), timed.as_slice()) {
         ([one], _, _) | (_, [one], _) | (_, _, [one]) => return Ok(one),
         ([], _, _) => format!("no metric is called like {name:?}"),
