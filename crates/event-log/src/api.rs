@@ -228,8 +228,8 @@ pub struct PartitionInfo {
     pub partition: u32,
     pub start_offset: u64,
     pub end_offset: u64,
-    /// Size of all kept records.
-    pub bytes: u64,
+    /// Size of all kept records; `None` where the engine does not tell.
+    pub bytes: Option<u64>,
 }
 
 /// A consumer group as it is.

@@ -277,7 +277,7 @@ fn read_retention(settings: &HashMap<String, Setting>) -> Retention {
     Retention { age_ms_max: bound("retention.ms"), partition_bytes_max: bound("retention.bytes") }
 }
 
-/// Lists all topics. The size of what they keep is not known to librdkafka and is shown as 0.
+/// Lists all topics. The size of what they keep is unknown: librdkafka cannot ask for it (DescribeLogDirs).
 pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Vec<TopicInfo>> {
     let (seen, starts, ends) = shared
         .blocking(|shared| {
@@ -295,7 +295,7 @@ pub(crate) async fn list(shared: &Arc<Shared>) -> Result<Vec<TopicInfo>> {
         let partition = |number| {
             let at = (seen.topic.clone(), number);
             let (start_offset, end_offset) = (offset(&starts, &at), offset(&ends, &at));
-            PartitionInfo { partition: number, start_offset, end_offset, bytes: 0 }
+            PartitionInfo { partition: number, start_offset, end_offset, bytes: None }
         };
         TopicInfo {
             topic: seen.topic.clone(),

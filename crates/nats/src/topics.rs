@@ -177,7 +177,12 @@ impl Topics {
             let partition = |partition| {
                 let state = states.get(&stream_name(&self.options.prefix, &name, partition));
                 let (start_offset, end_offset) = state.map_or((0, 0), bounds);
-                PartitionInfo { partition, start_offset, end_offset, bytes: state.map_or(0, |s| s.bytes) }
+                PartitionInfo {
+                    partition,
+                    start_offset,
+                    end_offset,
+                    bytes: Some(state.map_or(0, |s| s.bytes)),
+                }
             };
             let partitions = (0..topic.partitions).map(partition).collect();
             Some(TopicInfo { retention: topic.retention(), partitions, topic: name })

@@ -198,7 +198,8 @@ impl Topics {
                 partition,
                 start_offset: extent.start,
                 end_offset: extent.end,
-                bytes: 0,
+                // Only the management plug-in knows.
+                bytes: None,
             });
             infos.push(TopicInfo {
                 retention: topic.retention,

@@ -139,8 +139,9 @@ fn list_text(topics: &[TopicInfo], groups: &[GroupInfo]) -> String {
         .iter()
         .map(|t| {
             let kept: u64 = t.partitions.iter().map(|p| p.end_offset - p.start_offset).sum();
-            let bytes: u64 = t.partitions.iter().map(|p| p.bytes).sum();
-            vec![t.topic.clone(), t.partitions.len().to_string(), kept.to_string(), bytes.to_string()]
+            let bytes: Option<u64> = t.partitions.iter().map(|p| p.bytes).sum();
+            let bytes = bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+            vec![t.topic.clone(), t.partitions.len().to_string(), kept.to_string(), bytes]
         })
         .collect();
     let readers: Vec<_> = groups
@@ -185,4 +186,26 @@ fn record_text(record: &Record, data: &Value) -> String {
         e.event_type,
         e.key
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_event_log::{PartitionInfo, Retention};
+
+    #[test]
+    fn a_size_that_nobody_tells_is_none() {
+        let topic = |bytes| {
+            let retention = Retention { age_ms_max: None, partition_bytes_max: None };
+            let partitions = vec![PartitionInfo { partition: 0, start_offset: 1, end_offset: 3, bytes }];
+            TopicInfo { topic: "orders".to_owned(), retention, partitions }
+        };
+        for (bytes, shown) in [(None, "-"), (Some(70), "70"), (Some(0), "0")] {
+            let topics = [topic(bytes)];
+            let text = list_text(&topics, &[]);
+            let row = text.lines().nth(1).expect("a row");
+            assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["orders", "1", "2", shown]);
+            assert_eq!(list_json(&topics, &[])["topics"][0]["partitions"][0]["bytes"].as_u64(), bytes);
+        }
+    }
 }

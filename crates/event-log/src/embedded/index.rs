@@ -219,7 +219,7 @@ impl Topic {
             partition: number as u32,
             start_offset: partition.low,
             end_offset: partition.end(),
-            bytes: partition.bytes,
+            bytes: Some(partition.bytes),
         };
         TopicInfo {
             topic: self.name.to_string(),

@@ -40,7 +40,11 @@ async fn a_healthy_cluster_is_fine_and_stays_as_it_is() {
     let findings = KafkaLogs.examine(&format!("{url}?replicas=3"), asked(Duration::from_secs(40))).await;
     let few = Finding::of(&findings, Check::Durability, "replicas");
     assert!(few.verdict == Verdict::Fail && few.found.starts_with("1 broker"), "{few:?}");
-    assert_eq!(Finding::of(&findings, Check::Permissions, "make topics").verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(
+        Finding::of(&findings, Check::Permissions, "make topics").verdict,
+        Verdict::Fail,
+        "{findings:#?}"
+    );
 }
 
 #[tokio::test]

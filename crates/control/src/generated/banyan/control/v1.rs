@@ -1611,8 +1611,9 @@ pub struct Partition {
     pub start_offset: u64,
     #[prost(uint64, tag = "3")]
     pub end_offset: u64,
-    #[prost(uint64, tag = "4")]
-    pub bytes: u64,
+    /// Absent where the engine does not tell.
+    #[prost(uint64, optional, tag = "4")]
+    pub bytes: ::core::option::Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
