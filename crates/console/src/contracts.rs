@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use banyan::{ConsoleRole, System};
-use banyan_core::{Context, Error, Identity, Result};
+use banyan_core::{Context, Error, Identity, Result, SpanKind};
 use banyan_event_log::dead_letters::{DEAD_LETTER_TYPE, DeadLetter};
 use banyan_rpc::{Idempotency, Kind, MethodInfo, contract_methods, problem};
 use banyan_transcoding::Transcoder;
@@ -169,7 +169,11 @@ pub(crate) async fn call(
     let (calling, within, trace) = (app.clone(), cx.clone(), trace_id.clone());
     let done = app.act(&who, deed, async move {
         let channel = calling.parts.directory.channel(method.service);
-        let answer = channel.unary_bytes(&within, method, request).await?;
+        // The trace begins here: a request that has no first span is no example of anything.
+        let span = within.begin_here(0, SpanKind::Internal, "console call");
+        let answered = channel.unary_bytes(&within, method, request).await;
+        span.end(&answered);
+        let answer = answered?;
         let output =
             calling.contracts.messages.encode_redacted(&output(&calling.contracts, method), &answer)?;
         let message: Value = serde_json::from_str(&output).map_err(Error::internal)?;

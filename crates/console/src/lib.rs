@@ -14,6 +14,7 @@ mod contracts;
 mod dead_letters;
 mod door;
 mod events;
+mod health;
 mod listener;
 mod live;
 mod logs;

@@ -3,8 +3,8 @@
 use crate::answer::refusal;
 use crate::app::{App, Shared};
 use crate::{
-    contracts, dead_letters, door, live, logs, map, measured, sagas, services, sessions, system, topics,
-    traces,
+    contracts, dead_letters, door, health, live, logs, map, measured, sagas, services, sessions, system,
+    topics, traces,
 };
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -43,6 +43,7 @@ fn api() -> Router<Arc<App>> {
         .route("/api/live", get(live::live))
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{id}", get(traces::trace))
+        .route("/api/health", get(health::health))
         .route("/api/logs", get(logs::list))
         .route("/api/services/{service}", get(services::service))
         .route("/api/services/{service}/move", post(services::move_service))

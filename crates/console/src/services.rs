@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Body};
 use crate::app::{App, Operator, Shared};
 use crate::audit::Deed;
+use crate::health;
 use crate::system;
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -25,6 +26,9 @@ async fn shown(app: &App, name: &str) -> Result<Value> {
     let described =
         |contract: &String| json!({"name": contract, "methods": app.contracts.methods_of(contract)});
     shown["contracts"] = contracts.iter().map(described).collect();
+    // What is unknown of its health hides nothing else.
+    let tree = control.get_health(&cx, api::GetHealthRequest {}).await.ok();
+    shown["health"] = tree.as_ref().and_then(|tree| health::of_service(tree, name)).map(health::node).into();
     let config = control.get_config(&cx, api::GetConfigRequest {}).await?;
     let own = format!("services.{name}.");
     let (store, replicas) = (format!("stores.{name}"), format!("placement.replicas.{name}"));

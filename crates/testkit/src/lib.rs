@@ -17,11 +17,13 @@
 mod listener;
 mod redelivery;
 mod rest;
+mod seal;
 mod setup;
 mod system;
 mod wait;
 
 pub use listener::Listener;
+pub use seal::assert_sealed;
 pub use setup::Setup;
 pub use system::TestSystem;
 pub use wait::{WAIT_MAX, eventually, until};

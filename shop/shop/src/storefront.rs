@@ -23,22 +23,11 @@ fn site() -> Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::digest::{Context, SHA256};
     use axum::body::Body;
     use axum::response::Response;
     use http::{HeaderValue, StatusCode, header};
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
-    /// All that decides what is built; `web/scripts/seal.mjs` has the same list.
-    const SOURCES: [&str; 7] = [
-        "index.html",
-        "package-lock.json",
-        "package.json",
-        "public",
-        "src",
-        "tsconfig.json",
-        "vite.config.ts",
-    ];
     /// All scripts together, in bytes: what a phone loads before it shows anything.
     const SCRIPT_BYTES_MAX: usize = 100_000;
 
@@ -51,33 +40,9 @@ mod tests {
         site().serve(&request)
     }
 
-    /// Hashes files by their names, sizes and contents, sorted by name.
-    fn digest(root: &Path, of: &[&str]) -> String {
-        let mut files: Vec<String> = Vec::new();
-        let mut open: Vec<PathBuf> = of.iter().map(|name| root.join(name)).collect();
-        while let Some(path) = open.pop() {
-            match path.is_dir() {
-                true => open.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path())),
-                false => files.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
-            }
-        }
-        files.retain(|name| name != "dist/SEAL");
-        files.sort();
-        let mut context = Context::new(&SHA256);
-        for name in files {
-            let content = std::fs::read(root.join(&name)).unwrap();
-            context.update(format!("{name}\0{}\0", content.len()).as_bytes());
-            context.update(&content);
-        }
-        context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     #[test]
     fn the_assets_are_what_the_sources_build() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
-        let seal = std::fs::read_to_string(root.join("dist/SEAL")).unwrap();
-        let now = format!("sources {}\nassets {}\n", digest(&root, &SOURCES), digest(&root, &["dist"]));
-        assert_eq!(seal, now, "run `npm ci && npm run build` in shop/shop/web, and commit web/dist");
+        banyan_testkit::assert_sealed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("web"));
     }
 
     #[test]
