@@ -8,6 +8,7 @@ mod effects;
 mod processes;
 mod retention;
 mod single;
+mod watched;
 
 use banyan_core::{Context, Env, Envelope, Event, Payload, Result};
 use banyan_event_log::{EmbeddedLog, EmbeddedOptions, EventLog, ReadFrom, Record};

@@ -10,3 +10,4 @@ mod servers;
 mod sigkill;
 mod support;
 mod waiting;
+mod watched;

@@ -145,7 +145,31 @@ impl Rig {
     where
         F: for<'a> Fn(&'a mut Saga, Text) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
     {
-        let sagas = Sagas::new(store.clone(), options, Env::default()).await.unwrap();
+        Self::on_in(Env::default(), store, folder, options, end, run).await
+    }
+
+    /// Opens a service in `env` whose workflow is `run`, with fast retries; nothing is driven yet.
+    pub(crate) async fn in_env<F>(env: Env, run: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Saga, Text) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    {
+        let folder = Arc::new(TempDir::new().unwrap());
+        let store = open_store(folder.path()).await;
+        Self::on_in(env, store, folder, options(), |_, _| Ok(()), run).await
+    }
+
+    async fn on_in<F>(
+        env: Env,
+        store: Store,
+        folder: Arc<TempDir>,
+        options: SagaOptions,
+        end: impl Fn(&mut Tx<'_>, &Outcome) -> Result<()> + Send + Sync + 'static,
+        run: F,
+    ) -> Self
+    where
+        F: for<'a> Fn(&'a mut Saga, Text) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    {
+        let sagas = Sagas::new(store.clone(), options, env).await.unwrap();
         let (sender, ends) = mpsc::unbounded_channel();
         sagas.register(Arc::new(Flow { run: Box::new(run), end: Box::new(end), ends: sender }));
         let cx = Context::new(&Env::default(), Identity::user("u-1", &[]));
