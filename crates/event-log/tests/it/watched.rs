@@ -46,8 +46,7 @@ async fn an_attempt_is_linked_to_the_one_that_failed_also_when_it_is_redriven() 
     let folder = TempDir::new().unwrap();
     let log = Arc::new(EmbeddedLog::open(options(folder.path())).await.unwrap());
     let recorded = Arc::new(Recorded::default());
-    let mut env = Env::default();
-    env.signals = Signals::new(recorded.clone(), "group");
+    let env = Env { signals: Signals::new(recorded.clone(), "group"), ..Env::default() };
     let (begun, mut attempts) = mpsc::unbounded_channel();
     let fails = watch::Sender::new(true);
     let failing = fails.subscribe();

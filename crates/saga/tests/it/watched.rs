@@ -34,8 +34,7 @@ impl Recorded {
 #[tokio::test]
 async fn an_attempt_is_linked_to_the_failed_one_to_who_signalled_and_to_what_set_the_timer() {
     let recorded = Arc::new(Recorded::default());
-    let mut env = Env::default();
-    env.signals = Signals::new(recorded.clone(), "ledger");
+    let env = Env { signals: Signals::new(recorded.clone(), "ledger"), ..Env::default() };
     let failed = Arc::new(AtomicBool::new(false));
     let mut rig = Rig::in_env(env.clone(), move |saga, _| {
         let failed = failed.clone();
