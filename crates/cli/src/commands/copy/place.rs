@@ -173,14 +173,29 @@ impl Places<'_> {
 mod tests {
     use super::*;
     use banyan::ServiceDef;
+    use banyan::store::{Store, StoreOptions, StoreProvider};
+    use banyan_core::{BoxFuture, Error};
     use std::sync::Arc;
+
+    /// Knows URLs; what they lead to is never opened here.
+    struct Servers;
+
+    impl StoreProvider for Servers {
+        fn schemes(&self) -> &'static [&'static str] {
+            &["postgres", "mysql"]
+        }
+
+        fn open<'a>(&'a self, _: &'a str, _: StoreOptions) -> BoxFuture<'a, banyan_core::Result<Store>> {
+            Box::pin(std::future::ready(Err(Error::unavailable("it is away"))))
+        }
+    }
 
     /// Looks a word up for payments, with these profiles built in.
     async fn find(word: &str, profiles: &[(&str, &str)]) -> Result<Place, String> {
         let built_in = profiles.iter().map(|(name, toml)| ((*name).to_owned(), (*toml).to_owned())).collect();
         let globals = Globals { built_in: Arc::new(built_in), ..Globals::default() };
         let service = ServiceDef::new("payments", [], |_| std::future::ready(Ok(())));
-        let system = System::new("test").service(service);
+        let system = System::new("test").service(service).stores(Servers);
         let config = Config { data: "/data".into(), ..Config::default() };
         let places =
             Places { system: &system, service: "payments", config: &config, file: None, globals: &globals };
