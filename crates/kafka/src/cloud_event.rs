@@ -16,11 +16,18 @@ const PREFIX: &str = "ce_";
 /// Types that begin so are Banyan's own (dead letters, replies), in an encoding of its own.
 const OWN_TYPES: &str = "banyan.";
 const OWN_CONTENT_TYPE: &str = "application/octet-stream";
+/// The type of the changes of a table that was captured; unlike the others they are written for foreign readers.
+const CHANGE_TYPE: &str = "banyan.cdc.v1.Change";
+const CHANGE_CONTENT_TYPE: &str = "application/json";
 
 /// Returns the headers of an event; `content_type` is that of the services' payloads.
 pub fn headers(event: &Envelope, content_type: &str) -> OwnedHeaders {
     let time = rfc3339(event.time_ms);
-    let content_type = if event.event_type.starts_with(OWN_TYPES) { OWN_CONTENT_TYPE } else { content_type };
+    let content_type = match &*event.event_type {
+        CHANGE_TYPE => CHANGE_CONTENT_TYPE,
+        own if own.starts_with(OWN_TYPES) => OWN_CONTENT_TYPE,
+        _ => content_type,
+    };
     let attributes = [
         ("ce_specversion", "1.0"),
         ("ce_id", &*event.id),
@@ -99,6 +106,19 @@ mod tests {
         assert_eq!(find(&headers, "ce_time").unwrap(), "2023-11-14T22:13:20.123Z");
         assert_eq!(find(&headers, "content-type").unwrap(), "application/protobuf");
         assert_eq!(read(&record(Some(&event.key), headers, &event.payload)), event);
+    }
+
+    #[test]
+    fn what_banyan_writes_itself_has_its_own_content_type() {
+        for (event_type, content_type) in [
+            ("shop.orders.v1.OrderPlaced", "application/protobuf"),
+            ("banyan.v1.DeadLetter", "application/octet-stream"),
+            ("banyan.cdc.v1.Change", "application/json"),
+        ] {
+            let event = Envelope { event_type: event_type.into(), ..event() };
+            let headers = headers(&event, "application/protobuf");
+            assert_eq!(find(&headers, "content-type").as_deref(), Some(content_type), "{event_type}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub struct KafkaOptions {
     pub partitions_default: u32,
     /// Age at which events are forgotten, in milliseconds, of a topic that is created without a retention.
     pub retention_ms_default: u64,
-    /// The `content-type` of published payloads; those of Banyan's own events are `application/octet-stream`.
+    /// The `content-type` of published payloads; those of Banyan's own events are `application/octet-stream`,
+    /// and `application/json` for the captured changes of a table.
     pub content_type: String,
     /// Longest payload of an event.
     pub payload_bytes_max: usize,
