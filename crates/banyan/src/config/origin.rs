@@ -20,7 +20,7 @@ pub enum Origin {
     Environment { name: String },
     /// An argument of the command line, for example `--port`.
     Flag { name: String },
-    /// A key of the central source at `place`, a URL without credentials.
+    /// A key of the central source at `place`, a URL without credentials; its revision is 0 as long as it is not written there.
     Source { place: String, key: String, revision: u64 },
 }
 
@@ -40,6 +40,7 @@ impl fmt::Display for Origin {
             Self::Profile { name, line } => write!(f, "profile {name}:{line}"),
             Self::Environment { name } => f.write_str(name),
             Self::Flag { name } => f.write_str(name),
+            Self::Source { place, key, revision: 0 } => write!(f, "{place} {key}, not written"),
             Self::Source { place, key, revision } => write!(f, "{place} {key}, revision {revision}"),
         }
     }

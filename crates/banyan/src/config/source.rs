@@ -86,6 +86,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_written_yet_has_no_revision() {
+        let entry = SourceEntry { value: "x".to_owned(), revision: 0 };
+        let snapshot = Snapshot { entries: [("port".to_owned(), entry)].into(), revision: 9 };
+        let mut layers = Layers::new();
+        layers.central("etcd://h/shop", &snapshot).unwrap();
+        let error = layers.load().unwrap_err();
+        assert!(error.message().ends_with("(etcd://h/shop port, not written)"), "{error}");
+    }
+
+    #[test]
     fn a_mistake_in_a_source_names_its_key_and_revision() {
         for (entry, told) in [
             (

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// What stands for a secret where values are shown.
 const REDACTED: &str = "[redacted]";
+/// The revision of what is checked before it is written: mistakes say that it is not there yet.
+const NOT_WRITTEN: u64 = 0;
 /// No central source is configured.
 const SOURCE_NOT_CONFIGURED: Reason = Reason::new("SOURCE_NOT_CONFIGURED");
 
@@ -89,7 +91,7 @@ pub(crate) async fn put(system: &System, args: PutArgs, globals: Globals) -> Res
     check_entry(&args.key, &args.value)?;
     let central = open(system, &args.run, &globals).await?;
     let mut snapshot = central.snapshot();
-    let entry = SourceEntry { value: args.value.clone(), revision: snapshot.revision + 1 };
+    let entry = SourceEntry { value: args.value.clone(), revision: NOT_WRITTEN };
     snapshot.entries.insert(args.key.clone(), entry);
     check(&central, system, &args.run, &globals, &snapshot)?;
     let revision = central.source().put(&args.key, &args.value).await?;
