@@ -1,6 +1,7 @@
 //! What a command says when it fails: what happened, under which stable reason, and what to do next.
 
 use banyan_core::{Code, Error, Reason};
+use banyan_gateway::is_platform_reason;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -151,7 +152,7 @@ impl Shown {
         let reason = known.map_or(COMMAND_FAILED.as_str(), Error::reason).to_owned();
         Self {
             code: known.map_or(Code::Unknown, Error::code).name(),
-            next_step: next_step.unwrap_or_else(|| format!("see docs/errors/{reason}.md")),
+            next_step: next_step.unwrap_or_else(|| format!("see {}", page(&reason))),
             reason,
             message,
             field: known.and_then(|error| error.violations().first()).map(|v| v.field.clone()),
@@ -194,7 +195,15 @@ impl Shown {
 
     fn text(&self) -> String {
         let Self { reason, message, next_step, .. } = self;
-        format!("error: {message}\n  next: {next_step}\n  reason: {reason} (docs/errors/{reason}.md)")
+        format!("error: {message}\n  next: {next_step}\n  reason: {reason} ({})", page(reason))
+    }
+}
+
+/// Returns where a reason is explained: a system's own only by itself.
+fn page(reason: &str) -> String {
+    match is_platform_reason(reason) {
+        true => format!("docs/errors/{reason}.md"),
+        false => format!("/errors/{reason} of the system's gateway"),
     }
 }
 
@@ -216,6 +225,7 @@ mod tests {
         let expected = json!({"code": "INVALID_ARGUMENT", "reason": "INVALID_FIELD", "field": "--group",
             "message": "--group: names no service", "next_step": "write --group back=orders"});
         assert_eq!(shown.json(), expected);
+        assert_eq!(page("CARD_DECLINED"), "/errors/CARD_DECLINED of the system's gateway");
         let text = "error: --group: names no service\n  next: write --group back=orders\n  \
                     reason: INVALID_FIELD (docs/errors/INVALID_FIELD.md)";
         assert_eq!(shown.text(), text);

@@ -29,4 +29,5 @@ pub use gateway::{Gateway, GatewayOptions, GatewayParts};
 pub use health::DRAINING;
 pub use limits::RATE_LIMIT_EXCEEDED;
 pub use live::Live;
+pub use pages::is_platform_reason;
 pub use site::Site;

@@ -22,6 +22,11 @@ pub(crate) const PREFIX: &str = "/errors";
 
 static PLATFORM: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../docs/errors");
 
+/// Tells whether the page of `reason` is one of the platform's, those of `docs/errors`; else a system brings it.
+pub fn is_platform_reason(reason: &str) -> bool {
+    PLATFORM.get_file(format!("{reason}.md")).is_some()
+}
+
 /// Pages in Markdown, by their reason.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages(Arc<BTreeMap<&'static str, &'static str>>);
