@@ -76,6 +76,7 @@ pub struct Program {
     pub(crate) prepare: Option<Prepare>,
     companions: Option<Companions>,
     about: Option<&'static str>,
+    version: &'static str,
     extras: Vec<Extra>,
     profiles: Vec<(String, String)>,
     settings: &'static str,
@@ -143,6 +144,7 @@ impl Program {
         }
     }
 
+            version: env!("CARGO_PKG_VERSION"),
     /// Sets what the help begins with: what the system is, and the commands to try first.
     #[must_use]
     pub fn about(mut self, about: &'static str) -> Self {
@@ -157,6 +159,14 @@ impl Program {
         options: impl Fn(&Config) -> banyan_core::Result<GatewayOptions> + Send + Sync + 'static,
     ) -> Self {
         self.gateway = Box::new(options);
+    /// Sets what `--version` says: `env!("CARGO_PKG_VERSION")`, with a commit if the build knows one. Otherwise it is the version of
+    /// this crate.
+    #[must_use]
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
+    }
+
         self
     }
 
@@ -265,6 +275,7 @@ impl Program {
             drop(run::log(&globals));
             return (extra.run)(sub, globals).await;
         }
+            .version(self.version)
         let verb = match matches.subcommand() {
             None => Verb::Run(RunArgs::default()),
             Some(_) => Verb::from_arg_matches(&matches)?,
@@ -320,6 +331,14 @@ mod tests {
             assert!(!wrapped, "{path} wraps its help itself: {pair:?}");
         }
         command.get_subcommands().for_each(|below| check(below, &path));
+    }
+
+    #[test]
+    fn a_program_tells_its_version() {
+        let program = || Program::new(System::new("test"));
+        let own = format!("test {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(program().clap(None).render_version(), own);
+        assert_eq!(program().version("1.2.3 (abc)").clap(None).render_version(), "test 1.2.3 (abc)\n");
     }
 
     fn banyan() -> Program {
