@@ -35,18 +35,20 @@ async function purchase() {
 }
 
 try {
-  await draw("map", "/?node=service:orders", async (page) => {
-    await page.waitForFunction((least) => document.querySelectorAll(".map .edge:not(.idle)").length >= least, EDGES_MIN);
-    // So that the little charts have lines.
-    await page.waitForFunction(() => (document.querySelector(".chart .line")?.getAttribute("d") ?? "").includes("L"));
+  await draw("trace", `/traces/${await purchase()}`, (page) => page.locator(".wf-row.event").first().waitFor(), {
+    viewport: { width: 1280, height: 960 },
   });
-  await draw("trace", `/traces/${await purchase()}`, (page) => page.locator(".wf-row.event").first().waitFor());
   const { sagas } = await ask("/api/sagas?state=compensated&limit=1");
   await draw("saga", `/sagas/${sagas[0].service}/${sagas[0].id}`, (page) => page.getByRole("region", { name: "Journal" }).waitFor());
   await draw("dead-letters", "/dead-letters?group=loyalty", async (page) => {
     await page.locator("[data-row]").first().click();
     await page.getByRole("button", { name: "Edit" }).click();
   }, { colorScheme: "dark" });
+  await draw("map", "/?node=service:orders", async (page) => {
+    await page.waitForFunction((least) => document.querySelectorAll(".map .edge:not(.idle)").length >= least, EDGES_MIN);
+    // So that the little charts have lines.
+    await page.waitForFunction(() => (document.querySelector(".chart .line")?.getAttribute("d") ?? "").split("L").length > 2, undefined, { timeout: 90_000 });
+  });
 } finally {
   await browser.close();
 }

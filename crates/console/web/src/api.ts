@@ -77,7 +77,7 @@ export const api = {
     post<{ message: unknown; trace_id?: string }>("/api/call", { method, message, as: as || undefined }),
   health: (signal?: AbortSignal) => get<t.HealthNode>("/api/health", {}, signal),
   config: (signal?: AbortSignal) => get<t.Config>("/api/config", {}, signal),
-  reload: () => post<unknown>("/api/config/reload"),
+  reload: () => post<{ changed: unknown[]; restart: unknown[] }>("/api/config/reload"),
 
   topics: (signal?: AbortSignal) => get<{ topics: t.Topic[]; groups: t.Group[] }>("/api/topics", {}, signal),
   messages: (topic: string, query: Query, signal?: AbortSignal) =>

@@ -18,6 +18,8 @@ const WIDE = 600;
 const TALL = 64;
 const TOP = 6;
 
+/** The memory has a point for each ten seconds. */
+const BRIEF_MINUTES = 10;
 const RANGES = [
   { minutes: 15, label: "15 min" },
   { minutes: 60, label: "1 h" },
@@ -38,7 +40,7 @@ interface TrendsProps {
 
 export function Trends({ node, brief }: TrendsProps) {
   const [filters, setFilters] = useFilters();
-  const minutes = brief ? 15 : RANGES.find((one) => String(one.minutes) === filters.range)?.minutes ?? 15;
+  const minutes = brief ? BRIEF_MINUTES : RANGES.find((one) => String(one.minutes) === filters.range)?.minutes ?? 15;
   const stepS = (minutes * 60) / POINTS;
   const metric = metricOf(node);
   const asked = useLoaded(
@@ -46,7 +48,9 @@ export function Trends({ node, brief }: TrendsProps) {
       const until = Date.now();
       const from = until - minutes * 60_000;
       const answer = await api.metrics({ ...metric, by: "service.name", from_ms: from, step_s: stepS }, signal);
-      return { from, until, points: answer.series[0]?.points ?? [] };
+      const points = answer.series[0]?.points ?? [];
+      // A step that is not over yet has not got all of its work.
+      return { from, until, points: points.filter((point) => point.at_ms + stepS * 1_000 <= until) };
     },
     [node, minutes],
     REFRESH_MS,

@@ -164,7 +164,6 @@ export interface ConfigEntry {
 }
 export interface Config {
   entries: ConfigEntry[];
-  version?: number | string;
 }
 export interface ContractBrief {
   name: string;
@@ -208,7 +207,7 @@ export interface Contract {
 
 export interface Topic {
   topic: string;
-  partitions: { partition: number; first: number; next: number; bytes: number }[];
+  partitions: { partition: number; first: number; next: number; bytes: number | null }[];
   retention_ms?: number | null;
   retention_bytes?: number | null;
 }
@@ -261,18 +260,8 @@ export interface SagaSummary {
   created_ms: number;
   updated_ms: number;
 }
-export interface SagaStep {
-  name: string;
-  kind?: "step" | "commit" | "timer" | "signal";
-  state: "done" | "running" | "failed" | "undone" | "pending";
-  attempts: number;
-  note?: string;
-  started_ms?: number;
-  ended_ms?: number;
-}
 export interface SagaDetail extends SagaSummary {
   journal: JournalEntry[];
-  steps: SagaStep[];
   trace_id?: string;
 }
 

@@ -11,6 +11,8 @@ import { useMay } from "../session";
 import type { Letter } from "../types";
 
 const REFRESH_MS = 5_000;
+/** Lines of a payload that are edited without scrolling. */
+const ROWS_MAX = 18;
 
 const placeOf = (letter: Letter): string => `${letter.partition}/${letter.offset}`;
 const keyOf = (letter: Letter): string => `${letter.group} ${placeOf(letter)}`;
@@ -224,7 +226,7 @@ function Opened({ letter, close, ended, drop }: OpenedProps) {
               aria-describedby={by}
               aria-invalid={wrong ? true : undefined}
               class="mono"
-              rows={16}
+              rows={Math.min(ROWS_MAX, text.split("\n").length + 1)}
               spellcheck={false}
               value={text}
               onInput={(event) => setText(event.currentTarget.value)}

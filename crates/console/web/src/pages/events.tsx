@@ -11,12 +11,14 @@ const REFRESH_MS = 3_000;
 /** The ends of names of topics that the system makes for itself. */
 const INTERNAL = /\.(redrive|dlq|dead-letters|retry)$/;
 
-export function sum(topic: Topic, of: (partition: Topic["partitions"][number]) => number): number {
+function sum(topic: Topic, of: (partition: Topic["partitions"][number]) => number): number {
   return topic.partitions.reduce((total, partition) => total + of(partition), 0);
 }
 
-export function isStopped(group: Group): boolean {
-  return group.partitions?.some((partition) => partition.stopped) ?? false;
+/** Absent where the engine does not tell. */
+function sizeOf(topic: Topic): number | undefined {
+  const isTold = topic.partitions.every((partition) => partition.bytes !== null);
+  return isTold ? sum(topic, (partition) => partition.bytes ?? 0) : undefined;
 }
 
 export function Events() {
@@ -54,7 +56,7 @@ export function Events() {
                       <td class="end">{topic.partitions.length}</td>
                       <td class="end">{count(sum(topic, (partition) => partition.next))}</td>
                       <td class="end">{count(sum(topic, (partition) => partition.next - partition.first))}</td>
-                      <td class="end">{bytes(sum(topic, (partition) => partition.bytes))}</td>
+                      <td class="end">{bytes(sizeOf(topic))}</td>
                       <td>{topic.retention_ms ? duration(topic.retention_ms) : "for ever"}</td>
                     </tr>
                   ))}

@@ -3,11 +3,11 @@
 import { useState } from "preact/hooks";
 import { api } from "../api";
 import { useAction, useLoaded } from "../async";
-import { clock, duration, plural, words } from "../format";
+import { duration, plural, words } from "../format";
 import { Badge, Confirm, Field, Icon, Id, Page, Refused, Said, Shown, Table, Time } from "../parts";
 import { Link, to } from "../router";
 import { useMay } from "../session";
-import type { SagaDetail, SagaStep } from "../types";
+import type { JournalEntry, SagaDetail } from "../types";
 
 const REFRESH_MS = 2_000;
 
@@ -106,7 +106,7 @@ function SagaView({ saga }: { saga: SagaDetail }) {
         </div>
       </dl>
       {saga.failure && <p class="notice bad">{saga.failure}</p>}
-      <Steps steps={saga.steps} saga={saga} />
+      <Steps journal={saga.journal} />
       <h2>Journal</h2>
       <Table label="Journal" heads={[{ text: "#", end: true }, "At", { text: "After", end: true }, "Entry", "Step", "Note"]}>
         {saga.journal.map((entry, index) => {
@@ -117,7 +117,7 @@ function SagaView({ saga }: { saga: SagaDetail }) {
               <td>
                 <Time ms={Number(entry.at_ms)} exact />
               </td>
-              <td class="end fine">{before ? `+${duration(Number(entry.at_ms) - Number(before.at_ms)).replace("0 µs", "0 ms")}` : ""}</td>
+              <td class="end fine">{before ? `+${whole(Number(entry.at_ms) - Number(before.at_ms))}` : ""}</td>
               <td>{words(entry.kind)}</td>
               <td>{entry.step ? <code>{entry.step}</code> : "–"}</td>
               <td class="fine">{entry.note}</td>
@@ -134,62 +134,87 @@ function entryTone(kind: string): string {
   return /compensating|undo/.test(kind) ? "warn-row" : "";
 }
 
-const MARKS: Record<SagaStep["state"], "tick" | "cross" | "again" | undefined> = {
-  done: "tick", failed: "cross", undone: "again", running: undefined, pending: undefined,
+type Way = "running" | "done" | "failed" | "undone";
+
+/** One thing that a saga does or undoes. */
+interface Step {
+  name: string;
+  way: Way;
+  attempts: number;
+  note?: string;
+  beganMs: number;
+  endedMs?: number;
+}
+
+/** What an entry of the journal says of a step: begun, or how it ended. */
+const FORWARD: Record<string, Way> = {
+  step_started: "running", step_completed: "done", step_failed: "failed", committed: "done", commit_failed: "failed",
+  timer_set: "running", timer_fired: "done", signal_awaited: "running", signal_received: "done", signal_timed_out: "failed",
 };
+const BACK: Record<string, Way> = { undo_started: "running", undone: "undone", undo_failed: "failed" };
+
+/** Draws one way of the journal, the steps in the order in which they began. */
+function wayOf(journal: JournalEntry[], says: Record<string, Way>): Step[] {
+  const steps = new Map<string, Step>();
+  for (const { kind, step: name, note, at_ms } of journal) {
+    const way = says[kind];
+    if (!way) continue;
+    const at = Number(at_ms);
+    const step = steps.get(name) ?? { name, way, attempts: 0, beganMs: at };
+    steps.set(name, step);
+    step.way = way;
+    if (way === "running" || step.attempts === 0) step.attempts += 1;
+    if (way !== "running") {
+      step.endedMs = at;
+      // How many bytes a step returned helps nobody here; the journal below has it.
+      step.note = way === "failed" ? note : undefined;
+    }
+  }
+  return [...steps.values()];
+}
+
+const MARKS = { done: "tick", failed: "cross", undone: "again", running: undefined } as const;
 
 /** The way forward, and below it the way back as far as it went. */
-function Steps({ steps, saga }: { steps: SagaStep[]; saga: SagaDetail }) {
-  const undone = steps.filter((step) => step.state === "undone");
+function Steps({ journal }: { journal: JournalEntry[] }) {
+  const back = wayOf(journal, BACK);
   return (
-    <section aria-labelledby="steps">
-      <h2 id="steps" class="sr">
-        Steps
-      </h2>
-      <ol class="saga-steps">
-        {steps.map((step) => {
-          const mark = MARKS[step.state];
-          const took = step.started_ms && step.ended_ms ? duration(Number(step.ended_ms) - Number(step.started_ms)).replace("0 µs", "<1 ms") : "";
-          return (
-            <li class={step.state} key={step.name} aria-current={step.state === "running" ? "step" : undefined}>
-              <span class="dot">{mark && <Icon name={mark} />}</span>
-              <span class="saga-step">
-                <strong>
-                  {step.kind && step.kind !== "step" && `${step.kind} `}
-                  {words(step.name)}
-                </strong>
-                <span class="fine">
-                  {words(step.state)}
-                  {took && ` · ${took}`}
-                  {step.attempts > 1 && ` · ${plural(step.attempts, "attempt")}`}
-                </span>
-                {step.note && (
-                  <span class="fine saga-note" title={step.note}>
-                    {step.note}
-                  </span>
-                )}
-              </span>
-            </li>
-          );
-        })}
-      </ol>
-      {undone.length > 0 && (
-        <ol class="saga-steps back" aria-label="Undone, in this order">
-          {saga.journal
-            .filter((entry) => entry.kind === "undone")
-            .map((entry) => (
-              <li class="undone" key={entry.seq}>
-                <span class="dot">
-                  <Icon name="again" />
-                </span>
-                <span class="saga-step">
-                  <strong>undo {words(entry.step)}</strong>
-                  <span class="fine">{clock(Number(entry.at_ms))}</span>
-                </span>
-              </li>
-            ))}
-        </ol>
-      )}
+    <section aria-label="Steps">
+      <StepList steps={wayOf(journal, FORWARD)} label="The way forward" />
+      {back.length > 0 && <StepList steps={back} label="The way back" prefix="undo " />}
     </section>
   );
+}
+
+function StepList({ steps, label, prefix = "" }: { steps: Step[]; label: string; prefix?: string }) {
+  return (
+    <ol class={`saga-steps ${prefix && "back"}`} aria-label={label}>
+      {steps.map(({ name, way, attempts, note, beganMs, endedMs }) => (
+        <li class={way} key={name} aria-current={way === "running" ? "step" : undefined}>
+          <span class="dot">{MARKS[way] && <Icon name={MARKS[way]} />}</span>
+          <span class="saga-step">
+            <strong>
+              {prefix}
+              {words(name)}
+            </strong>
+            <span class="fine">
+              {way}
+              {endedMs !== undefined && ` · ${whole(endedMs - beganMs)}`}
+              {attempts > 1 && ` · ${plural(attempts, "attempt")}`}
+            </span>
+            {note && (
+              <span class="fine saga-note" title={note}>
+                {note}
+              </span>
+            )}
+          </span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** The journal's times are whole milliseconds. */
+function whole(ms: number): string {
+  return ms < 1 ? "<1 ms" : ms < 1_000 ? `${ms} ms` : duration(ms);
 }

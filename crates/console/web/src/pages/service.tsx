@@ -3,14 +3,15 @@
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api";
 import { useAction, useLoaded } from "../async";
-import { duration, json } from "../format";
+import { duration } from "../format";
 import { Trends } from "../chart";
+import { Entries } from "../entries";
 import { Explorer } from "../explorer";
 import { useHeard, useTold } from "../live";
-import { Badge, Empty, Field, Page, Refused, Said, Shown, Table } from "../parts";
+import { Badge, Field, Page, Refused, Said, Shown, Table } from "../parts";
 import { Link, to, useFilters } from "../router";
 import { useMay } from "../session";
-import type { ConfigEntry, ServiceDetail } from "../types";
+import type { ServiceDetail } from "../types";
 import { RedFigures } from "./map";
 import { HealthTree, newer } from "./services";
 
@@ -177,31 +178,5 @@ function Placement({ service }: { service: ServiceDetail }) {
       </Said>
       {action.problem && <Refused problem={action.problem} />}
     </section>
-  );
-}
-
-export function Entries({ entries }: { entries: ConfigEntry[] }) {
-  if (entries.length === 0) return <Empty>Nothing is configured for it; the defaults hold.</Empty>;
-  return (
-    <Table label="Configuration" heads={["Key", "Value", "From", "A change takes hold"]}>
-      {entries.map((entry) => (
-        <tr key={entry.key}>
-          <td>
-            <code>{entry.key}</code>
-          </td>
-          <td>
-            <code>{json(entry.value)}</code>
-            {entry.next !== undefined && entry.next !== null && (
-              <span class="fine">
-                {" "}
-                then <code>{json(entry.next)}</code>
-              </span>
-            )}
-          </td>
-          <td class="fine">{entry.origin ?? "–"}</td>
-          <td class="fine">{entry.takes ?? "–"}</td>
-        </tr>
-      ))}
-    </Table>
   );
 }

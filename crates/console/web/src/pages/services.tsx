@@ -1,15 +1,16 @@
 // Services and processes: what runs where.
 
+import { useState } from "preact/hooks";
 import { api } from "../api";
 import { useAction, useLoaded } from "../async";
-import { bare, duration, percent, rate, words } from "../format";
+import { bare, duration, percent, plural, rate, words } from "../format";
+import { Entries } from "../entries";
 import { useTold } from "../live";
+import { isFailing, isIdle } from "../map/picture";
 import { Badge, Page, Refused, Said, Shown, Table, Time } from "../parts";
 import { Link } from "../router";
 import { useMay } from "../session";
-import { useState } from "preact/hooks";
 import type { HealthNode, System } from "../types";
-import { isFailing, isIdle } from "../map/picture";
 
 const REFRESH_MS = 5_000;
 
@@ -91,14 +92,16 @@ function inside(system: System, process: string): string {
 function Configuration({ system }: { system: System }) {
   const isAdmin = useMay("admin");
   const action = useAction();
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState("");
+  const [isOpen, setOpen] = useState(false);
   const { config } = system;
   if (!config) return null;
   const reload = () =>
     action.run(async () => {
-      setDone(false);
-      await api.reload();
-      setDone(true);
+      setDone("");
+      const { changed, restart } = await api.reload();
+      const late = restart.length > 0 ? `, ${plural(restart.length, "more", "more")} after a restart` : "";
+      setDone(`Read again: ${plural(changed.length, "setting")} changed${late}.`);
     });
   return (
     <section class="stack" aria-labelledby="configuration">
@@ -116,7 +119,7 @@ function Configuration({ system }: { system: System }) {
           </button>
         )}
       </div>
-      <Said>{done && "The configuration was read again."}</Said>
+      <Said>{done}</Said>
       {action.problem && <Refused problem={action.problem} />}
       {config.source_problem && <p class="notice warn">{config.source_problem}</p>}
       {config.refused && <p class="notice warn">A change was refused: {config.refused}</p>}
@@ -125,12 +128,26 @@ function Configuration({ system }: { system: System }) {
           Taken after a restart: <code>{config.restart_keys!.join(", ")}</code>
         </p>
       )}
+      <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+        <summary>All settings</summary>
+        {isOpen && <AllSettings />}
+      </details>
     </section>
   );
 }
 
-export function HealthTree({ node, depth = 0 }: { node: HealthNode; depth?: number }) {
-  const list = (
+function AllSettings() {
+  const config = useLoaded((signal) => api.config(signal), []);
+  return (
+    <Shown of={config} what="the settings">
+      {({ entries }) => <Entries entries={entries} />}
+    </Shown>
+  );
+}
+
+/** What a node depends on hangs from it. */
+export function HealthTree({ node }: { node: HealthNode }) {
+  return (
     <ul class="health">
       <li>
         <div class="health-row">
@@ -144,10 +161,9 @@ export function HealthTree({ node, depth = 0 }: { node: HealthNode; depth?: numb
           </span>
           <span class="end fine health-time">{node.checked_ms ? <Time ms={node.checked_ms} /> : ""}</span>
         </div>
-        {node.children?.map((child) => <HealthTree node={child} depth={depth + 1} key={`${child.kind} ${child.name}`} />)}
+        {node.children?.map((child) => <HealthTree node={child} key={`${child.kind} ${child.name}`} />)}
       </li>
     </ul>
   );
-  return list;
 }
 

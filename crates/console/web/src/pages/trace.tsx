@@ -26,7 +26,12 @@ export function TracePage({ id }: { id: string }) {
     return () => clearTimeout(timer);
   }, [value]);
   return (
-    <Page title="Trace" crumbs={<Link href="/traces">Traces</Link>} aside={<Id id={value?.trace_id ?? id} whole />}>
+    <Page title="Trace" crumbs={<Link href="/traces">Traces</Link>} aside={
+        <div class="buttons">
+          <Link href={to("/logs", { trace: value?.trace_id ?? id })}>Log lines</Link>
+          <Id id={value?.trace_id ?? id} whole />
+        </div>
+      }>
       <Shown of={trace} what="the trace">
         {(value) => <TraceView trace={value} />}
       </Shown>
