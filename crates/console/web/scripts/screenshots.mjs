@@ -30,8 +30,9 @@ const ask = async (path) => (await fetch(url + path)).json();
 /** The latest purchase whose saga did something and that has come to its end. */
 async function purchase() {
   const { traces } = await ask("/api/traces?name=checkout&limit=50");
-  const whole = traces.filter((trace) => trace.spans > 40);
-  return (whole.find((trace) => trace.duration_ns < 400e6) ?? whole[0] ?? traces[0]).trace_id;
+  // The shorter, the more of it is seen.
+  const whole = traces.filter((trace) => trace.spans > 40).toSorted((a, b) => a.duration_ns - b.duration_ns);
+  return (whole[0] ?? traces[0]).trace_id;
 }
 
 try {

@@ -26,10 +26,22 @@ const RANGES = [
   { minutes: 360, label: "6 h" },
 ];
 
-/** The metric of a node of the map that has one of its own. */
-export function metricOf(node: string): { name: string; service?: string } | undefined {
-  if (node === "edge") return { name: "http.server.request.duration" };
-  return node.startsWith("service:") ? { name: "rpc.server.call.duration", service: node.slice("service:".length) } : undefined;
+interface Metric {
+  name: string;
+  service?: string;
+  /** What it counts. */
+  work: string;
+}
+
+/** The metrics that say how a node of the map works, the first of them that it has. */
+export function metricsOf(node: string): Metric[] {
+  if (node === "edge") return [{ name: "http.server.request.duration", work: "Requests" }];
+  if (!node.startsWith("service:")) return [];
+  const service = node.slice("service:".length);
+  return [
+    { name: "rpc.server.call.duration", service, work: "Calls" },
+    { name: "messaging.process.duration", service, work: "Events" },
+  ];
 }
 
 interface TrendsProps {
@@ -42,21 +54,27 @@ export function Trends({ node, brief }: TrendsProps) {
   const [filters, setFilters] = useFilters();
   const minutes = brief ? BRIEF_MINUTES : RANGES.find((one) => String(one.minutes) === filters.range)?.minutes ?? 15;
   const stepS = (minutes * 60) / POINTS;
-  const metric = metricOf(node);
+  const metrics = metricsOf(node);
   const asked = useLoaded(
     async (signal) => {
       const until = Date.now();
       const from = until - minutes * 60_000;
-      const answer = await api.metrics({ ...metric, by: "service.name", from_ms: from, step_s: stepS }, signal);
-      const points = answer.series[0]?.points ?? [];
+      let points: Point[] = [];
+      let work = "";
+      for (const { name, service, work: of } of metrics) {
+        const query = { name, service, by: "service.name", from_ms: from, step_s: stepS };
+        points = (await api.metrics(query, signal)).series[0]?.points ?? [];
+        work = of;
+        if (points.length > 0) break;
+      }
       // A step that is not over yet has not got all of its work.
-      return { from, until, points: points.filter((point) => point.at_ms + stepS * 1_000 <= until) };
+      return { from, until, work, points: points.filter((point) => point.at_ms + stepS * 1_000 <= until) };
     },
     [node, minutes],
     REFRESH_MS,
   );
-  if (!metric) return null;
-  const { from = 0, until = 1, points = [] } = asked.value ?? {};
+  if (metrics.length === 0) return null;
+  const { from = 0, until = 1, points = [], work = "Rate" } = asked.value ?? {};
   const gapMs = GAP_STEPS * stepS * 1_000;
   const rest = { points, from, until, gapMs };
   return (
@@ -76,7 +94,7 @@ export function Trends({ node, brief }: TrendsProps) {
       )}
       {asked.problem && <Refused problem={asked.problem} again={asked.again} />}
       <div class={brief ? "charts brief" : "charts"}>
-        <Chart label="Rate" {...rest} value={(point) => point.rate} write={rate} />
+        <Chart label={work} {...rest} value={(point) => point.rate} write={rate} />
         {!brief && <Chart label="Failed" tone="bad" {...rest} value={(point) => point.error_share} write={percent} />}
         {!brief && <Chart label="p50" {...rest} value={(point) => ms(point.p50)} write={duration} />}
         <Chart label="p99" {...rest} value={(point) => ms(point.p99)} write={duration} />

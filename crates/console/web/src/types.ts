@@ -295,7 +295,17 @@ export interface Slo {
 export interface Invariants {
   checked_ms: number;
   ok: boolean;
-  checks: { name: string; ok: boolean; checked: number; offenders?: unknown[]; note?: string }[];
+  checks: {
+    name: string;
+    /** What it is about. */
+    group?: string;
+    ok: boolean;
+    checked: number;
+    /** How many offend; the first of them are named. */
+    broken?: number;
+    offenders?: unknown[];
+    note?: string;
+  }[];
 }
 export interface Operation {
   number: number;

@@ -2,7 +2,7 @@
 
 import { api } from "../api";
 import { useLoaded } from "../async";
-import { count, json, plural } from "../format";
+import { count, json, plural, words } from "../format";
 import { Badge, Empty, Page, Refused, Table, Time, Waiting } from "../parts";
 
 const REFRESH_MS = 5_000;
@@ -28,18 +28,19 @@ export function Invariants() {
       {problem && problem.status !== 404 && <Refused problem={problem} again={answer.again} />}
       {!value && !problem && <Waiting what="the invariants" />}
       {value && (
-        <Table label="Invariants" heads={["Invariant", "Holds", { text: "Checked", end: true }, "Note", "Offenders"]}>
+        <Table label="Invariants" heads={["Invariant", "Of", "Holds", { text: "Checked", end: true }, "What must hold", "Offenders"]}>
           {value.checks.map((check) => (
             <tr key={check.name} class={check.ok ? "" : "bad-row"}>
               <td>
-                <strong>{check.name}</strong>
+                <strong>{words(check.name)}</strong>
               </td>
+              <td>{check.group ?? "–"}</td>
               <td>
                 <Badge state={check.ok ? "ok" : "failed"} label={check.ok ? "holds" : "broken"} />
               </td>
               <td class="end">{count(check.checked)}</td>
               <td class="fine">{check.note || "–"}</td>
-              <td>{(check.offenders ?? []).length === 0 ? "–" : <Offenders offenders={check.offenders!} />}</td>
+              <td>{(check.offenders ?? []).length === 0 ? "–" : <Offenders offenders={check.offenders!} all={check.broken ?? check.offenders!.length} />}</td>
             </tr>
           ))}
         </Table>
@@ -48,16 +49,17 @@ export function Invariants() {
   );
 }
 
-function Offenders({ offenders }: { offenders: unknown[] }) {
+function Offenders({ offenders, all }: { offenders: unknown[]; all: number }) {
   return (
     <details>
-      <summary>{plural(offenders.length, "offender")}</summary>
+      <summary>{plural(all, "offender")}</summary>
       <ul>
         {offenders.map((offender, index) => (
           <li key={index}>
             <code>{json(offender)}</code>
           </li>
         ))}
+        {all > offenders.length && <li class="fine">and {count(all - offenders.length)} more</li>}
       </ul>
     </details>
   );

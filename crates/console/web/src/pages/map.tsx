@@ -1,30 +1,17 @@
 // The system, live: a picture, a table that says the same, and one node in detail.
 
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { api } from "../api";
 import { useLoaded } from "../async";
-import { metricOf, Trends } from "../chart";
+import { metricsOf, Trends } from "../chart";
 import { duration, percent, rate } from "../format";
 import { useTold } from "../live";
 import { isFailing, isIdle, numbers, Picture } from "../map/picture";
 import { keyOf } from "../map/layout";
+import { useSeen } from "../map/seen";
 import { Badge, Empty, Icon, Page, Refused, Table, Time, Waiting } from "../parts";
 import { Link, to, useFilters } from "../router";
-import type { MapEdge, MapNode, Red, System, SystemMap } from "../types";
-
-/** Everything that was seen since the page was opened: what falls silent stays where it is, at rest. */
-function useSeen(map: SystemMap | undefined): { nodes: MapNode[]; edges: MapEdge[] } {
-  const seen = useRef({ nodes: new Map<string, MapNode>(), edges: new Map<string, MapEdge>() });
-  return useMemo(() => {
-    const { nodes, edges } = seen.current;
-    const still = { rate: 0, error_rate: 0, p50_ms: null, p99_ms: null };
-    for (const [id, node] of nodes) nodes.set(id, { ...node, ...still });
-    for (const [key, edge] of edges) edges.set(key, { ...edge, ...still });
-    for (const node of map?.nodes ?? []) nodes.set(node.id, node.kind === "store" ? { ...node, label: `${node.label} store` } : node);
-    for (const edge of map?.edges ?? []) edges.set(keyOf(edge), edge);
-    return { nodes: [...nodes.values()], edges: [...edges.values()] };
-  }, [map]);
-}
+import type { MapEdge, MapNode, Red, System } from "../types";
 
 const KINDS: Record<MapNode["kind"], string> = { edge: "Gateway", service: "Service", topic: "Topic", store: "Store" };
 
@@ -194,7 +181,7 @@ function Drawer({ node, nodes, edges, close }: DrawerProps) {
         {KINDS[node.kind]} {node.state && <Badge state={node.state} />}
       </p>
       <RedFigures of={node} />
-      {metricOf(node.id) && <Trends node={node.id} brief key={node.id} />}
+      {metricsOf(node.id).length > 0 && <Trends node={node.id} brief key={node.id} />}
       {node.processes && node.processes.length > 0 && (
         <p>
           <span class="fine">Runs in</span>{" "}

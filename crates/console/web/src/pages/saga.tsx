@@ -117,7 +117,7 @@ function SagaView({ saga }: { saga: SagaDetail }) {
               <td>
                 <Time ms={Number(entry.at_ms)} exact />
               </td>
-              <td class="end fine">{before ? `+${whole(Number(entry.at_ms) - Number(before.at_ms))}` : ""}</td>
+              <td class="end fine">{before ? `+${whole(Number(entry.at_ms) - Number(before.at_ms))}`.replace("+<", "<") : ""}</td>
               <td>{words(entry.kind)}</td>
               <td>{entry.step ? <code>{entry.step}</code> : "–"}</td>
               <td class="fine">{entry.note}</td>

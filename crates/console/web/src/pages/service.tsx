@@ -8,6 +8,7 @@ import { Trends } from "../chart";
 import { Entries } from "../entries";
 import { Explorer } from "../explorer";
 import { useHeard, useTold } from "../live";
+import { useNumbers } from "../map/seen";
 import { Badge, Field, Page, Refused, Said, Shown, Table } from "../parts";
 import { Link, to, useFilters } from "../router";
 import { useMay } from "../session";
@@ -74,7 +75,7 @@ export function ServicePage({ name }: { name: string }) {
 }
 
 function Overview({ service }: { service: ServiceDetail }) {
-  const red = useTold("map")?.nodes.find((node) => node.id === `service:${service.service}`);
+  const red = useNumbers()(service.service);
   return (
     <div class="stack">
       <RedFigures of={red} wide />

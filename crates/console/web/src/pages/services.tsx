@@ -7,6 +7,7 @@ import { bare, duration, percent, plural, rate, words } from "../format";
 import { Entries } from "../entries";
 import { useTold } from "../live";
 import { isFailing, isIdle } from "../map/picture";
+import { useNumbers } from "../map/seen";
 import { Badge, Page, Refused, Said, Shown, Table, Time } from "../parts";
 import { Link } from "../router";
 import { useMay } from "../session";
@@ -16,11 +17,10 @@ const REFRESH_MS = 5_000;
 
 export function Services() {
   const told = useTold("system");
-  const map = useTold("map");
   const asked = useLoaded((signal) => api.system(signal), [], REFRESH_MS);
   const health = useLoaded((signal) => api.health(signal), [], REFRESH_MS);
   const system = newer(told, asked.value);
-  const numbers = (service: string) => map?.nodes.find((node) => node.id === `service:${service}`);
+  const numbers = useNumbers();
   return (
     <Page title="Services" aside={system?.gateway && <a href={system.gateway}>{system.gateway}</a>}>
       <Shown of={{ ...asked, value: system }} what="the services">
@@ -108,7 +108,7 @@ function Configuration({ system }: { system: System }) {
       <div class="toolbar">
         <h2 id="configuration">Configuration</h2>
         <span class="fine">
-          {config.version !== undefined && <>version {config.version} · </>}
+          {config.version ? <>version {config.version} · </> : null}
           {config.read_ms ? <>read <Time ms={config.read_ms} /></> : null}
           {config.source ? <> from {config.source}</> : null}
         </span>
