@@ -4,8 +4,8 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, console_password, copy, dead_letters, doctor, health, logs, metrics, move_service, operations,
-    process, replay, run, runs, sagas, slos, status, topics, traces,
+    config, console_password, copy, dead_letters, doctor, health, load, logs, metrics, move_service,
+    operations, process, replay, run, runs, sagas, slos, status, topics, traces,
 };
 use crate::problem::{report, report_usage};
 use anyhow::Result;
@@ -80,6 +80,7 @@ pub struct Program {
     extras: Vec<Extra>,
     profiles: Vec<(String, String)>,
     settings: &'static str,
+    load_scenarios: Vec<(String, String)>,
 }
 
 #[derive(Subcommand)]
@@ -116,6 +117,8 @@ enum Verb {
     Operations(operations::OperationsArgs),
     /// Hash a password for a user of the console.
     ConsolePassword(console_password::ConsolePasswordArgs),
+    /// Send requests at a rate by a scenario, judge the answers by objectives, and write a report.
+    Load(Box<load::LoadArgs>),
     /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
     /// Copy the data of a service to another store: SQLite, PostgreSQL, MySQL or MariaDB.
@@ -138,17 +141,26 @@ impl Program {
             prepare: None,
             companions: None,
             about: None,
+            version: env!("CARGO_PKG_VERSION"),
             extras: Vec::new(),
             profiles: Vec::new(),
+            load_scenarios: Vec::new(),
             settings: "",
         }
     }
 
-            version: env!("CARGO_PKG_VERSION"),
     /// Sets what the help begins with: what the system is, and the commands to try first.
     #[must_use]
     pub fn about(mut self, about: &'static str) -> Self {
         self.about = Some(about);
+        self
+    }
+
+    /// Sets what `--version` says: `env!("CARGO_PKG_VERSION")`, with a commit if the build knows one. Otherwise it is the version of
+    /// this crate.
+    #[must_use]
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
         self
     }
 
@@ -159,14 +171,6 @@ impl Program {
         options: impl Fn(&Config) -> banyan_core::Result<GatewayOptions> + Send + Sync + 'static,
     ) -> Self {
         self.gateway = Box::new(options);
-    /// Sets what `--version` says: `env!("CARGO_PKG_VERSION")`, with a commit if the build knows one. Otherwise it is the version of
-    /// this crate.
-    #[must_use]
-    pub fn version(mut self, version: &'static str) -> Self {
-        self.version = version;
-        self
-    }
-
         self
     }
 
@@ -208,6 +212,13 @@ impl Program {
     #[must_use]
     pub fn profile(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
         self.profiles.push((name.into(), toml.into()));
+        self
+    }
+
+    /// Builds in a scenario: the TOML that `load NAME` carries out.
+    #[must_use]
+    pub fn load_scenario(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
+        self.load_scenarios.push((name.into(), toml.into()));
         self
     }
 
@@ -261,6 +272,7 @@ impl Program {
             kept.chain(extra()).filter(|command| !command.is_hide_set() || named == Some(command.get_name()));
         Globals::augment_args(Command::new(self.system.name()))
             .about(about)
+            .version(self.version)
             .after_help("A command that asks a running system finds it by its data folder (--data).")
             .max_term_width(HELP_COLUMNS_MAX)
             .subcommand_required(alone)
@@ -275,7 +287,6 @@ impl Program {
             drop(run::log(&globals));
             return (extra.run)(sub, globals).await;
         }
-            .version(self.version)
         let verb = match matches.subcommand() {
             None => Verb::Run(RunArgs::default()),
             Some(_) => Verb::from_arg_matches(&matches)?,
@@ -298,6 +309,7 @@ impl Program {
             Verb::Sagas(args) => sagas::run(args, globals).await,
             Verb::Logs(args) => logs::run(args, globals).await,
             Verb::Traces(args) => traces::run(args, globals).await,
+            Verb::Load(args) => load::run(*args, &self.load_scenarios, globals).await,
             Verb::Operations(args) => operations::run(args, &globals),
             Verb::ConsolePassword(_) => console_password::run(&globals).await,
             Verb::Metrics(args) => metrics::run(args, globals).await,
@@ -317,6 +329,14 @@ impl Program {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_program_tells_its_version() {
+        let program = || Program::new(System::new("test"));
+        let own = format!("test {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(program().clap(None).render_version(), own);
+        assert_eq!(program().version("1.2.3 (abc)").clap(None).render_version(), "test 1.2.3 (abc)\n");
+    }
+
     /// Checks a command and those below it.
     fn check(command: &Command, path: &str) {
         let path = format!("{path} {}", command.get_name());
@@ -331,14 +351,6 @@ mod tests {
             assert!(!wrapped, "{path} wraps its help itself: {pair:?}");
         }
         command.get_subcommands().for_each(|below| check(below, &path));
-    }
-
-    #[test]
-    fn a_program_tells_its_version() {
-        let program = || Program::new(System::new("test"));
-        let own = format!("test {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(program().clap(None).render_version(), own);
-        assert_eq!(program().version("1.2.3 (abc)").clap(None).render_version(), "test 1.2.3 (abc)\n");
     }
 
     fn banyan() -> Program {

@@ -49,6 +49,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// SLOs beside those of the file.
     pub slos: Vec<String>,
+    /// Leaves those of the file out.
+    pub no_file_slos: bool,
 }
 
 /// What holds for a run as a whole.

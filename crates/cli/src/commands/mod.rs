@@ -8,6 +8,7 @@ pub(crate) mod copy;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod health;
+pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod move_service;

@@ -1,3 +1,4 @@
 //! The program as it is called: a process with arguments, an environment and a folder.
 
 mod config;
+mod load;

@@ -118,7 +118,8 @@ fn scenarios(builder: &mut Builder, file: &File) -> Checked<Vec<Scenario>> {
 }
 
 fn slos(file: &File, over: &Overrides, rows: &[RowName]) -> Checked<Vec<Slo>> {
-    let of_file = file.slo.iter().enumerate().map(|(index, text)| (format!("slo[{index}]"), text));
+    let of_file = if over.no_file_slos { &[][..] } else { &file.slo };
+    let of_file = of_file.iter().enumerate().map(|(index, text)| (format!("slo[{index}]"), text));
     let all = of_file.chain(over.slos.iter().map(|text| ("--slo".to_owned(), text)));
     let mut slos = Vec::new();
     for (key, text) in all {
