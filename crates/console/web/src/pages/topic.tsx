@@ -15,6 +15,12 @@ const LIMIT = 50;
 const placeOf = (message: Message): string => `${message.partition}/${message.offset}`;
 const REFRESH_MS = 5_000;
 
+/** What a group does with one topic; nothing if it does not read it. */
+function ofTopic(group: Group, topic: string): Group[] {
+  const partitions = (group.partitions ?? []).filter((partition) => partition.topic === topic);
+  return partitions.length === 0 ? [] : [{ ...group, partitions, lag: partitions.reduce((sum, one) => sum + one.lag, 0) }];
+}
+
 export function TopicPage({ topic: name }: { topic: string }) {
   const [filters, setFilters] = useFilters();
   const answer = useLoaded((signal) => api.topics(signal), [name], REFRESH_MS);
@@ -22,9 +28,7 @@ export function TopicPage({ topic: name }: { topic: string }) {
   const [replays, setReplays] = useState(false);
   const [done, setDone] = useState("");
   const topic = answer.value?.topics.find((one) => one.topic === name);
-  const groups = (answer.value?.groups ?? []).filter(
-    (group) => group.topics?.includes(name) || group.partitions?.some((partition) => partition.topic === name),
-  );
+  const groups = (answer.value?.groups ?? []).flatMap((group) => ofTopic(group, name));
   return (
     <Page
       title={name}
@@ -43,8 +47,10 @@ export function TopicPage({ topic: name }: { topic: string }) {
         {() =>
           topic ? (
             <div class="stack">
-              <Partitions topic={topic} chosen={filters.partition ?? ""} choose={(partition) => setFilters({ partition, offset: "", message: "" })} />
-              <Groups groups={groups} />
+              <div class="beside">
+                <Partitions topic={topic} chosen={filters.partition ?? ""} choose={(partition) => setFilters({ partition, offset: "", message: "" })} />
+                <Groups groups={groups} />
+              </div>
               <Messages topic={topic} />
             </div>
           ) : (
