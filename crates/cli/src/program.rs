@@ -4,7 +4,7 @@ use crate::args::{Globals, RunArgs};
 #[cfg(feature = "postgres")]
 use crate::commands::cdc;
 use crate::commands::{
-    config, console_password, copy, dead_letters, doctor, health, load, logs, metrics, move_service,
+    config, console_password, copy, dead_letters, doctor, export, health, load, logs, metrics, move_service,
     operations, process, replay, run, runs, sagas, slos, status, topics, traces,
 };
 use crate::problem::{report, report_usage};
@@ -119,6 +119,9 @@ enum Verb {
     ConsolePassword(console_password::ConsolePasswordArgs),
     /// Send requests at a rate by a scenario, judge the answers by objectives, and write a report.
     Load(Box<load::LoadArgs>),
+    /// Write what other tools need to watch the system: rules for Prometheus, dashboards for Grafana.
+    #[command(after_help = export::HELP)]
+    Export(export::ExportArgs),
     /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
     /// Copy the data of a service to another store: SQLite, PostgreSQL, MySQL or MariaDB.
@@ -315,6 +318,7 @@ impl Program {
             Verb::Metrics(args) => metrics::run(args, globals).await,
             Verb::Runs(args) => runs::run(args, globals).await,
             Verb::Slos(args) => slos::run(args, globals).await,
+            Verb::Export(args) => export::run(&self.system, args, &globals),
             Verb::Config(args) => config::run(&self.system, args, globals).await,
             Verb::Copy(args) => copy::run(&self.system, args, globals).await,
             Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,

@@ -7,6 +7,7 @@ pub(crate) mod console_password;
 pub(crate) mod copy;
 pub(crate) mod dead_letters;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod load;
 pub(crate) mod logs;

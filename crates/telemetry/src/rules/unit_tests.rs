@@ -172,8 +172,7 @@ fn failing(scope: &Scope) -> Case {
 }
 
 fn down(scope: &Scope) -> Case {
-    let gone = Case { series: vec![scope.up(0.0)], asked: vec![fire(&["SystemDown"], "")] };
-    gone
+    Case { series: vec![scope.up(0.0)], asked: vec![fire(&["SystemDown"], "")] }
 }
 
 /// Callers of a service find nobody.

@@ -1,0 +1,4 @@
+//! What leaves the crate: telemetry on its way to a collector, over real connections.
+
+mod export;
+mod receiver;
