@@ -8,7 +8,7 @@ use crate::sessions::Sessions;
 use crate::{ConsoleParts, audit};
 use axum::extract::State;
 use banyan::ConsoleRole;
-use banyan_core::{Context, Error, Identity, Result, Tasks};
+use banyan_core::{Context, Env, Error, Identity, Result, Signals, Tasks};
 use banyan_telemetry::Memory;
 use serde_json::Value;
 use std::sync::Arc;
@@ -57,9 +57,11 @@ impl App {
         }))
     }
 
-    /// Begins an operator's work, bounded in time: its caller is the platform itself, as it is for the command line.
+    /// Begins an operator's work, bounded in time: its caller is the platform itself, as it is for the command line. It is not
+    /// recorded: who looks at a system would see himself.
     pub(crate) fn context(&self) -> Context {
-        Context::new(&self.parts.env, Identity::service("operator")).with_timeout(WORK_MAX)
+        let env = Env { signals: Signals::default(), ..self.parts.env.clone() };
+        Context::new(&env, Identity::service("operator")).with_timeout(WORK_MAX)
     }
 
     /// Does what an operator wants, if his role may. It is noted durably before, and with its outcome after; it goes on when

@@ -10,7 +10,7 @@ use banyan_core::{Code, Error, Result};
 use banyan_identity::Secret;
 use banyan_rpc::UNSUPPORTED_MEDIA_TYPE;
 use base64::Engine as _;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 /// The name of the cookie that holds a session.
 pub(crate) const COOKIE: &str = "banyan_console";
@@ -22,18 +22,24 @@ pub(crate) async fn admit(State(app): Shared, mut request: Request, next: Next) 
     match check(&app, request.headers(), request.method(), request.uri().path()).await {
         Ok(Some(operator)) => {
             request.extensions_mut().insert(operator);
-            next.run(request).await
+            kept_by_nobody(next.run(request).await)
         }
         Ok(None) => next.run(request).await,
-        Err(error) => refusal(&error),
+        Err(error) => kept_by_nobody(refusal(&error)),
     }
+}
+
+/// What the console tells is for the moment, and nothing but what it says it is.
+fn kept_by_nobody(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn check(app: &App, headers: &HeaderMap, method: &Method, path: &str) -> Result<Option<Operator>> {
     let host = host(headers, &app.parts.settings)?;
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        from_its_own_pages(headers, host)?;
-    }
+    from_its_own_pages(headers, host)?;
     if *method == Method::POST && !is_json(headers) {
         let message = "send application/json, and say so in Content-Type";
         return Err(Error::new(Code::InvalidArgument, UNSUPPORTED_MEDIA_TYPE, message));
@@ -64,7 +70,7 @@ fn host<'h>(headers: &'h HeaderMap, settings: &ConsoleSettings) -> Result<&'h st
     }
 }
 
-/// Refuses what a page of somebody else sends in the name of who looks at it.
+/// Refuses what a page of somebody else sends in the name of who looks at it: questions too, of which streams last.
 fn from_its_own_pages(headers: &HeaderMap, host: &str) -> Result<()> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let own = |origin: &str| origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host));
@@ -114,7 +120,6 @@ fn nobody() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()

@@ -33,7 +33,7 @@ pub struct ConsoleSettings {
     /// The private key of its certificate, a file in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
-    /// Whether a proxy before it speaks TLS with browsers. Nobody else may reach it then.
+    /// Whether a proxy before it speaks TLS with browsers; needs users. Nobody else may reach the console then.
     pub behind_proxy: bool,
     /// The names that it answers to, beside `localhost` and `127.0.0.1`: as browsers write them, without a port.
     pub hosts: Vec<String>,
@@ -106,6 +106,9 @@ impl ConsoleSettings {
             (None, Some(_)) => return refuse("tls_cert", "is missing: tls_key belongs to a certificate"),
             _ => {}
         }
+        if self.behind_proxy && self.users.is_empty() {
+            return refuse("users", "is empty: whom the proxy lets through would be admin");
+        }
         if self.listen.is_loopback() {
             return Ok(());
         }
@@ -167,6 +170,7 @@ mod tests {
         let all = format!("{rest}console.hosts = ['ops.example.com']\n{USERS}");
         assert_eq!(Config::parse(&all).expect("it is complete").console.users.len(), 1);
         assert_eq!(refused("console.tls_cert = 'a.pem'"), "console.tls_key");
+        assert_eq!(refused("console.behind_proxy = true"), "console.users");
     }
 
     #[test]

@@ -30,8 +30,10 @@ async fn other_names_and_other_pages_are_refused() {
         assert_eq!(ask(Method::GET, name, None).await.refused(403), "PERMISSION_DENIED", "{name}");
     }
     for origin in ["http://evil.example", "null", "http://localhost:1"] {
-        let told = ask(Method::POST, &own, Some(origin)).await;
-        assert_eq!(told.refused(403), "PERMISSION_DENIED", "{origin}");
+        for method in [Method::POST, Method::GET] {
+            let told = ask(method, &own, Some(origin)).await;
+            assert_eq!(told.refused(403), "PERMISSION_DENIED", "{origin}");
+        }
     }
     // What came in so far was not even noted; this is, and fails because the test's system reads no file.
     assert!(running.operations().is_empty());
