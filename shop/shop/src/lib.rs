@@ -70,6 +70,7 @@ Try first:
   shop import                 in a second terminal: products, customers and stock from real order lines
   shop replay --orders 100    places real orders, follows each to its end, and audits the books
   shop demo                   visitors browse, fill carts and pay, some with bad cards, until Ctrl-C
+  shop load checkout          customers come at a rate that the shop does not influence; --report FILE.html shows how it was
 
 The storefront is at the same address: open it in a browser.";
 
@@ -83,6 +84,9 @@ pub fn program() -> Program {
         .gateway(entry::options)
         .prepare(|config| Box::pin(beside::prepare(config)))
         .companions(beside::companions)
+        .load_scenario("browse", include_str!("../load/browse.toml"))
+        .load_scenario("checkout", include_str!("../load/checkout.toml"))
+        .load_scenario("mixed", include_str!("../load/mixed.toml"))
         .command(Extra::new("import", commands::import::run))
         .command(Extra::new("replay", commands::replay::run))
         .command(Extra::new("demo", commands::demo::run))

@@ -21,6 +21,7 @@ mod engines;
 mod generated_input;
 mod health;
 mod live;
+mod load;
 mod moving;
 #[cfg(feature = "redis")]
 mod redis;
