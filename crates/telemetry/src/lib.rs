@@ -28,7 +28,7 @@ pub use logs::{JsonLines, LogLine, Logs};
 pub use memory::{
     BudgetState, Burn, Comparison, Filter, LineFilter, Load, MEMORY_UNUSABLE, Memory, Metric, MetricKind,
     MetricPoint, Numbered, Reader, Run, RunDetails, RunMeasurements, SeriesPoints, SeriesQuery, SettingChange,
-    SloStatus, SlowTrace, TraceSummary, Verdict, WorkChange, compare,
+    SloStatus, SlowTrace, Threshold, TraceSummary, Verdict, WorkChange, compare,
 };
 pub use options::TelemetryOptions;
 pub use recorder::Recorder;

@@ -8,7 +8,7 @@ use crate::problem::{Problem, program_name};
 use anyhow::Result;
 use banyan_control::memory_path;
 use banyan_core::{Clock, Code, Error, Reason};
-use banyan_telemetry::{Comparison, Load, MetricPoint, Reader, Run, Verdict, WorkChange, compare};
+use banyan_telemetry::{Comparison, Load, MetricPoint, Reader, Run, Threshold, Verdict, WorkChange, compare};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -39,10 +39,10 @@ Examples:
   runs compare                               the last run and the one before it
   runs compare before after --skip 30s       without the first half minute of each
   runs compare 3 --with ../main/data         run 3 there, and the last one here
-  runs compare before after --check          exit status 1 if anything became worse: for CI
+  runs compare before after --check --ms 5   exit status 1 if anything became worse by 5 ms: for CI
 
 Each p50, p90 and p99 is known as an interval that holds the true one in 99 of 100 cases; so is each share of failures. Worse or \
-better is what lies apart: the intervals do not touch, and the difference is at least 15 % and 0.1 ms. Work that was done less \
+better is what lies apart: the intervals do not touch, and the difference is as large as --percent and --ms say. Work that was done less \
 than 20 times is not judged. The load of both runs is shown, because under another load other times are to be expected.";
 
 #[derive(Args)]
@@ -57,6 +57,12 @@ struct CompareArgs {
     /// Leave out the beginning of each run, for example 30s: until caches are filled.
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     skip: Option<u64>,
+    /// A difference between durations that is smaller than this share does not matter.
+    #[arg(long, value_name = "PERCENT", default_value_t = 15, value_parser = clap::value_parser!(u32).range(10..=1_000))]
+    percent: u32,
+    /// A difference between durations that is smaller than this does not matter, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0.1, value_parser = not_negative)]
+    ms: f64,
     /// Show all work, also what is the same.
     #[arg(long)]
     all: bool,
@@ -119,10 +125,11 @@ fn compare_runs(reader: &Reader, args: &CompareArgs, output: &Output) -> Result<
     };
     let skip_ms = args.skip.unwrap_or(0);
     let (one, two) = (first.measurements(&before, skip_ms)?, reader.measurements(&after, skip_ms)?);
-    let mut comparison = compare(&one, &two);
+    let threshold = Threshold { share: f64::from(args.percent) / 100.0, seconds: args.ms / 1e3 };
+    let mut comparison = compare(&one, &two, threshold);
     reader.find_slowest(&mut comparison)?;
     output.value(&serde_json::to_value(&comparison)?, &text(&comparison, args.all))?;
-    let worse = of(&comparison, Verdict::Worse);
+    let worse = [of(&comparison, Verdict::Worse), of(&comparison, Verdict::Mixed)].concat();
     if args.check && !worse.is_empty() {
         let named: Vec<_> = worse.iter().take(NAMED_MAX).map(|work| what(work)).collect();
         let more = worse.len() - named.len();
@@ -304,4 +311,9 @@ fn length(seconds: f64) -> String {
 
 fn word(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|ms: &f64| (0.0..=3_600_000.0).contains(ms));
+    number.ok_or_else(|| "must be a number from 0 to 3600000".to_owned())
 }

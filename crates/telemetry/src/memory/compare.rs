@@ -22,16 +22,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const DEVIATIONS: f64 = 2.576;
 /// Work that was done less often than this is not judged.
 const COUNT_MIN: u64 = 20;
-/// A difference smaller than this share does not matter.
-const SHARE_MIN: f64 = 0.15;
-/// A difference smaller than this does not matter, in seconds.
-const SECONDS_MIN: f64 = 0.000_1;
 /// The quantiles that are judged.
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 /// Work that is worse for which the slowest trace is looked for.
 const SLOWEST_MAX: usize = 10;
 /// Requests at the edge: the load of a run.
 const REQUESTS: &str = "http.server.request.duration";
+
+/// How large a difference between two durations must be to matter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Threshold {
+    /// As a share of the shorter one; 0.15 by default. Less than 0.1 is less than a bucket of a histogram.
+    pub share: f64,
+    /// In seconds; 0.000,1 by default.
+    pub seconds: f64,
+}
+
+impl Default for Threshold {
+    fn default() -> Self {
+        Self { share: 0.15, seconds: 0.000_1 }
+    }
+}
 
 /// What was measured in a run.
 pub struct RunMeasurements {
@@ -216,13 +227,13 @@ impl WorkChange {
 }
 
 /// Sets two runs side by side.
-pub fn compare(before: &RunMeasurements, after: &RunMeasurements) -> Comparison {
+pub fn compare(before: &RunMeasurements, after: &RunMeasurements, threshold: Threshold) -> Comparison {
     let keys: BTreeSet<_> = before.work.keys().chain(after.work.keys()).collect();
     let mut work: Vec<_> = keys
         .into_iter()
         .map(|key| {
             let (one, other) = (before.work.get(key), after.work.get(key));
-            let (verdict, because) = verdict(one, other);
+            let (verdict, because) = verdict(one, other, threshold);
             let point = |work: &Gathered, of: &RunMeasurements| {
                 work.point(MetricKind::Histogram, of.run.started_ms, of.seconds)
             };
@@ -278,7 +289,11 @@ fn load(of: &RunMeasurements) -> Load {
     }
 }
 
-fn verdict(before: Option<&Gathered>, after: Option<&Gathered>) -> (Verdict, Vec<&'static str>) {
+fn verdict(
+    before: Option<&Gathered>,
+    after: Option<&Gathered>,
+    threshold: Threshold,
+) -> (Verdict, Vec<&'static str>) {
     let (before, after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),
         (None, _) => return (Verdict::New, Vec::new()),
@@ -292,7 +307,7 @@ fn verdict(before: Option<&Gathered>, after: Option<&Gathered>) -> (Verdict, Vec
     for (name, share) in QUANTILES {
         let (low, high) = (one.quantile(share), other.quantile(share));
         let apart = (high - low).abs();
-        if apart < SECONDS_MIN || apart < low.min(high) * SHARE_MIN {
+        if apart < threshold.seconds || apart < low.min(high) * threshold.share {
             continue;
         }
         let (was, is) = (quantile_between(one, share), quantile_between(other, share));
@@ -357,7 +372,7 @@ mod tests {
     }
 
     fn judge(before: &Gathered, after: &Gathered) -> (Verdict, Vec<&'static str>) {
-        verdict(Some(before), Some(after))
+        verdict(Some(before), Some(after), Threshold::default())
     }
 
     #[test]
@@ -377,8 +392,10 @@ mod tests {
         // Twice as long, and nobody notices.
         assert_eq!(judge(&work(1, 200, 0.03, 0), &work(2, 200, 0.06, 0)).0, Verdict::Same);
         assert_eq!(judge(&work(1, 10, 5.0, 0), &slow).0, Verdict::Unclear);
-        assert_eq!(verdict(None, Some(&fast)).0, Verdict::New);
-        assert_eq!(verdict(Some(&fast), None).0, Verdict::Gone);
+        let little = verdict(Some(&fast), Some(&slow), Threshold { seconds: 0.1, ..Threshold::default() });
+        assert_eq!(little.0, Verdict::Same);
+        assert_eq!(verdict(None, Some(&fast), Threshold::default()).0, Verdict::New);
+        assert_eq!(verdict(Some(&fast), None, Threshold::default()).0, Verdict::Gone);
     }
 
     #[test]
