@@ -174,6 +174,13 @@ mod postgres {
     }
 
     /// Leaves out how events leave the outbox, which concerns the platform only.
+        if let Some(mode) = encryption(url) {
+            return Err(format!(
+                "its URL asks for encryption ({mode}), and the auditor reads without: audit by a tunnel, or a proxy on this \
+                 machine, that encrypts, with sslmode=disable"
+            )
+            .into());
+        }
     pub(super) fn for_driver(url: &str) -> String {
         // A question mark may be part of a password.
         let start = url.rfind('@').unwrap_or_default();
@@ -182,6 +189,18 @@ mod postgres {
         let mark = if kept.is_empty() { "" } else { "?" };
         format!("{}{before}{mark}{}", &url[..start], kept.join("&"))
     }
+    /// Returns the parameter by which a URL asks for an encrypted connection, if it does.
+    pub(super) fn encryption(url: &str) -> Option<&str> {
+        let start = url.rfind('@').unwrap_or_default();
+        let (_, query) = url[start..].split_once('?')?;
+        let asks = |parameter: &&str| match parameter.split_once('=') {
+            Some(("sslmode", mode)) => !matches!(mode, "disable" | "allow" | "prefer"),
+            Some((name, _)) => name == "sslrootcert",
+            None => false,
+        };
+        query.split('&').find(asks)
+    }
+
 
     impl Source for Database {
         fn each(&mut self, sql: &str, row: EachRow<'_>) -> Result<(), Failure> {
@@ -257,3 +276,24 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://db.example/orders");
     }
 }
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_url_that_asks_for_encryption_is_refused() {
+        let of = postgres::encryption;
+        assert_eq!(
+            of("postgres://me:a?sslmode=require@h/d?sslmode=verify-full&x=1"),
+            Some("sslmode=verify-full")
+        );
+        assert_eq!(of("postgres://h/d?sslrootcert=/ca.pem"), Some("sslrootcert=/ca.pem"));
+        for plain in [
+            "postgres://h/d",
+            "postgres://h/d?sslmode=prefer",
+            "postgres://h/d?outbox=replication&sslmode=disable",
+        ] {
+            assert_eq!(of(plain), None, "{plain}");
+        }
+        let opened = postgres::open("postgres://me:hunter2@127.0.0.1:1/d?sslmode=require");
+        let Err(Failure::Engine(error)) = opened else { panic!("it is refused") };
+        assert!(error.to_string().contains("audit by a tunnel"), "{error}");
+    }
+
