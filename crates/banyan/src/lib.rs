@@ -35,9 +35,9 @@ mod service;
 pub use banyan_rpc::Access;
 pub use config::{
     Apart, CONFIG_INVALID, Caches, Calls, Central, Config, ConsoleRole, ConsoleSettings, ConsoleUser,
-    Difference, Entry, Events, GatewaySettings, Handover, Layers, Limits, Logging, Origin, Per, Placement,
-    ROOT_PROCESS, RateLimit, SECRET_SOURCE_UNKNOWN, Sources, StoreAway, Supervision, Takes, suggestion,
-    valid_process_name,
+    Difference, Entry, Events, GatewaySettings, Handover, InvariantSettings, Layers, Limits, Logging, Origin,
+    Per, Placement, ROOT_PROCESS, RateLimit, SECRET_SOURCE_UNKNOWN, Sources, StoreAway, Supervision, Takes,
+    suggestion, valid_process_name,
 };
 pub use doctor::{DoctorOptions, EngineReport, Report};
 pub use engines::ENGINE_UNKNOWN;

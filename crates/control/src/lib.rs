@@ -12,6 +12,7 @@ mod children;
 mod control_service;
 mod generated;
 mod health;
+mod invariants;
 mod links;
 mod liveness;
 mod log_service;

@@ -3,6 +3,7 @@
 use crate::contract as api;
 use crate::control_service::ControlApi;
 use crate::health::SystemHealth;
+use crate::invariants;
 use crate::log_service::LogServer;
 use crate::process_service::{ProcessAgent, ProcessApi};
 use crate::reload::Reader;
@@ -90,6 +91,7 @@ impl Root {
             peer_secret: peer_secret.clone(),
             tasks: tasks.clone(),
         })?;
+        invariants::follow(&process.config().data, process.env(), &tasks);
         let health = SystemHealth::new(supervisor.clone(), log.clone(), &tasks);
         let control = Arc::new(ControlApi {
             system: system.name(),

@@ -5,6 +5,8 @@
 //! in the services can therefore not hide in a function that both use.
 //!
 //! It reads one store after another, so it judges a system at rest. [`audit_at_rest`] waits until the books balance.
+//! [`watch`] goes on while the system works: what must hold at every moment, and what must hold a while after an order has
+//! come to its end.
 
 mod checks;
 mod facts;
@@ -12,9 +14,11 @@ mod processor;
 mod report;
 mod source;
 mod stores;
+mod watch;
 mod wire;
 
 pub use report::{Check, OFFENDERS_MAX, Offender, OrderCounts, Report};
+pub use watch::{Invariant, Invariants, Watch, WatchOptions, watch};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,6 +51,8 @@ pub enum Error {
     Processor { what: &'static str, source: Box<ureq::Error> },
     #[error("the card processor's {what} is not what its API says")]
     Ledger { what: &'static str },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
 }
 
 /// Reads everything once and checks it. Blocks: in an async program, call it on a blocking thread.

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use shop_auditor::Options;
+use shop_auditor::{Options, WatchOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,6 +31,15 @@ struct Cli {
     /// Prints the report as JSON
     #[arg(long)]
     json: bool,
+    /// Goes on looking at a shop that works, and writes what it finds to this file
+    #[arg(long, value_name = "FILE")]
+    watch: Option<PathBuf>,
+    /// How long to wait between two looks, in milliseconds
+    #[arg(long, default_value_t = 2_000, requires = "watch")]
+    period_ms: u64,
+    /// How long what follows from an order may take to come about, in seconds
+    #[arg(long, default_value_t = 120, requires = "watch")]
+    grace_s: u64,
 }
 
 fn main() -> Result<ExitCode> {
@@ -41,6 +50,10 @@ fn main() -> Result<ExitCode> {
         processor_url: cli.processor,
         processor_key: cli.key,
     };
+    if let Some(file) = cli.watch {
+        let (every, grace) = (Duration::from_millis(cli.period_ms), Duration::from_secs(cli.grace_s));
+        match shop_auditor::watch(options, &WatchOptions { every, grace, file })? {}
+    }
     let report = shop_auditor::audit_at_rest(&options, Duration::from_secs(cli.wait_s))?;
     if cli.json {
         println!("{}", serde_json::to_string_pretty(&report).context("write the report as JSON")?);

@@ -42,28 +42,44 @@ struct Available {
 }
 
 pub(crate) fn read(options: &Options, facts: &mut Facts) -> Result<(), Error> {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER_MAX)).build().new_agent();
+    let agent = agent();
+    facts.ledger = entries(&agent, options, None)?;
+    facts.balance = balance(&agent, options)?;
+    Ok(())
+}
+
+pub(crate) fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(ANSWER_MAX)).build().new_agent()
+}
+
+/// Reads the entries of the ledger after the one with the id `after`, or all.
+pub(crate) fn entries(
+    agent: &ureq::Agent,
+    options: &Options,
+    after: Option<&str>,
+) -> Result<Vec<LedgerEntry>, Error> {
+    let mut read: Vec<LedgerEntry> = Vec::new();
     for _ in 0..PAGES_MAX {
-        let after =
-            facts.ledger.last().map(|last| format!("&starting_after={}", last.id)).unwrap_or_default();
+        let last = read.last().map(|last| last.id.as_str()).or(after);
+        let after = last.map(|last| format!("&starting_after={last}")).unwrap_or_default();
         let path = format!("/v1/ledger?limit={PAGE_SIZE}{after}");
-        let page: Page = get(&agent, options, &path, "ledger")?;
-        let entries = page.data.into_iter();
-        facts.ledger.extend(entries.map(|Entry { id, amount, metadata }| LedgerEntry {
-            id,
-            amount,
-            order_id: metadata.order_id,
-        }));
+        let page: Page = get(agent, options, &path, "ledger")?;
+        let entry = |Entry { id, amount, metadata }| LedgerEntry { id, amount, order_id: metadata.order_id };
+        read.extend(page.data.into_iter().map(entry));
         if !page.has_more {
-            let balance: Balance = get(&agent, options, "/v1/balance", "balance")?;
-            if balance.available.iter().any(|available| available.currency != "gbp") {
-                return Err(Error::Ledger { what: "balance" });
-            }
-            facts.balance = balance.available.iter().map(|available| available.amount).sum();
-            return Ok(());
+            return Ok(read);
         }
     }
     Err(Error::Ledger { what: "ledger" })
+}
+
+/// Reads what the processor says its ledger sums up to, in pence.
+pub(crate) fn balance(agent: &ureq::Agent, options: &Options) -> Result<i64, Error> {
+    let balance: Balance = get(agent, options, "/v1/balance", "balance")?;
+    if balance.available.iter().any(|available| available.currency != "gbp") {
+        return Err(Error::Ledger { what: "balance" });
+    }
+    Ok(balance.available.iter().map(|available| available.amount).sum())
 }
 
 fn get<T: DeserializeOwned>(

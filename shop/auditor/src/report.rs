@@ -38,6 +38,9 @@ pub struct Check {
     pub violations: usize,
     /// The first violations, at most [`OFFENDERS_MAX`].
     pub offenders: Vec<Offender>,
+    /// All violations.
+    #[serde(skip)]
+    pub(crate) found: Vec<Offender>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,15 +52,25 @@ pub struct Offender {
 
 impl Check {
     pub(crate) fn new(name: &'static str, claim: &'static str) -> Self {
-        Self { name, claim, passed: true, examined: 0, violations: 0, offenders: Vec::new() }
+        Self {
+            name,
+            claim,
+            passed: true,
+            examined: 0,
+            violations: 0,
+            offenders: Vec::new(),
+            found: Vec::new(),
+        }
     }
 
     pub(crate) fn violated(&mut self, id: impl Into<String>, problem: impl Into<String>) {
         self.passed = false;
         self.violations += 1;
+        let offender = Offender { id: id.into(), problem: problem.into() };
         if self.offenders.len() < OFFENDERS_MAX {
-            self.offenders.push(Offender { id: id.into(), problem: problem.into() });
+            self.offenders.push(offender.clone());
         }
+        self.found.push(offender);
     }
 
     /// Notes a violation when two numbers that should be equal are not.

@@ -100,6 +100,11 @@ pub(crate) type EachRow<'a> = &'a mut dyn FnMut(&Row) -> Result<(), Failure>;
 /// An open store, read as of one moment.
 pub(crate) trait Source {
     fn each(&mut self, sql: &str, row: EachRow<'_>) -> Result<(), Failure>;
+
+    /// Tells whether rows have a `rowid` that rises, as those of SQLite do.
+    fn numbers_rows(&self) -> bool {
+        false
+    }
 }
 
 /// Opens a store to be read, as of now.
@@ -131,6 +136,10 @@ mod sqlite {
     }
 
     impl Source for File {
+        fn numbers_rows(&self) -> bool {
+            true
+        }
+
         fn each(&mut self, sql: &str, row: EachRow<'_>) -> Result<(), Failure> {
             let mut select = self.0.prepare(sql)?;
             let names: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();

@@ -4,7 +4,7 @@ use crate::facts::{
     Email, EmailKind, Facts, Movement, MovementKind, Order, OrderState, Payment, PaymentState, Points, Sale,
     SalesGroup, Shipment, Stock,
 };
-use crate::source::{self, Failure, Location, Source};
+use crate::source::{self, Failure, Location, Row, Source};
 use crate::{Error, Options, wire};
 
 /// The number of `SHIPMENT_STATE_CANCELLED` in `shop.shipping.v1`.
@@ -12,21 +12,22 @@ const SHIPMENT_CANCELLED: i64 = 2;
 
 pub(crate) fn read(options: &Options) -> Result<Facts, Error> {
     let mut facts = Facts::default();
-    read_store(options, "orders", |store| orders(store, &mut facts))?;
+    read_store(options, "orders", |store| orders(store, "", &mut facts))?;
     read_store(options, "inventory", |store| inventory(store, &mut facts))?;
-    read_store(options, "payments", |store| payments(store, &mut facts))?;
-    read_store(options, "shipping", |store| shipping(store, &mut facts))?;
-    read_store(options, "notifications", |store| notifications(store, &mut facts))?;
-    read_store(options, "loyalty", |store| loyalty(store, &mut facts))?;
+    read_store(options, "payments", |store| payments(store, "", &mut facts))?;
+    read_store(options, "shipping", |store| shipping(store, "", &mut facts))?;
+    read_store(options, "notifications", |store| notifications(store, "", &mut facts))?;
+    read_store(options, "loyalty", |store| loyalty(store, "", &mut facts))?;
     read_store(options, "analytics", |store| analytics(store, &mut facts))?;
     Ok(facts)
 }
 
-fn read_store(
+/// Reads a store as of one moment.
+pub(crate) fn read_store<T>(
     options: &Options,
     service: &str,
-    rows: impl FnOnce(&mut dyn Source) -> Result<(), Failure>,
-) -> Result<(), Error> {
+    rows: impl FnOnce(&mut dyn Source) -> Result<T, Failure>,
+) -> Result<T, Error> {
     let location = match options.stores.get(service) {
         Some(url) => Location::Url(url.clone()),
         None => Location::File(options.data.join("stores").join(format!("{service}.db"))),
@@ -38,8 +39,9 @@ fn read_store(
     })
 }
 
-fn orders(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
-    store.each("SELECT order_id, user_id, state, total_minor, country, placed FROM orders", &mut |row| {
+pub(crate) fn orders(store: &mut dyn Source, which: &str, facts: &mut Facts) -> Result<(), Failure> {
+    let sql = format!("SELECT order_id, user_id, state, total_minor, country, placed FROM orders {which}");
+    store.each(&sql, &mut |row| {
         let order_id: String = row.text("order_id")?;
         let placed = row.blob("placed")?;
         let lines = wire::lines(&placed).map_err(|_| Failure::Row {
@@ -59,22 +61,21 @@ fn orders(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
 }
 
 fn inventory(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
+    stock(store, facts)?;
+    movements(store, "", facts)
+}
+
+pub(crate) fn stock(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
     store.each("SELECT product_id, on_hand, reserved FROM stock", &mut |row| {
         let stock = Stock { on_hand: row.int("on_hand")?, reserved: row.int("reserved")? };
         facts.stock.insert(row.text("product_id")?, stock);
         Ok(())
-    })?;
-    store.each("SELECT cause, product_id, kind, quantity FROM movements", &mut |row| {
-        let cause: String = row.text("cause")?;
-        let kind = row.text("kind")?;
-        let kind = match kind.as_str() {
-            "received" => MovementKind::Received,
-            "reserved" => MovementKind::Reserved,
-            "released" => MovementKind::Released,
-            "shipped" => MovementKind::Shipped,
-            "restocked" => MovementKind::Restocked,
-            _ => return Err(Failure::Row { id: cause, problem: format!("a movement of the kind {kind:?}") }),
-        };
+    })
+}
+
+pub(crate) fn movements(store: &mut dyn Source, which: &str, facts: &mut Facts) -> Result<(), Failure> {
+    store.each(&format!("SELECT cause, product_id, kind, quantity FROM movements {which}"), &mut |row| {
+        let (cause, kind) = (row.text("cause")?, kind(row)?);
         // What is received was counted in the house; everything else moves for an order.
         let order_id = (kind != MovementKind::Received).then_some(cause);
         let movement =
@@ -84,8 +85,23 @@ fn inventory(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
     })
 }
 
-fn payments(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
-    store.each("SELECT order_id, state, amount_minor FROM payments", &mut |row| {
+/// Reads the kind of a movement.
+pub(crate) fn kind(row: &Row) -> Result<MovementKind, Failure> {
+    Ok(match row.text("kind")?.as_str() {
+        "received" => MovementKind::Received,
+        "reserved" => MovementKind::Reserved,
+        "released" => MovementKind::Released,
+        "shipped" => MovementKind::Shipped,
+        "restocked" => MovementKind::Restocked,
+        other => {
+            let (id, problem) = (row.text("product_id")?, format!("a movement of the kind {other:?}"));
+            return Err(Failure::Row { id, problem });
+        }
+    })
+}
+
+pub(crate) fn payments(store: &mut dyn Source, which: &str, facts: &mut Facts) -> Result<(), Failure> {
+    store.each(&format!("SELECT order_id, state, amount_minor FROM payments {which}"), &mut |row| {
         facts.payments.push(Payment {
             order_id: row.text("order_id")?,
             state: PaymentState::from_number(row.int("state")?),
@@ -95,8 +111,8 @@ fn payments(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
     })
 }
 
-fn shipping(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
-    store.each("SELECT order_id, state FROM shipments", &mut |row| {
+pub(crate) fn shipping(store: &mut dyn Source, which: &str, facts: &mut Facts) -> Result<(), Failure> {
+    store.each(&format!("SELECT order_id, state FROM shipments {which}"), &mut |row| {
         let state: i64 = row.int("state")?;
         facts
             .shipments
@@ -106,8 +122,13 @@ fn shipping(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
 }
 
 /// Reads the e-mails that were sent; one that still waits for an address is none yet.
-fn notifications(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
-    store.each("SELECT order_id, kind, user_id FROM emails WHERE sent_ms IS NOT NULL", &mut |row| {
+pub(crate) fn notifications(store: &mut dyn Source, which: &str, facts: &mut Facts) -> Result<(), Failure> {
+    let which = if which.is_empty() {
+        "WHERE sent_ms IS NOT NULL"
+    } else {
+        &format!("{which} AND sent_ms IS NOT NULL")
+    };
+    store.each(&format!("SELECT order_id, kind, user_id FROM emails {which}"), &mut |row| {
         let order_id: String = row.text("order_id")?;
         let kind = match row.int("kind")? {
             1 => EmailKind::Confirmed,
@@ -122,8 +143,8 @@ fn notifications(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failur
     })
 }
 
-fn loyalty(store: &mut dyn Source, facts: &mut Facts) -> Result<(), Failure> {
-    store.each("SELECT order_id, user_id, points FROM entries", &mut |row| {
+pub(crate) fn loyalty(store: &mut dyn Source, which: &str, facts: &mut Facts) -> Result<(), Failure> {
+    store.each(&format!("SELECT order_id, user_id, points FROM entries {which}"), &mut |row| {
         let (order_id, user_id, points) = (row.text("order_id")?, row.text("user_id")?, row.int("points")?);
         facts.points.push(Points { order_id, user_id, points });
         Ok(())

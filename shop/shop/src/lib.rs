@@ -91,6 +91,8 @@ pub fn program() -> Program {
         .command(Extra::new("replay", commands::replay::run))
         .command(Extra::new("demo", commands::demo::run))
         .command(Extra::new("audit", commands::audit::run))
+        .command(Extra::new("invariants", commands::invariants::run))
+        .command(Extra::new(commands::auditor::NAME, commands::auditor::run))
         .command(Extra::new(commands::card_processor::NAME, commands::card_processor::run))
 }
 
@@ -122,7 +124,9 @@ mod tests {
         check(&command);
         let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
         assert!(names.contains(&"topics") && names.contains(&"replay"), "{names:?}");
-        assert!(!names.contains(&commands::card_processor::NAME), "{names:?}");
+        for hidden in [commands::card_processor::NAME, commands::auditor::NAME] {
+            assert!(!names.contains(&hidden), "{names:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) const TAKES: &[(&str, Takes)] = &[
     ("events", Takes::Restart),
     ("faults", Takes::Live),
     ("gateway", Takes::Live),
+    ("invariants", Takes::Restart),
     ("limits.deliveries_in_flight_max", Takes::Live),
     ("limits.delivery_attempts_max", Takes::Live),
     ("limits.drain_ms_max", Takes::Live),

@@ -5,6 +5,7 @@ mod calls;
 mod console;
 mod gateway;
 mod handover;
+mod invariants;
 mod layers;
 mod limits;
 mod live;
@@ -25,6 +26,7 @@ pub use calls::Calls;
 pub use console::{ConsoleRole, ConsoleSettings, ConsoleUser};
 pub use gateway::{GatewaySettings, Per, RateLimit, StoreAway};
 pub use handover::Handover;
+pub use invariants::InvariantSettings;
 pub use layers::Layers;
 pub use limits::{Limits, Supervision};
 pub use live::Takes;
@@ -91,6 +93,7 @@ pub struct Config {
     /// Where else the configuration is read from.
     pub source: Central,
     pub console: ConsoleSettings,
+    pub invariants: InvariantSettings,
     /// What is recorded of the work, and how long it is kept.
     pub telemetry: TelemetryOptions,
     /// What the system promises, by a name: see [`Slo`]. Without a section, the requests at the edge: 99 % do not fail, and
@@ -161,6 +164,7 @@ impl Default for Config {
             gateway: GatewaySettings::default(),
             source: Central::default(),
             console: ConsoleSettings::default(),
+            invariants: InvariantSettings::default(),
             telemetry: TelemetryOptions::default(),
             slo: BTreeMap::new(),
             faults: None,
@@ -219,6 +223,7 @@ impl Config {
         self.gateway.check().map_err(|error| located(error, ""))?;
         self.telemetry.check().map_err(|error| located(error, ""))?;
         self.console.check().map_err(|error| located(error, ""))?;
+        self.invariants.check().map_err(|error| located(error, ""))?;
         slo::check(&self.slo).map_err(|error| located(error, ""))?;
         if let Some(faults) = &self.faults {
             faults.validate().map_err(|error| located(error, "faults."))?;

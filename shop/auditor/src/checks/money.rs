@@ -4,7 +4,7 @@ use super::{by_order, no_strangers};
 use crate::facts::{Facts, OrderState, PaymentState};
 use crate::report::Check;
 
-pub(super) fn ledger_follows_orders(facts: &Facts) -> Check {
+pub(crate) fn ledger_follows_orders(facts: &Facts) -> Check {
     let mut check = Check::new(
         "ledger_follows_orders",
         "a confirmed order was charged its total once, a refunded one got it back once, a cancelled one nets zero",
@@ -33,7 +33,7 @@ pub(super) fn ledger_follows_orders(facts: &Facts) -> Check {
     check
 }
 
-pub(super) fn ledger_sums_up(facts: &Facts) -> Check {
+pub(crate) fn ledger_sums_up(facts: &Facts) -> Check {
     let mut check = Check::new(
         "ledger_sums_up",
         "the processor's balance is the sum of its ledger and of all confirmed orders",
@@ -45,7 +45,7 @@ pub(super) fn ledger_sums_up(facts: &Facts) -> Check {
     check
 }
 
-pub(super) fn payments_follow_ledger(facts: &Facts) -> Check {
+pub(crate) fn payments_follow_ledger(facts: &Facts) -> Check {
     let mut check = Check::new(
         "payments_follow_ledger",
         "the payment of every order is settled and says what the processor's ledger says",

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Pence for which one point is awarded.
 const PENCE_PER_POINT: i64 = 100;
 
-pub(super) fn emails_follow_orders(facts: &Facts) -> Check {
+pub(crate) fn emails_follow_orders(facts: &Facts) -> Check {
     let mut check = Check::new(
         "emails_follow_orders",
         "every order has exactly one e-mail for each end it came to, and no other",
@@ -36,7 +36,7 @@ pub(super) fn emails_follow_orders(facts: &Facts) -> Check {
     check
 }
 
-pub(super) fn points_follow_orders(facts: &Facts) -> Check {
+pub(crate) fn points_follow_orders(facts: &Facts) -> Check {
     let mut check = Check::new(
         "points_follow_orders",
         "every confirmed order has exactly one entry of a point per pound, a refunded one also the opposite",
@@ -71,7 +71,7 @@ struct Sold {
     revenue: i64,
 }
 
-pub(super) fn sales_follow_orders(facts: &Facts) -> Check {
+pub(crate) fn sales_follow_orders(facts: &Facts) -> Check {
     let mut check = Check::new(
         "sales_follow_orders",
         "analytics counts the confirmed orders: their number, pieces and money per product and per country",

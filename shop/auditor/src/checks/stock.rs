@@ -5,7 +5,7 @@ use crate::facts::{Facts, MovementKind, Order, OrderState, Stock};
 use crate::report::Check;
 use std::collections::BTreeMap;
 
-pub(super) fn stock_conserved(facts: &Facts) -> Check {
+pub(crate) fn stock_conserved(facts: &Facts) -> Check {
     let mut check = Check::new(
         "stock_conserved",
         "per product, received = on hand + shipped - restocked, and reserved is what orders hold",
@@ -50,7 +50,7 @@ struct Moved {
     restocked: i64,
 }
 
-pub(super) fn stock_follows_orders(facts: &Facts) -> Check {
+pub(crate) fn stock_follows_orders(facts: &Facts) -> Check {
     let mut check = Check::new(
         "stock_follows_orders",
         "a confirmed order shipped its lines, a refunded one got them back, a cancelled one moved nothing for good",
@@ -106,7 +106,7 @@ fn follow(check: &mut Check, id: &str, order: &Order, products: &BTreeMap<&str, 
     }
 }
 
-pub(super) fn shipments_follow_orders(facts: &Facts) -> Check {
+pub(crate) fn shipments_follow_orders(facts: &Facts) -> Check {
     let mut check = Check::new(
         "shipments_follow_orders",
         "a confirmed order has one shipment on its way, any other order has none",

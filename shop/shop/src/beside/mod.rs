@@ -1,9 +1,10 @@
-//! What a shop on one machine needs beside itself: a card processor, and a first administrator.
+//! What a shop on one machine needs beside itself: a card processor, a first administrator, and an auditor who watches it.
 //!
 //! A shop that is told where its card processor is (`services.payments.processor_url`) and who its administrator is
 //! (`services.users.admin`) gets neither.
 
 mod admin;
+mod auditor;
 mod processor;
 mod run_files;
 mod stores;
@@ -16,6 +17,7 @@ use banyan_cli::{Companion, Guard, Problem, Remote, own_program};
 pub(crate) use stores::elsewhere;
 
 use processor::{Options, Processor, ProcessorFile};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ const DATA_FOLDER_IN_USE: Reason = Reason::new("DATA_FOLDER_IN_USE");
 
 /// Keeps a data folder for one shop, with the card processor that belongs to it.
 struct Beside {
+    /// Ends before the card processor, which it asks.
+    auditor: Option<auditor::Auditor>,
     processor: Option<Processor>,
     file: PathBuf,
     /// Held, never read: the operating system lets go of it however this process ends.
@@ -49,8 +53,8 @@ pub(crate) async fn prepare(config: &mut Config) -> Result<Guard> {
     admin::prepare(config, &folder)?;
     stores::prepare(config, &folder)?;
     let configured = config.services.get("payments").and_then(|s| s.get("processor_url")?.as_str());
-    let beside = match configured {
-        Some(url) => Beside::with_processor_at(url.to_owned(), &folder, lock)?,
+    let mut beside = match configured.map(str::to_owned) {
+        Some(url) => Beside::with_processor_at(url, &folder, lock)?,
         None => {
             let (beside, url) = Beside::with_own_processor(&config.data, &folder, lock).await?;
             let payments = config.services.entry("payments".to_owned()).or_default();
@@ -58,7 +62,27 @@ pub(crate) async fn prepare(config: &mut Config) -> Result<Guard> {
             beside
         }
     };
+    beside.auditor = watch(config, &folder)?;
     Ok(Box::new(beside))
+}
+
+/// Has an auditor watch the shop that `config` describes, unless it says otherwise.
+fn watch(config: &Config, folder: &Path) -> Result<Option<auditor::Auditor>> {
+    let settings = config.invariants.clone();
+    let processor = config.services.get("payments").and_then(|s| s.get("processor_url")?.as_str());
+    let (true, Some(processor_url)) = (settings.enabled, processor.map(str::to_owned)) else {
+        return Ok(None);
+    };
+    let mut stores = BTreeMap::new();
+    for service in crate::system().services() {
+        if let Some(url) = config.store_url(service.name())? {
+            stores.insert(service.name().to_owned(), url.expose().to_owned());
+        }
+    }
+    let program = own_program::own().context("cannot find the program's own file")?;
+    let (data, file) = (config.data.clone(), folder.join("invariants.json"));
+    auditor::Auditor::start(auditor::Options { program, data, processor_url, stores, settings, file })
+        .map(Some)
 }
 
 /// Describes what runs beside the shop in the folder `data`.
@@ -113,11 +137,11 @@ impl Beside {
         let options = Options { program, ledger: data.join(LEDGER), file: file.clone() };
         let processor = Processor::start(options).await?;
         let url = processor.url().to_owned();
-        Ok((Self { processor: Some(processor), file, _lock: lock }, url))
+        Ok((Self { auditor: None, processor: Some(processor), file, _lock: lock }, url))
     }
 
     fn with_processor_at(url: String, folder: &Path, lock: File) -> Result<Self> {
-        let beside = Self { processor: None, file: processor_file(folder), _lock: lock };
+        let beside = Self { auditor: None, processor: None, file: processor_file(folder), _lock: lock };
         let state = "EXTERNAL".to_owned();
         run_files::write(&beside.file, &ProcessorFile { url, pid: None, state, restarts: 0 })?;
         Ok(beside)
@@ -130,6 +154,7 @@ fn processor_file(folder: &Path) -> PathBuf {
 
 impl Drop for Beside {
     fn drop(&mut self) {
+        self.auditor = None;
         self.processor = None;
         let _ = std::fs::remove_file(&self.file);
     }
@@ -192,7 +217,9 @@ fn in_use(data: &Path, lock: &Path) -> Problem {
 mod tests {
     use super::*;
 
-    const ELSEWHERE: &str = "services.payments.processor_url = 'http://127.0.0.1:4242'";
+    // The program of a test is no shop.
+    const ELSEWHERE: &str =
+        "invariants.enabled = false\nservices.payments.processor_url = 'http://127.0.0.1:4242'";
 
     #[tokio::test]
     async fn a_data_folder_is_for_one_shop_and_says_where_its_processor_is() {

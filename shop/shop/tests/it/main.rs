@@ -22,6 +22,7 @@ mod generated_input;
 mod health;
 mod live;
 mod load;
+mod invariants;
 mod moving;
 #[cfg(feature = "redis")]
 mod redis;
