@@ -98,7 +98,8 @@ export interface Span {
   message: string;
   correlation_id: string;
   attributes: [string, unknown][];
-  links: unknown[];
+  /** `TRACE-SPAN` each: what led to it without waiting for it. */
+  links: string[];
 }
 export interface JournalEntry {
   seq: number;

@@ -5,7 +5,7 @@ import { duration, percent, plural, rate } from "../format";
 import type { MapEdge, MapNode } from "../types";
 import { keyOf, layOut, path, type Sizes } from "./layout";
 
-const SIZES: Sizes = { nodeWidth: 176, nodeHeight: 52, layerGap: 66, nodeGap: 26 };
+const SIZES: Sizes = { nodeWidth: 190, nodeHeight: 52, layerGap: 66, nodeGap: 24 };
 /** What is slow or fails more than this is told by colour; the numbers are always written. */
 const ERRORS_BAD = 0.01;
 const LABEL_MAX = 19;

@@ -3,7 +3,7 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { api } from "../api";
 import { useLoaded } from "../async";
-import { bare, duration, moment, plural } from "../format";
+import { bare, duration, moment, short } from "../format";
 import { Badge, Code, Icon, Id, Page, Shown, Time } from "../parts";
 import { Link, to, useFilters } from "../router";
 import { attribute, type Extent, extentOf, flat, LAYERS, type Row, type Timeline, timelineOf, untilOf, without } from "../trace/timeline";
@@ -153,7 +153,7 @@ function Detail({ row, timeline, close }: { row: Row; timeline: Timeline; close:
           <dt>At</dt>
           <dd title={moment(timeline.startedMs + row.startMs)}>+{duration(row.startMs)}</dd>
         </div>
-        <About row={row} />
+        <About row={row} timeline={timeline} />
       </dl>
     </aside>
   );
@@ -172,7 +172,16 @@ function messageAt(topic: string, partition: number, offset: number): string {
   return to(`/events/${encodeURIComponent(topic)}`, { partition, offset, message: `${partition}/${offset}` });
 }
 
-function About({ row }: { row: Row }) {
+/** What a span follows: a row of this timeline, or one of another trace. */
+function Followed({ link, own, timeline }: { link: string; own: string; timeline: Timeline }) {
+  const [trace = "", span = ""] = link.split("-");
+  const found = flat(timeline.roots).find(({ row }) => row.id === span)?.row;
+  const href = to(`/traces/${trace}`, { row: span });
+  if (trace === own && !found) return <span class="fine">a span that was not kept</span>;
+  return <Link href={href}>{found ? `${found.service} ${bare(found.title)}` : `trace ${short(trace)}`}</Link>;
+}
+
+function About({ row, timeline }: { row: Row; timeline: Timeline }) {
   switch (row.what) {
     case "journal":
       return (
@@ -257,7 +266,17 @@ function About({ row }: { row: Row }) {
           <Fact name="Correlation">
             <Id id={span.correlation_id} />
           </Fact>
-          {span.links.length > 0 && <Fact name="Links">{plural(span.links.length, "link")}</Fact>}
+          {span.links.length > 0 && (
+            <Fact name="Follows">
+              <ul>
+                {span.links.map((link) => (
+                  <li key={link}>
+                    <Followed link={link} own={span.trace_id} timeline={timeline} />
+                  </li>
+                ))}
+              </ul>
+            </Fact>
+          )}
         </>
       );
     }
