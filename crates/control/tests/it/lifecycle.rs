@@ -2,7 +2,9 @@
 
 use crate::contract::{Amount, WAIT};
 use crate::system::{END_MAX, Failures, Load, Running, Setup, context, is_gone, seed, signal};
+use banyan_control::memory_path;
 use banyan_core::{Clock, Code, Rng};
+use banyan_telemetry::{Filter, Reader};
 use banyan_testkit::until;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +14,8 @@ use tokio::task::JoinSet;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_is_told_to_end_answers_what_it_began() {
     for placement in ["[]", "'all'"] {
-        let system = Running::start(&format!("placement.apart = {placement}")).await;
+        let config = format!("placement.apart = {placement}\ntelemetry.slow_ms = 500");
+        let system = Running::start(&config).await;
         let pids = system.pids().await;
         let (counter, mut calls) = (system.counter(), JoinSet::new());
         calls.spawn(async move {
@@ -29,6 +32,10 @@ async fn a_system_that_is_told_to_end_answers_what_it_began() {
         assert_eq!(answer.unwrap().number, 700, "what was begun is answered\n{}", setup.log());
         assert!(took < Duration::from_secs(4), "it took {took:?}\n{}", setup.log());
         assert!(pids.iter().all(|pid| is_gone(*pid)));
+        // It is recorded too, although it ended after everything had been told to end.
+        let memory = Reader::open(&memory_path(&setup.data())).unwrap();
+        let traces = memory.list(&Filter { ms_min: 600, limit: 10, ..Filter::default() }).unwrap();
+        assert!(!traces.is_empty(), "{placement}: the last spans are lost\n{}", setup.log());
     }
 }
 
