@@ -1,9 +1,9 @@
 //! The event log on RabbitMQ streams.
 //!
 //! A partition of a topic is one stream (a queue of the type `stream`), which keeps events for every reader; a quorum queue
-//! forgets what is acknowledged and could replay nothing. All goes over AMQP 0-9-1: no plugin has to be enabled. Events
-//! travel as CloudEvents 1.0 in AMQP's binary mode (see [`cloud_event`]), with publisher confirms, and are routed by CRC-32C
-//! of their key, as in the embedded log.
+//! forgets what is acknowledged and could replay nothing (docs/decisions/0010-rabbitmq-streams.md). All goes over AMQP
+//! 0-9-1: no plugin has to be enabled. Events travel as CloudEvents 1.0 in AMQP's binary mode (see [`cloud_event`]), with
+//! publisher confirms, and are routed by CRC-32C of their key, as in the embedded log.
 //!
 //! | stream | holds |
 //! |---|---|
@@ -33,7 +33,7 @@
 //! - **The server's time.** An event's `appended_ms`, and so a seek to a time, follows the clock of its publisher; clocks that
 //!   differ by more than a minute may hide an event from such a seek, or make it fail.
 //! - **Retention** is fixed when a topic is made, but for a shorter age ([`RABBITMQ_RETENTION_FIXED`]); the server forgets
-//!   whole segments. Sizes are not known: `PartitionInfo::bytes` is 0.
+//!   whole segments. Sizes are not known: `PartitionInfo::bytes` is `None`.
 //! - **Positions cost a reader.** The server confirms without saying where; a publisher reads what is written to the
 //!   partitions that it writes to.
 //! - **TLS.** `amqps` needs the feature `tls`, which is off: the client brings two dozen crates for it.

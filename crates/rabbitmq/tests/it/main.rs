@@ -6,6 +6,7 @@
 mod effects;
 mod examine;
 mod faults;
+mod quorum;
 mod wire;
 
 use banyan_core::Env;
