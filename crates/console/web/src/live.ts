@@ -13,9 +13,16 @@ interface Told {
 type Name = keyof Told;
 type Listener = (value: never) => void;
 
+/** How long to wait after a refusal. */
+const RETRY_MS = 3_000;
+/** How long a tab that is not seen keeps its stream. */
+const HIDDEN_MS = 5_000;
+
 const listeners = new Map<Name, Set<Listener>>();
 const latest: Partial<Told> = {};
 let stream: EventSource | undefined;
+let isWanted = false;
+let leaving = 0;
 
 function tell<N extends Name>(name: N, value: Told[N]): void {
   latest[name] = value;
@@ -31,7 +38,8 @@ function hear<N extends "map" | "system" | "trace">(source: EventSource, name: N
 
 /** Opens the stream; the browser opens it again whenever it breaks. */
 export function begin(): void {
-  if (stream) return;
+  isWanted = true;
+  if (stream || document.hidden) return;
   stream = new EventSource("/api/live");
   tell("link", "connecting");
   stream.addEventListener("open", () => tell("link", "live"));
@@ -39,8 +47,8 @@ export function begin(): void {
     tell("link", "broken");
     // A refusal is final for an `EventSource`: somebody has to try again.
     if (stream?.readyState === EventSource.CLOSED) {
-      end();
-      setTimeout(begin, RETRY_MS);
+      close();
+      setTimeout(() => isWanted && begin(), RETRY_MS);
     }
   });
   hear(stream, "map");
@@ -48,12 +56,22 @@ export function begin(): void {
   hear(stream, "trace");
 }
 
-const RETRY_MS = 3_000;
-
 export function end(): void {
+  isWanted = false;
+  close();
+}
+
+function close(): void {
   stream?.close();
   stream = undefined;
 }
+
+// A browser has few connections to one host (six, by HTTP/1.1): tabs that nobody looks at give theirs back.
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = window.setTimeout(close, HIDDEN_MS);
+  else if (isWanted) begin();
+});
 
 /** Returns the latest of what is told under a name. */
 export function useTold<N extends Name>(name: N): Told[N] | undefined {

@@ -110,7 +110,7 @@ async function saga(page) {
 /** A dead letter is looked at, mended and sent again; what is wrong with it is said before. */
 async function deadLetter(page) {
   await loaded(page, "/dead-letters?group=loyalty", "Dead letters");
-  await page.getByRole("button", { name: "OrderConfirmed" }).click();
+  await page.getByRole("row").filter({ hasText: given.letter }).getByRole("button", { name: "OrderConfirmed" }).click();
   const letter = page.getByRole("complementary", { name: /^Dead letter/ });
   await letter.getByText("USD").waitFor();
   await look(page, "dead-letter");
@@ -123,10 +123,41 @@ async function deadLetter(page) {
   await letter.getByRole("button", { name: /^Redrive/ }).click();
   await letter.getByRole("alert").getByText(/colour/).first().waitFor();
   await look(page, "dead-letter-refused");
-  await payload.fill(text.replace('"USD"', '"GBP"'));
+  await payload.fill(text.replace(/"(USD|EUR)"/, '"GBP"'));
   await letter.getByRole("button", { name: "Redrive with this payload" }).click();
   await page.getByText("sent again, with its new payload").waitFor();
+}
+
+/** Another one is dropped, after a question. */
+async function dropped(page) {
+  await loaded(page, "/dead-letters?group=loyalty", "Dead letters");
+  await page.getByRole("checkbox", { name: /^Choose loyalty/ }).check();
+  await page.getByRole("main").getByRole("button", { name: "Drop", exact: true }).click();
+  const question = page.getByRole("dialog", { name: "Drop 1 event?" });
+  await question.waitFor();
+  await look(page, "dead-letter-drop");
+  await question.getByRole("button", { name: "Leave it" }).click();
+  await question.waitFor({ state: "detached" });
+  await page.getByRole("main").getByRole("button", { name: "Drop", exact: true }).click();
+  await question.getByRole("button", { name: "Drop", exact: true }).click();
+  await page.getByText("1 event dropped").waitFor();
   await page.getByText("Every event was handled").waitFor();
+}
+
+/** A group reads a topic again; only who types its name gets that far. */
+async function replay(page) {
+  await loaded(page, "/events/orders", "orders");
+  await page.getByRole("button", { name: "OrderPlaced" }).first().click();
+  await page.getByRole("complementary", { name: /^Message/ }).getByText(given.user).first().waitFor();
+  await look(page, "message");
+  await page.getByRole("button", { name: "Replay…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Replay orders" });
+  await dialog.getByLabel("Group").selectOption("loyalty");
+  assert.ok(await dialog.getByRole("button", { name: "Replay" }).isDisabled(), "nothing is replayed by accident");
+  await dialog.getByLabel("Type loyalty to confirm").fill("loyalty");
+  await look(page, "replay");
+  await dialog.getByRole("button", { name: "Replay" }).click();
+  await page.getByText("loyalty reads orders again").waitFor();
 }
 
 /** The form comes from the contract; the answer has a trace. */
@@ -289,7 +320,7 @@ async function viewer(page) {
   await heading(page, "Console");
 }
 
-/** What each scenario is given: `read` an order and its user, and a dead letter of loyalty in dollars; `move` a service; `viewer`
+/** What each scenario is given: `read` an order, its user, and the key of a dead letter of loyalty in dollars, beside another; `move` a service; `viewer`
  *  a name and its password. */
 const SCENARIOS = {
   async read() {
@@ -297,6 +328,8 @@ const SCENARIOS = {
     await step("a trace found by order number", () => traceByOrder(page));
     await step("the saga of the order", () => saga(page));
     await step("a dead letter edited and redriven", () => deadLetter(page));
+    await step("a dead letter dropped", () => dropped(page));
+    await step("a topic replayed", () => replay(page));
     await step("a call by the explorer", () => explorer(page));
     await step("the keyboard alone", () => keyboard(page));
     await step("every page by day", () => pages("light"));

@@ -71,14 +71,16 @@ async fn dead_letter(shop: &Shop, user: &str, order: &str, currency: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_is_found_by_order_number_and_a_dead_letter_is_mended() {
-    const ORDER: &str = "order-in-dollars";
+    const ORDER: &str = "in-dollars";
     let shop = Shop::start(Setup::one_process()).await;
     let customer = Person::register(&shop.client).await;
     let lamp = shop.admin.product(1_000, 10).await;
     let order = customer.buy(&Draft::of(&lamp, 1)).await;
     assert_eq!(state(&order), "CONFIRMED");
     dead_letter(&shop, &customer.user_id, ORDER, "USD").await;
-    walk(&shop, "read", &json!({"order": order_id(&order), "user": customer.user_id})).await;
+    dead_letter(&shop, &customer.user_id, "order-dropped", "EUR").await;
+    let given = json!({"order": order_id(&order), "user": customer.user_id, "letter": ORDER});
+    walk(&shop, "read", &given).await;
     // Loyalty handled what it was sent again: a point for each pound.
     customer.points(ORDER, &[12]).await;
     shop.stop().await;

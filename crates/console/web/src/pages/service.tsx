@@ -1,5 +1,6 @@
 // One service: where it runs, how it does, what it offers, how it is configured.
 
+import type { TargetedKeyboardEvent } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../api";
 import { useAction, useLoaded } from "../async";
@@ -42,13 +43,14 @@ export function ServicePage({ name }: { name: string }) {
         </div>
       }
     >
-      <div class="tabs" role="tablist" aria-label={`What about ${name}`}>
+      <div class="tabs" role="tablist" aria-label={`What about ${name}`} onKeyDown={(event) => walkTabs(event)}>
         {TABS.map((one) => (
           <button
             type="button"
             role="tab"
             id={`tab-${one.tab}`}
             aria-selected={tab === one.tab}
+            tabIndex={tab === one.tab ? 0 : -1}
             aria-controls="tab-panel"
             onClick={() => setFilters({ tab: one.tab, method: "" })}
             key={one.tab}
@@ -72,6 +74,18 @@ export function ServicePage({ name }: { name: string }) {
       </div>
     </Page>
   );
+}
+
+/** Left and right go to the next tab and open it, as tabs do (ARIA Authoring Practices). */
+function walkTabs(event: TargetedKeyboardEvent<HTMLElement>): void {
+  const tabs = [...event.currentTarget.querySelectorAll<HTMLElement>("[role=tab]")];
+  const here = tabs.findIndex((tab) => tab === document.activeElement);
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (step === undefined || here < 0) return;
+  const next = tabs[(here + step + tabs.length) % tabs.length];
+  next?.focus();
+  next?.click();
+  event.preventDefault();
 }
 
 function Overview({ service }: { service: ServiceDetail }) {
