@@ -23,6 +23,7 @@ mod health;
 mod live;
 mod load;
 mod invariants;
+mod metrics;
 mod moving;
 #[cfg(feature = "redis")]
 mod redis;

@@ -62,7 +62,6 @@ impl Shop {
     }
 
     /// Changes what the shop is started with the next time.
-    #[cfg(feature = "engines")]
     pub(crate) fn set_up(&mut self, setup: Setup) {
         self.setup = setup;
     }
