@@ -27,8 +27,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use stock::{Journal, StockFound};
 use suspects::Suspects;
 
-/// A look may take one part in so many of the time.
+/// A look may take one part in so many of the time, as long as the next one does not have to wait too long for that.
 const SHARE: u32 = 10;
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How much the watch stands back behind everybody else who wants the processor (nice(2)).
 const NICENESS: i32 = 10;
@@ -36,7 +37,7 @@ const NICENESS: i32 = 10;
 /// How a shop is watched.
 #[derive(Clone, Debug)]
 pub struct WatchOptions {
-    /// How long to wait between two looks, at least; nine times as long as the last one took, if that is more.
+    /// How long to wait between two looks, at least; nine times as long as the last one took if that is more, up to 30 s.
     pub every: Duration,
     /// How long what follows from an order may take to come about.
     pub grace: Duration,
@@ -185,6 +186,7 @@ pub fn watch(options: Options, watched: &WatchOptions) -> Result<std::convert::I
     let _ = rustix::process::nice(NICENESS);
     let mut watch = Watch::new(options, watched.grace);
     let mut last: Option<Invariants> = None;
+    let mut first = true;
     loop {
         let began = now();
         match watch.look() {
@@ -200,7 +202,9 @@ pub fn watch(options: Options, watched: &WatchOptions) -> Result<std::convert::I
                 }
             }
         }
-        std::thread::sleep(watched.every.max(began.elapsed() * (SHARE - 1)));
+        // The first look reads the whole ledger and journal, the later ones what is new.
+        let took = if std::mem::take(&mut first) { Duration::ZERO } else { began.elapsed() };
+        std::thread::sleep(watched.every.max((took * (SHARE - 1)).min(PAUSE_MAX)));
     }
 }
 
