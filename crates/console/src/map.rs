@@ -23,8 +23,9 @@ use tokio::time::Instant;
 pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 /// The longest window of a map, in seconds.
 const WINDOW_S_MAX: u64 = 300;
-/// Moments that are kept: so many periods.
-const MOMENTS_MAX: usize = WINDOW_S_MAX as usize / 2 + 2;
+/// All moments of so long are kept, and of the time before it one in each [`COARSE`].
+const FINE: Duration = Duration::from_secs(60);
+const COARSE: Duration = Duration::from_secs(10);
 /// Nodes and edges of a map: names made of input cannot fill it.
 const COUNTED_MAX: usize = 2_000;
 /// What the gateway calls itself when it calls a service.
@@ -39,8 +40,8 @@ struct Moment {
     counted: Arc<Counted>,
 }
 
-/// By process, because one that was started anew counts from zero.
-type Counted = HashMap<(String, Thing), Work>;
+/// By process, because one that was started anew counts from zero. What did not change since the moment before is shared with it.
+type Counted = HashMap<Arc<(String, Thing)>, Arc<Work>>;
 
 /// A node or an edge of the map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,11 +90,26 @@ pub(crate) async fn shown(app: &App, window_s: u64) -> Result<Value> {
 impl Window {
     /// Takes note of what the processes have counted until `now`.
     pub(crate) fn look(&self, measured: &BTreeMap<String, Snapshot>, contracts: &Contracts, now: Instant) {
-        let counted = Arc::new(count(measured, |contract| contracts.service_of(contract)));
+        self.keep(count(measured, |contract| contracts.service_of(contract)), now);
+    }
+
+    fn keep(&self, counted: HashMap<(String, Thing), Work>, now: Instant) {
         let mut moments = self.0.lock();
-        if moments.len() == MOMENTS_MAX {
-            moments.pop_front();
-        }
+        let before = moments.back().map(|moment| moment.counted.clone()).unwrap_or_default();
+        let shared = counted.into_iter().map(|(key, work)| match before.get_key_value(&key) {
+            Some((key, same)) if **same == work => (key.clone(), same.clone()),
+            Some((key, _)) => (key.clone(), Arc::new(work)),
+            None => (Arc::new(key), Arc::new(work)),
+        });
+        let counted = Arc::new(shared.collect());
+        let mut last: Option<Instant> = None;
+        moments.retain(|moment| {
+            let age = now.saturating_duration_since(moment.at);
+            let apart = last.is_none_or(|last| moment.at.saturating_duration_since(last) >= COARSE);
+            let kept = age <= Duration::from_secs(WINDOW_S_MAX) && (age <= FINE || apart);
+            last = if kept { Some(moment.at) } else { last };
+            kept
+        });
         moments.push_back(Moment { at: now, counted });
     }
 
@@ -108,7 +124,7 @@ impl Window {
         };
         let mut done: BTreeMap<Thing, Work> = BTreeMap::new();
         for (key, now) in latest.1.iter() {
-            let work = now.since(before.1.get(key));
+            let work = now.since(before.1.get(key).map(|work| &**work));
             done.entry(key.1.clone()).or_default().add(&work);
         }
         (done, latest.0.saturating_duration_since(before.0).as_secs_f64())
@@ -119,8 +135,8 @@ impl Window {
 fn count(
     measured: &BTreeMap<String, Snapshot>,
     service_of: impl Fn(&str) -> Option<&'static str>,
-) -> Counted {
-    let mut counted = Counted::new();
+) -> HashMap<(String, Thing), Work> {
+    let mut counted: HashMap<(String, Thing), Work> = HashMap::new();
     for (process, snapshot) in measured {
         for series in &snapshot.histograms {
             for thing in things(series, &service_of) {
@@ -302,8 +318,7 @@ mod tests {
         let window = Window::default();
         let start = banyan_core::Clock::default().now();
         let look = |at_s: u64, calls: &[f64], failed: &[f64]| {
-            let counted = Arc::new(count(&snapshot(calls, failed), of));
-            window.0.lock().push_back(Moment { at: start + Duration::from_secs(at_s), counted });
+            window.keep(count(&snapshot(calls, failed), of), start + Duration::from_secs(at_s));
         };
         look(0, &[0.1; 10], &[]);
         look(50, &[0.1; 20], &[]);
@@ -318,6 +333,22 @@ mod tests {
         look(70, &[0.1; 3], &[]);
         let (done, _) = window.since(Duration::from_secs(10));
         assert_eq!(done[&edge()].durations.count, 3);
+    }
+
+    #[tokio::test]
+    async fn moments_are_few_and_share_what_did_not_change() {
+        let (window, start) = (Window::default(), banyan_core::Clock::default().now());
+        for at_s in (0..=1_000).step_by(2) {
+            let counted = count(&snapshot(&[0.1; 3], &[]), |_| Some("a"));
+            window.keep(counted, start + Duration::from_secs(at_s));
+        }
+        let moments = window.0.lock();
+        assert!((50..=60).contains(&moments.len()), "{}", moments.len());
+        let (first, last) = (&moments[0], &moments[moments.len() - 1]);
+        let seen = last.at.saturating_duration_since(first.at);
+        assert!(seen > Duration::from_secs(WINDOW_S_MAX) - COARSE, "{seen:?}");
+        let work = |moment: &Moment| moment.counted.values().next().expect("one edge").clone();
+        assert!(Arc::ptr_eq(&work(first), &work(last)));
     }
 
     #[test]

@@ -184,7 +184,9 @@ pub(crate) async fn log_in(State(app): Shared, Body(login): Body<Login>) -> Resp
         target: "console".to_owned(),
         arguments: json!({}),
     };
-    let (proving, whose) = (app.clone(), Operator { name: claimed.into(), role: ConsoleRole::Viewer });
+    // Who it is, is not proven yet: the log says who it is said to be.
+    let role = app.sessions.users.get(&name).map_or(ConsoleRole::Viewer, |user| user.role);
+    let (proving, whose) = (app.clone(), Operator { name: claimed.into(), role });
     let begun = app.act(&whose, deed, async move {
         let operator = proving.sessions.prove(&proving.context(), &name, password).await?;
         let session = shown(&proving, &operator);
