@@ -254,6 +254,7 @@ impl Inner {
             latency_ms,
             trace_id: format!("{:032x}", measured.trace_id),
             sampled: measured.sampled,
+            kept: None,
             status: measured.status,
             error: measured.error.map(str::to_owned),
         };

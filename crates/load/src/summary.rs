@@ -170,6 +170,8 @@ pub struct Example {
     pub trace_id: String,
     /// Whether it asked for a trace.
     pub sampled: bool,
+    /// Whether the system kept its trace, where that is known.
+    pub kept: Option<bool>,
     pub status: Option<u16>,
     /// Why it failed.
     pub error: Option<String>,

@@ -4,6 +4,7 @@ mod comparison;
 mod live;
 mod text;
 
+use super::traces::remembered;
 use crate::args::Globals;
 use crate::output::Output;
 use crate::problem::{Problem, program_name};
@@ -11,9 +12,7 @@ use crate::remote::Remote;
 use anyhow::{Context as _, Result};
 use banyan::suggestion;
 use banyan_core::{Code, Env, Error, Reason};
-use banyan_load::{
-    Arrivals, Controls, Overrides, Plan, Run, Source, Stages, Summary, Target, duration, html,
-};
+use banyan_load::{Arrivals, Controls, Overrides, Plan, Run, Source, Stages, Summary, duration, html};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,9 @@ use std::time::Duration;
 
 /// An objective was broken.
 const SLO_BROKEN: Reason = Reason::new("SLO_BROKEN");
+
+/// How long the system may take to write the last traces.
+const TRACES_WRITTEN: Duration = Duration::from_secs(2);
 
 /// Scenarios that are built into the program: names, and their TOML.
 pub(crate) type BuiltIn = [(String, String)];
@@ -50,6 +52,14 @@ pub(crate) struct LoadArgs {
     verb: Option<Verb>,
     #[command(flatten)]
     load: RunLoad,
+}
+
+/// Where a load goes.
+struct Target {
+    target: banyan_load::Target,
+    trace_url: Option<String>,
+    /// Whether it is the system of the data folder.
+    own: bool,
 }
 
 #[derive(Subcommand)]
@@ -174,18 +184,37 @@ async fn load(args: RunLoad, built_in: &BuiltIn, globals: &Globals, output: &Out
     for path in [&args.report, &args.summary].into_iter().flatten() {
         std::fs::write(path, "").with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    let (target, trace_url) = args.target(&plan, globals)?;
+    let Target { target, trace_url, own } = args.target(&plan, globals)?;
     if !globals.json {
         output.line(&format!("{}\n  at {target}", plan.outline()))?;
     }
     let run = Run::new(plan, target, Env::default()).abort_on_slo(args.abort_on_slo);
     let controls = run.controls();
-    let summary = tokio::select! {
+    let mut summary = tokio::select! {
         summary = run.go() => summary.map_err(|error| refused(error, args.scenario.as_deref()))?,
         () = live::watch(&controls, globals.json) => unreachable!("it watches until the load ends"),
         () = stop_when_told(&controls) => unreachable!("it listens until the load ends"),
     };
+    if own {
+        mark_kept(&mut summary, globals).await;
+    }
     tell(&args, &summary, trace_url.as_deref(), output)
+}
+
+/// Notes which of the named requests have a trace in the system's memory: it keeps what failed or was slow, and some others.
+async fn mark_kept(summary: &mut Summary, globals: &Globals) {
+    for attempt in 0..2 {
+        // The last traces may still be on their way to the disk.
+        tokio::time::sleep(TRACES_WRITTEN * attempt).await;
+        let Ok(reader) = remembered(globals) else { return };
+        for example in summary.slowest.iter_mut().chain(&mut summary.failures) {
+            let found = reader.find(&example.trace_id, 1);
+            example.kept = found.ok().map(|found| !found.is_empty());
+        }
+        if summary.slowest.iter().all(|example| example.kept == Some(true)) {
+            return;
+        }
+    }
 }
 
 /// Writes and prints what came of a load.
@@ -211,13 +240,14 @@ fn tell(args: &RunLoad, summary: &Summary, trace_url: Option<&str>, output: &Out
         return Ok(());
     }
     let message = format!("{} of {} SLOs broken: {}", broken.len(), summary.slos.len(), broken.join(", "));
-    let next = match (&args.report, summary.slowest.iter().find(|slow| slow.sampled)) {
-        (None, _) => "--report FILE.html shows when and where".to_owned(),
-        (Some(_), Some(slow)) => {
-            format!("`{} traces show {}` shows the slowest request", program_name(), slow.trace_id)
-        }
-        (Some(path), None) => format!("see {}", path.display()),
-    };
+    let next =
+        match (&args.report, summary.slowest.iter().find(|slow| slow.sampled && slow.kept != Some(false))) {
+            (None, _) => "--report FILE.html shows when and where".to_owned(),
+            (Some(_), Some(slow)) => {
+                format!("`{} traces show {}` shows the slowest request", program_name(), slow.trace_id)
+            }
+            (Some(path), None) => format!("see {}", path.display()),
+        };
     Err(Problem::new(Error::new(Code::FailedPrecondition, SLO_BROKEN, message), next).into())
 }
 
@@ -264,7 +294,7 @@ impl RunLoad {
     }
 
     /// Returns where the load goes, and where its traces are seen.
-    fn target(&self, plan: &Plan, globals: &Globals) -> Result<(Target, Option<String>)> {
+    fn target(&self, plan: &Plan, globals: &Globals) -> Result<Target> {
         let named = self.target.as_deref().or(plan.target());
         // Without a system of ours there is no console; a target that is named does not need one.
         let remote = match (named, Remote::find(&globals.data()?)) {
@@ -273,14 +303,17 @@ impl RunLoad {
         };
         let own = remote.as_ref().map(|remote| remote.url().to_owned());
         let url = named.map(str::to_owned).or(own.clone()).unwrap_or_default();
-        let target = Target::parse(&url, self.i_may_load_it).map_err(|error| match error.code() {
-            Code::InvalidArgument => Problem::usage_of(error, "for example --target http://127.0.0.1:8080"),
-            _ => Problem::new(error, "--i-may-load-it says that they did"),
-        })?;
-        let console =
-            remote.as_ref().filter(|_| own.as_deref() == Some(url.as_str())).and_then(Remote::console);
+        let target =
+            banyan_load::Target::parse(&url, self.i_may_load_it).map_err(|error| match error.code() {
+                Code::InvalidArgument => {
+                    Problem::usage_of(error, "for example --target http://127.0.0.1:8080")
+                }
+                _ => Problem::new(error, "--i-may-load-it says that they did"),
+            })?;
+        let own = own.as_deref().is_some_and(|own| own.trim_end_matches('/') == url.trim_end_matches('/'));
+        let console = remote.as_ref().filter(|_| own).and_then(Remote::console);
         let console = console.map(|console| format!("{}/traces/{{trace_id}}", console.trim_end_matches('/')));
-        Ok((target, self.trace_url.clone().or(console)))
+        Ok(Target { target, trace_url: self.trace_url.clone().or(console), own })
     }
 }
 

@@ -127,13 +127,14 @@ fn example(example: &Example, trace_url: Option<&str>) -> Vec<String> {
         (None, None) => "–".to_owned(),
     };
     let id = escape(&example.trace_id);
-    let trace = match trace_url.filter(|_| example.sampled) {
+    let trace = match trace_url.filter(|_| example.sampled && example.kept != Some(false)) {
         Some(url) => {
             format!(
                 "<a href=\"{}\"><code>{id}</code></a>",
                 escape(&url.replace("{trace_id}", &example.trace_id))
             )
         }
+        None if example.kept == Some(false) => format!("<code>{id}</code> (not kept)"),
         None => format!("<code>{id}</code>"),
     };
     vec![escape(&example.step), outcome, trace, format!("{:.2} s", example.at_s), time(example.latency_ms)]

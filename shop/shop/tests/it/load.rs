@@ -38,6 +38,7 @@ async fn customers_who_come_at_a_rate_are_all_served_and_the_books_balance() {
     assert!(page.contains("2 of 2 SLOs kept") && page.contains("/traces/"), "it links to the console");
 
     // The slowest request can be looked at.
+    assert_eq!(load["slowest"][0]["kept"], true, "{}", load["slowest"]);
     let slowest = load["slowest"][0]["trace_id"].as_str().expect("it has a trace");
     let trace = shop.command(&["traces", "show", slowest]).await.expect("its trace was kept");
     let spans = trace["spans"].as_array().into_iter().flatten();

@@ -19,8 +19,9 @@ pub(super) fn told(summary: &Summary) -> String {
     if summary.requests.errors > 0 {
         parts.push(errors(&summary.requests));
     }
-    let slowest = summary.slowest.iter().filter(|slow| slow.sampled).take(SLOWEST);
+    let slowest = summary.slowest.iter().filter(|slow| slow.sampled && slow.kept != Some(false));
     let slowest: Vec<String> = slowest
+        .take(SLOWEST)
         .map(|slow| {
             format!(
                 "  {} {}  {} traces show {}",
@@ -32,7 +33,7 @@ pub(super) fn told(summary: &Summary) -> String {
         })
         .collect();
     if !slowest.is_empty() {
-        parts.push(format!("slowest\n{}", slowest.join("\n")));
+        parts.push(format!("slowest that have a trace\n{}", slowest.join("\n")));
     }
     if !summary.warnings.is_empty() {
         let warnings: Vec<String> =
