@@ -13,6 +13,7 @@ use banyan_postgres::PostgresStores;
 use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::BTreeSet;
+use tokio::task::JoinSet;
 
 /// Longest life of a pair of credentials, in seconds, and of the token that they are granted to.
 const LIFE_S: u64 = 4;
@@ -101,8 +102,10 @@ async fn new_credentials_take_the_place_of_those_that_end() -> Result<()> {
     let store: Store = opened.lock().clone().expect("the service has opened its store");
 
     let enough = Arc::new(Mutex::new(false));
-    let writers: Vec<_> =
-        (0..4).map(|number| tokio::spawn(write(store.clone(), number, enough.clone()))).collect();
+    let mut writers = JoinSet::new();
+    for number in 0..4 {
+        writers.spawn(write(store.clone(), number, enough.clone()));
+    }
     let seen = async {
         while texts(&store, IDS, "by_user").await?.len() < USERS {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -115,8 +118,8 @@ async fn new_credentials_take_the_place_of_those_that_end() -> Result<()> {
     }
     *enough.lock() = true;
     let (mut acknowledged, mut unknown) = (BTreeSet::new(), 0);
-    for writer in writers {
-        let (ids, lost) = writer.await??;
+    while let Some(ended) = writers.join_next().await {
+        let (ids, lost) = ended??;
         acknowledged.extend(ids);
         unknown += lost;
     }
