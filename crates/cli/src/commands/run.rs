@@ -163,7 +163,12 @@ async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -
         Err(error) => {
             gateway.stop().await;
             root.stop().await;
-            let next = "stop what listens there, or choose another port with --set console.port=PORT";
+            let next = match error.code() {
+                Code::Unavailable => {
+                    "stop what listens there, or choose another port with --set console.port=PORT"
+                }
+                _ => "mend it, or start without a console: --set console.enabled=false",
+            };
             return Err(Problem::new(error, next).into());
         }
     };
