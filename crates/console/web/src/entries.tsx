@@ -7,7 +7,7 @@ import type { ConfigEntry } from "./types";
 export function Entries({ entries }: { entries: ConfigEntry[] }) {
   if (entries.length === 0) return <Empty>Nothing is configured for it; the defaults hold.</Empty>;
   return (
-    <Table label="Configuration" heads={["Key", "Value", "From", "A change takes hold"]}>
+    <Table label="Settings" heads={["Key", "Value", "From", "A change takes hold"]}>
       {entries.map((entry) => (
         <tr key={entry.key}>
           <td>
