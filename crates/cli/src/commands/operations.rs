@@ -2,8 +2,10 @@
 
 use crate::args::Globals;
 use crate::output::{Output, table, time};
+use crate::problem::Problem;
 use anyhow::Result;
 use banyan_console::audit::{self, Operation};
+use banyan_core::Code;
 use clap::Args;
 use serde_json::json;
 
@@ -25,7 +27,13 @@ pub(crate) struct OperationsArgs {
 
 pub(crate) fn run(args: OperationsArgs, globals: &Globals) -> Result<()> {
     let path = audit::path(&globals.data()?);
-    let entries = audit::operations(&path, args.before, args.limit as usize)?;
+    let entries = audit::operations(&path, args.before, args.limit as usize).map_err(|error| {
+        let next = match error.code() {
+            Code::NotFound => "name the folder of a system that was started with a console: --data DIR",
+            _ => "docs/errors/AUDIT_UNUSABLE.md says what to do",
+        };
+        Problem::new(error, next)
+    })?;
     Output::new(globals.json)?.value(&json!({ "entries": entries }), &text(&entries))
 }
 
