@@ -174,6 +174,13 @@ mod postgres {
     }
 
     pub(super) fn open(url: &str) -> Result<Database, Failure> {
+        if let Some(mode) = encryption(url) {
+            return Err(format!(
+                "its URL asks for encryption ({mode}), and the auditor reads without: audit by a tunnel, or a proxy on this \
+                 machine, that encrypts, with sslmode=disable"
+            )
+            .into());
+        }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (client, connection) = runtime.block_on(tokio_postgres::connect(&for_driver(url), NoTls))?;
         // Its end is noticed by the next query.
@@ -182,22 +189,6 @@ mod postgres {
         Ok(Database { runtime, client })
     }
 
-    /// Leaves out how events leave the outbox, which concerns the platform only.
-        if let Some(mode) = encryption(url) {
-            return Err(format!(
-                "its URL asks for encryption ({mode}), and the auditor reads without: audit by a tunnel, or a proxy on this \
-                 machine, that encrypts, with sslmode=disable"
-            )
-            .into());
-        }
-    pub(super) fn for_driver(url: &str) -> String {
-        // A question mark may be part of a password.
-        let start = url.rfind('@').unwrap_or_default();
-        let Some((before, query)) = url[start..].split_once('?') else { return url.to_owned() };
-        let kept: Vec<_> = query.split('&').filter(|parameter| !parameter.starts_with("outbox=")).collect();
-        let mark = if kept.is_empty() { "" } else { "?" };
-        format!("{}{before}{mark}{}", &url[..start], kept.join("&"))
-    }
     /// Returns the parameter by which a URL asks for an encrypted connection, if it does.
     pub(super) fn encryption(url: &str) -> Option<&str> {
         let start = url.rfind('@').unwrap_or_default();
@@ -210,6 +201,15 @@ mod postgres {
         query.split('&').find(asks)
     }
 
+    /// Leaves out how events leave the outbox, which concerns the platform only.
+    pub(super) fn for_driver(url: &str) -> String {
+        // A question mark may be part of a password.
+        let start = url.rfind('@').unwrap_or_default();
+        let Some((before, query)) = url[start..].split_once('?') else { return url.to_owned() };
+        let kept: Vec<_> = query.split('&').filter(|parameter| !parameter.starts_with("outbox=")).collect();
+        let mark = if kept.is_empty() { "" } else { "?" };
+        format!("{}{before}{mark}{}", &url[..start], kept.join("&"))
+    }
 
     impl Source for Database {
         fn each(&mut self, sql: &str, row: EachRow<'_>) -> Result<(), Failure> {
@@ -279,12 +279,6 @@ mod tests {
         assert_eq!(of("postgres://h/d"), "postgres://h/d");
     }
 
-    #[test]
-    fn a_location_is_shown_without_its_password() {
-        let url = Location::Url("postgres://shop:secret@db.example/orders".to_owned());
-        assert_eq!(url.to_string(), "postgres://db.example/orders");
-    }
-}
     #[cfg(feature = "postgres")]
     #[test]
     fn a_url_that_asks_for_encryption_is_refused() {
@@ -306,3 +300,9 @@ mod tests {
         assert!(error.to_string().contains("audit by a tunnel"), "{error}");
     }
 
+    #[test]
+    fn a_location_is_shown_without_its_password() {
+        let url = Location::Url("postgres://shop:secret@db.example/orders".to_owned());
+        assert_eq!(url.to_string(), "postgres://db.example/orders");
+    }
+}
