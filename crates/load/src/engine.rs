@@ -5,7 +5,7 @@ use crate::limits::{ABORT_AFTER, DRAIN_MAX, LAG_P99_MAX, SETUP_PARALLEL, STOP_MA
 use crate::pacer::Pacer;
 use crate::plan::Plan;
 use crate::record::{Live, Recorder};
-use crate::session::{Ended, Errand, Stage, User};
+use crate::session::{Ended, Errand, User, Workload};
 use crate::shape::{Arrivals, Shape};
 use crate::slo::{Slo, Verdict};
 use crate::stages::Stages;
@@ -39,7 +39,7 @@ pub struct Run {
 pub struct Controls(Arc<Shared>);
 
 struct Shared {
-    stage: Stage,
+    workload: Workload,
     began: OnceLock<Instant>,
     ready: AtomicU64,
     /// Virtual users that do nothing at the moment.
@@ -51,7 +51,7 @@ struct Shared {
 impl Controls {
     /// Begins nothing new and lets requests under way end. The second time, it ends at once.
     pub fn stop(&self) {
-        self.0.stage.stop.send_modify(|level| *level = (*level + 1).min(2));
+        self.0.workload.stop.send_modify(|level| *level = (*level + 1).min(2));
     }
 
     /// Returns what the run looks like at the moment.
@@ -61,8 +61,8 @@ impl Controls {
         match shared.began.get() {
             None => Live { users_ready, ..Live::default() },
             Some(began) => {
-                let elapsed = shared.stage.env.clock.now().saturating_duration_since(*began);
-                Live { users_ready, ..shared.stage.recorder.live(elapsed) }
+                let elapsed = shared.workload.env.clock.now().saturating_duration_since(*began);
+                Live { users_ready, ..shared.workload.recorder.live(elapsed) }
             }
         }
     }
@@ -70,8 +70,8 @@ impl Controls {
     /// Judges the objectives by what is known so far.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let Some(began) = self.0.began.get() else { return Vec::new() };
-        let elapsed = self.0.stage.env.clock.now().saturating_duration_since(*began);
-        let live = self.0.stage.recorder.live(elapsed);
+        let elapsed = self.0.workload.env.clock.now().saturating_duration_since(*began);
+        let live = self.0.workload.recorder.live(elapsed);
         self.0.judge(&live.requests, live.runs.dropped, live.runs.due, elapsed, &|_| true)
     }
 }
@@ -80,7 +80,7 @@ impl Run {
     /// Makes a run of `plan` against `target`. Without a seed in the plan, `env` draws one.
     pub fn new(plan: Plan, target: Target, env: Env) -> Self {
         let settings = &plan.settings;
-        let stage = Stage {
+        let workload = Workload {
             client: HttpClient::new(settings.http2, settings.timeout),
             seed: settings.seed.unwrap_or_else(|| env.rng.below(1 << 32)),
             recorder: Recorder::new(&plan),
@@ -91,9 +91,9 @@ impl Run {
             target,
             env,
         };
-        let users = stage.plan.settings.shape.users() as usize;
+        let users = workload.plan.settings.shape.users() as usize;
         let shared = Shared {
-            stage,
+            workload,
             began: OnceLock::new(),
             ready: AtomicU64::new(0),
             free: Mutex::default(),
@@ -121,27 +121,27 @@ impl Run {
     /// If a virtual user cannot be set up, or the run is stopped before the first arrival.
     pub async fn go(self) -> Result<Summary> {
         let shared = &self.shared;
-        let clock = &shared.stage.env.clock;
+        let clock = &shared.workload.env.clock;
         let setup_began = clock.now();
         tokio::select! {
             ready = shared.set_up() => ready?,
-            () = shared.stage.stopped(1) => {
+            () = shared.workload.stopped(1) => {
                 return Err(Error::new(Code::Cancelled, Reason::CANCELLED, "stopped before the first arrival"));
             }
         }
         let setup = Setup {
             users: shared.ready.load(Ordering::Relaxed),
-            requests: shared.stage.setup_requests.load(Ordering::Relaxed),
-            retries: shared.stage.setup_retries.load(Ordering::Relaxed),
+            requests: shared.workload.setup_requests.load(Ordering::Relaxed),
+            retries: shared.workload.setup_retries.load(Ordering::Relaxed),
             took_s: (clock.now() - setup_began).as_secs_f64(),
         };
         let (began, started_ms, tasks) = (clock.now(), clock.unix_ms(), Tasks::new());
         shared.began.set(began).expect("a run begins once");
-        let outcome = match &shared.stage.plan.settings.shape {
+        let outcome = match &shared.workload.plan.settings.shape {
             Shape::Open { stages, arrivals, .. } => self.open(stages, *arrivals, began, &tasks).await?,
             Shape::Closed { duration, .. } => self.closed(*duration, began, &tasks).await,
         };
-        let arrivals_ended = (clock.now() - began).min(shared.stage.plan.settings.shape.duration());
+        let arrivals_ended = (clock.now() - began).min(shared.workload.plan.settings.shape.duration());
         shared.drain(&tasks).await;
         let took = clock.now() - began;
         Ok(shared.summary(outcome, setup, rfc3339(started_ms), arrivals_ended, took))
@@ -155,15 +155,15 @@ impl Run {
         tasks: &Tasks,
     ) -> Result<Outcome> {
         let shared = &self.shared;
-        let schedule = arrivals.schedule(stages, Rng::seeded(shared.stage.seed));
-        let pacer = Pacer::start(shared.stage.env.clock.clone(), began, schedule);
+        let schedule = arrivals.schedule(stages, Rng::seeded(shared.workload.seed));
+        let pacer = Pacer::start(shared.workload.env.clock.clone(), began, schedule);
         let mut pacer =
             pacer.map_err(|error| Error::internal("no thread for the load's clock").with_source(error))?;
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 biased;
-                () = shared.stage.stopped(1) => return Ok(Outcome::Stopped),
+                () = shared.workload.stopped(1) => return Ok(Outcome::Stopped),
                 due = pacer.next() => match due {
                     Some(due) => shared.arrive(due, began, tasks),
                     None => break,
@@ -177,7 +177,7 @@ impl Run {
         let rest = tokio::time::sleep_until(began + stages.duration());
         tokio::select! {
             () = rest => Ok(Outcome::Completed),
-            () = shared.stage.stopped(1) => Ok(Outcome::Stopped),
+            () = shared.workload.stopped(1) => Ok(Outcome::Stopped),
         }
     }
 
@@ -199,7 +199,7 @@ impl Run {
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                () = shared.stage.stopped(1) => return Outcome::Stopped,
+                () = shared.workload.stopped(1) => return Outcome::Stopped,
                 () = tokio::time::sleep_until(end) => return Outcome::Completed,
                 _ = looks.tick() => if self.is_broken(began) {
                     return Outcome::Aborted;
@@ -213,8 +213,8 @@ impl Run {
         if !self.abort_on_slo {
             return false;
         }
-        let elapsed = self.shared.stage.env.clock.now() - began;
-        let live = self.shared.stage.recorder.live(elapsed);
+        let elapsed = self.shared.workload.env.clock.now() - began;
+        let live = self.shared.workload.recorder.live(elapsed);
         if live.requests.count < ABORT_AFTER {
             return false;
         }
@@ -222,7 +222,7 @@ impl Run {
         let verdicts = self.shared.judge(&live.requests, dropped, due, elapsed, &Slo::is_early);
         let broken = verdicts.iter().any(|verdict| !verdict.kept && verdict.value.is_some());
         if broken {
-            self.shared.stage.stop.send_modify(|level| *level = (*level).max(1));
+            self.shared.workload.stop.send_modify(|level| *level = (*level).max(1));
         }
         broken
     }
@@ -231,10 +231,10 @@ impl Run {
 impl Shared {
     /// Sets all virtual users up, a few at a time.
     async fn set_up(self: &Arc<Self>) -> Result<()> {
-        let stage = &self.stage;
-        let users = (0..u64::from(stage.plan.settings.shape.users())).map(|number| async move {
-            let mut user = User::new(number, &stage.plan);
-            stage.set_up(&mut user).await?;
+        let workload = &self.workload;
+        let users = (0..u64::from(workload.plan.settings.shape.users())).map(|number| async move {
+            let mut user = User::new(number, &workload.plan);
+            workload.set_up(&mut user).await?;
             self.ready.fetch_add(1, Ordering::Relaxed);
             Ok(user)
         });
@@ -246,17 +246,17 @@ impl Shared {
     /// Lets somebody arrive: a virtual user who is free takes the run, or it is dropped.
     fn arrive(self: &Arc<Self>, due: Duration, began: Instant, tasks: &Tasks) {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
-        let rng = self.stage.rng(run);
-        let index = self.stage.plan.scenario(rng.unit());
-        let name = &self.stage.plan.scenarios[index].name;
+        let rng = self.workload.rng(run);
+        let index = self.workload.plan.scenario(rng.unit());
+        let name = &self.workload.plan.scenarios[index].name;
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return self.stage.recorder.arrived(due, name, true);
+            return self.workload.recorder.arrived(due, name, true);
         };
-        self.stage.recorder.arrived(due, name, false);
+        self.workload.recorder.arrived(due, name, false);
         let mut user = self.free.lock().pop_front().expect("who holds a permit has a user");
         let (shared, errand) = (self.clone(), Errand { run, rng, due, began });
         tasks.spawn_until_stopped("load run", async move {
-            let ended = shared.stage.run(&mut user, &shared.stage.plan.scenarios[index], &errand).await;
+            let ended = shared.workload.run(&mut user, &shared.workload.plan.scenarios[index], &errand).await;
             shared.ended(ended);
             shared.free.lock().push_back(user);
             drop(permit);
@@ -265,14 +265,14 @@ impl Shared {
 
     /// Lets a user of a closed loop run again and again.
     async fn live_on(&self, mut user: User, permit: OwnedSemaphorePermit, began: Instant, end: Instant) {
-        let clock = &self.stage.env.clock;
-        while clock.now() < end && !self.stage.is_stopping() {
+        let clock = &self.workload.env.clock;
+        while clock.now() < end && !self.workload.is_stopping() {
             let run = self.runs.fetch_add(1, Ordering::Relaxed);
-            let rng = self.stage.rng(run);
-            let scenario = &self.stage.plan.scenarios[self.stage.plan.scenario(rng.unit())];
+            let rng = self.workload.rng(run);
+            let scenario = &self.workload.plan.scenarios[self.workload.plan.scenario(rng.unit())];
             let errand = Errand { run, rng, due: clock.now() - began, began };
-            self.stage.recorder.arrived(errand.due, &scenario.name, false);
-            let ended = self.stage.run(&mut user, scenario, &errand).await;
+            self.workload.recorder.arrived(errand.due, &scenario.name, false);
+            let ended = self.workload.run(&mut user, scenario, &errand).await;
             self.ended(ended);
             if ended == Ended::Failed {
                 tokio::time::sleep(AFTER_FAILURE).await;
@@ -283,21 +283,21 @@ impl Shared {
 
     fn ended(&self, ended: Ended) {
         match ended {
-            Ended::Completed => self.stage.recorder.ended(false),
-            Ended::Failed => self.stage.recorder.ended(true),
+            Ended::Completed => self.workload.recorder.ended(false),
+            Ended::Failed => self.workload.recorder.ended(true),
             Ended::Interrupted => {}
         }
     }
 
     /// Waits for the runs under way, then cuts them off.
     async fn drain(&self, tasks: &Tasks) {
-        let all = self.stage.plan.settings.shape.users();
-        let patient = DRAIN_MAX.max(self.stage.plan.settings.timeout);
+        let all = self.workload.plan.settings.shape.users();
+        let patient = DRAIN_MAX.max(self.workload.plan.settings.timeout);
         tokio::select! {
             _ = self.permits.acquire_many(all) => {}
             () = tokio::time::sleep(patient) => {}
-            () = async { self.stage.stopped(1).await; tokio::time::sleep(STOP_MAX).await } => {}
-            () = self.stage.stopped(2) => {}
+            () = async { self.workload.stopped(1).await; tokio::time::sleep(STOP_MAX).await } => {}
+            () = self.workload.stopped(2) => {}
         }
         if tasks.drain(STOP_MAX).await.is_err() {
             tracing::warn!("runs did not end when they were cut off");
@@ -313,10 +313,10 @@ impl Shared {
         which: &dyn Fn(&Slo) -> bool,
     ) -> Vec<Verdict> {
         let dropped = if due == 0 { 0.0 } else { dropped as f64 / due as f64 };
-        let slos = self.stage.plan.slos.iter().filter(|slo| which(slo));
+        let slos = self.workload.plan.slos.iter().filter(|slo| which(slo));
         slos.map(|slo| match &slo.step {
             None => slo.judge(requests, dropped),
-            Some(step) => slo.judge(&self.stage.recorder.row(step, elapsed), dropped),
+            Some(step) => slo.judge(&self.workload.recorder.row(step, elapsed), dropped),
         })
         .collect()
     }
@@ -329,10 +329,10 @@ impl Shared {
         arrivals_ended: Duration,
         took: Duration,
     ) -> Summary {
-        let plan = &self.stage.plan;
+        let plan = &self.workload.plan;
         let settings = &plan.settings;
         let measured = arrivals_ended.saturating_sub(settings.warm_up);
-        let totals = self.stage.recorder.finish(took, measured, &settings.shape);
+        let totals = self.workload.recorder.finish(took, measured, &settings.shape);
         let (requests, mut runs) = (totals.requests, totals.runs);
         runs.unfinished = runs.started - runs.completed - runs.failed;
         let slos = self.judge(&requests, runs.dropped, runs.due, arrivals_ended, &|_| true);
@@ -341,10 +341,10 @@ impl Shared {
             scenario: plan.name.clone(),
             title: plan.title.clone(),
             description: plan.description.clone(),
-            target: self.stage.target.to_string(),
+            target: self.workload.target.to_string(),
             shape: settings.shape.to_string(),
             open_loop: matches!(settings.shape, Shape::Open { .. }),
-            seed: self.stage.seed,
+            seed: self.workload.seed,
             started_at,
             took_s: took.as_secs_f64(),
             measured_s: measured.as_secs_f64(),
@@ -369,7 +369,7 @@ impl Shared {
     }
 
     fn environment(&self) -> Environment {
-        let settings = &self.stage.plan.settings;
+        let settings = &self.workload.plan.settings;
         Environment {
             cpus: std::thread::available_parallelism().map_or(0, |cpus| cpus.get() as u64),
             os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),

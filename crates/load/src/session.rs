@@ -29,7 +29,7 @@ const AGAIN: Backoff = Backoff {
 };
 
 /// What all virtual users share.
-pub(crate) struct Stage {
+pub(crate) struct Workload {
     pub(crate) plan: Plan,
     pub(crate) target: Target,
     pub(crate) client: HttpClient,
@@ -75,7 +75,7 @@ impl User {
     }
 }
 
-impl Stage {
+impl Workload {
     /// Waits until the load is stopped; at `level` 2, at once.
     pub(crate) async fn stopped(&self, level: u8) {
         // The sender lives as long as this does.

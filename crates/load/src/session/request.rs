@@ -1,6 +1,6 @@
 //! A request with its values put in.
 
-use super::{Stage, User};
+use super::{User, Workload};
 use crate::limits::BODY_BYTES_MAX;
 use crate::plan::{Body, Step};
 use crate::template::Unset;
@@ -31,7 +31,7 @@ impl Rendered {
     }
 }
 
-impl Stage {
+impl Workload {
     /// Puts the values of a virtual user into a step's request. A repeated look is a new request with the same key.
     ///
     /// # Errors

@@ -138,7 +138,7 @@ async fn users_are_set_up_once_and_values_go_from_step_to_step() {
         "once each, also where it was refused first"
     );
     let orders = row(&summary, "order").requests.count;
-    assert_eq!(orders, summary.runs.due);
+    assert_eq!(orders, summary.runs.started, "a busy machine may drop some: {:?}", summary.runs);
     assert_eq!(row(&summary, "ended (until)").requests.count, orders, "each wait is measured");
     let looks = row(&summary, "ended").requests.count;
     assert_eq!(looks, server.seen.looks.load(Ordering::Relaxed));
