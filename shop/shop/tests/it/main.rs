@@ -20,9 +20,9 @@ mod document;
 mod engines;
 mod generated_input;
 mod health;
+mod invariants;
 mod live;
 mod load;
-mod invariants;
 mod metrics;
 mod moving;
 #[cfg(feature = "redis")]
