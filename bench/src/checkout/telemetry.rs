@@ -61,7 +61,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
     section.table(&table);
     section.paragraph(
         "A figure of the first table is the median of the rounds, in each of which both shops had a turn, one right after \
-         the other. Processor time hardly depends on what else the machine does meanwhile; checkouts/s do.",
+         the other. Processor time depends less on what else the machine does meanwhile than checkouts/s do.",
     );
     for Side { shop, .. } in sides {
         shop.stop().await?;
