@@ -340,7 +340,11 @@ impl Host {
     {
         let check = move |cx| -> BoxFuture<'static, Result<()>> { Box::pin(check(cx)) };
         let checks = &mut self.0.declared.lock().checks;
-        assert!(checks.len() < CHECKS_MAX, "service {} has more than {CHECKS_MAX} health checks", self.0.name);
+        assert!(
+            checks.len() < CHECKS_MAX,
+            "service {} has more than {CHECKS_MAX} health checks",
+            self.0.name
+        );
         checks.push(HealthCheck { name, check: Arc::new(check) });
     }
 
