@@ -9,6 +9,8 @@ use tokio::time::Instant;
 /// How long what failed waits at most before it is tried again, and at least.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_millis(100);
+/// What a renewal must gain at least; less is the end of the longest life, or what counting in whole seconds makes of it.
+const GAIN_MIN: Duration = Duration::from_millis(1_100);
 
 /// What is granted for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Lease {
     /// Takes what a renewal answered. At the end of its longest life the server grants less and less.
     fn renewed(&mut self, term: Term, now: Instant) {
         let next = Self::new(self.granted.clone(), term, now);
-        let ending = !next.term.renewable || next.ends < self.ends + RETRY_MIN;
+        let ending = !next.term.renewable || next.ends < self.ends + GAIN_MIN;
         (self.term, self.ends, self.due) = (next.term, next.ends, next.due);
         if ending {
             (self.next, self.due) = (Next::Replace, now);
@@ -191,7 +193,8 @@ mod tests {
         let (leases, began) = (Leases::default(), Instant::now());
         leases.add(Lease::new(Granted::Secret("a".to_owned()), term(10, true), began));
         let mut done = Vec::new();
-        for granted_s in [7, 3] {
+        // The second gains what rounding makes of nothing.
+        for granted_s in [7, 4] {
             let lease = leases.due(Instant::now).await.remove(0);
             done.push((lease.next, began.elapsed().as_secs_f64()));
             leases.renewed(&lease, term(granted_s, true), Instant::now());
@@ -202,7 +205,7 @@ mod tests {
         // Nobody answers: it is tried ever sooner, until after its end.
         leases.failed(&lease, Instant::now());
         let lease = leases.due(Instant::now).await.remove(0);
-        assert_eq!(lease.left(Instant::now()), Duration::from_millis(2_250));
+        assert_eq!(lease.left(Instant::now()), Duration::from_secs(3));
         leases.end(&lease);
         assert_eq!(leases.take_secrets().len(), 1);
     }
