@@ -201,7 +201,8 @@ fn described(dialect: Dialect, transacts: bool) -> &'static [(&'static str, &'st
     }
     static WRITES: [[(&str, &str); 2]; 3] =
         [of(Dialect::Sqlite, "transact"), of(Dialect::Postgres, "transact"), of(Dialect::MySql, "transact")];
-    static READS: [[(&str, &str); 2]; 3] = [of(Dialect::Sqlite, "read"), of(Dialect::Postgres, "read"), of(Dialect::MySql, "read")];
+    static READS: [[(&str, &str); 2]; 3] =
+        [of(Dialect::Sqlite, "read"), of(Dialect::Postgres, "read"), of(Dialect::MySql, "read")];
     let all = if transacts { &WRITES } else { &READS };
     match dialect {
         Dialect::Sqlite => &all[0],
