@@ -34,7 +34,7 @@ pub struct Globals {
     /// Log more: once for what happens, twice for everything. `RUST_LOG` is understood as well.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Write logs as JSON lines.
+    /// Write logs as JSON lines; a system that runs writes them to standard output.
     #[arg(long, global = true)]
     pub log_json: bool,
 }

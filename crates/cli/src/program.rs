@@ -295,7 +295,7 @@ impl Program {
             Some(_) => Verb::from_arg_matches(&matches)?,
         };
         if let Verb::Process = verb {
-            return process::run(self.system.on_config(run::log(&globals))).await;
+            return process::run(self.system.on_config(run::log_of_system(&globals))).await;
         }
         if !matches!(verb, Verb::Run(_)) {
             drop(run::log(&globals));

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 
+/// The argument that has a program log JSON.
+const LOG_JSON: &str = "--log-json";
 /// A child that lived so long before it died is started anew without delay.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// How long a child may take to read its first line.
@@ -119,11 +121,14 @@ impl Supervisor {
 
     async fn spawn(&self, name: &str) -> Result<(Child, ChildStdin, Run)> {
         let mut command = Command::new(program::own()?);
+        // It logs as this process was told to: lines of JSON go to standard output, where nothing else of it does.
+        let log_json = std::env::args_os().any(|argument| argument == LOG_JSON);
         command
             .arg0(program::name())
             .arg("process")
+            .args(log_json.then_some(LOG_JSON))
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(if log_json { Stdio::inherit() } else { Stdio::null() })
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .process_group(0);

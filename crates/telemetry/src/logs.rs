@@ -1,6 +1,6 @@
 //! Log lines: what `tracing` events become, with the request and the service they belong to, and without secrets.
 
-use banyan_core::{Clock, current};
+use banyan_core::{Clock, current, rfc3339};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -90,15 +90,38 @@ impl<S: Subscriber> Layer<S> for Logs {
     }
 }
 
-/// Prints each line as JSON on standard error.
+/// Prints each line as JSON, on standard error by default.
 #[derive(Default)]
-pub struct JsonLines(Clock);
+pub struct JsonLines {
+    clock: Clock,
+    on_stdout: bool,
+}
+
+/// A line as it is printed.
+#[derive(Serialize)]
+struct Printed {
+    /// By RFC 3339, in UTC.
+    timestamp: String,
+    #[serde(flatten)]
+    line: LogLine,
+}
+
+impl JsonLines {
+    /// Prints on standard output, where platforms collect logs.
+    pub fn on_stdout() -> Self {
+        Self { on_stdout: true, ..Self::default() }
+    }
+}
 
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if let Ok(text) = serde_json::to_string(&LogLine::of(event, &self.0)) {
-            // A closed standard error must not stop the work that is logged.
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let line = LogLine::of(event, &self.clock);
+        if let Ok(text) = serde_json::to_string(&Printed { timestamp: rfc3339(line.time_ms), line }) {
+            // A closed output must not stop the work that is logged.
+            let _ = match self.on_stdout {
+                true => writeln!(std::io::stdout().lock(), "{text}"),
+                false => writeln!(std::io::stderr().lock(), "{text}"),
+            };
         }
     }
 }

@@ -31,6 +31,15 @@ const RELEASE_MAX: Duration = Duration::from_secs(3);
 /// Starts logging to standard error, as the arguments and `RUST_LOG` (`info,banyan_rpc=debug`) say. Returns what has it follow
 /// `log.filter` of the configuration, which wins over both.
 pub(crate) fn log(globals: &Globals) -> impl Fn(&Config) + Send + Sync + 'static {
+    log_to(globals, false)
+}
+
+/// The same for a process of a system, whose JSON lines go to standard output.
+pub(crate) fn log_of_system(globals: &Globals) -> impl Fn(&Config) + Send + Sync + 'static {
+    log_to(globals, true)
+}
+
+fn log_to(globals: &Globals, on_stdout: bool) -> impl Fn(&Config) + Send + Sync + 'static {
     let default = match globals.verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -45,7 +54,8 @@ pub(crate) fn log(globals: &Globals) -> impl Fn(&Config) + Send + Sync + 'static
         .with_ansi(colours)
         // It would complain on standard error that standard error is closed, and panic.
         .log_internal_errors(false);
-    let layer = if globals.log_json { JsonLines::default().boxed() } else { layer.boxed() };
+    let json = if on_stdout { JsonLines::on_stdout() } else { JsonLines::default() };
+    let layer = if globals.log_json { json.boxed() } else { layer.boxed() };
     let (following, handle) = reload::Layer::new(filter.clone());
     let logs = Logs::default();
     // Spans are recorded elsewhere; here they would only cost.
@@ -126,9 +136,10 @@ pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Re
 }
 
 async fn run_until_told(mut program: Program, args: RunArgs, globals: Globals) -> Result<()> {
-    program.system = program.system.on_config(log(&globals));
+    program.system = program.system.on_config(log_of_system(&globals));
     let mut signals = Signals::new()?;
-    let output = Output::new(globals.json)?;
+    // Among lines of JSON there is no other text.
+    let output = Output::new(globals.json || globals.log_json)?;
     let env = Env::default();
     let (mut config, central) = central::read(&args, &globals, &program.system, &env).await?;
     program.system.resolve(&mut config).await.map_err(|error| unresolved(error, &globals))?;

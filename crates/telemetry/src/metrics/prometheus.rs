@@ -189,10 +189,19 @@ fn native(histogram: &Histogram) -> proto::Histogram {
         offset: Some(histogram.first + 1),
         length: Some(u32::try_from(histogram.counts.len()).unwrap_or(u32::MAX)),
     };
-    let bucket = CLASSIC_POWERS.map(|power| proto::Bucket {
-        cumulative_count: Some(histogram.at_most_power(power)),
-        upper_bound: Some(f64::from(power).exp2()),
-        ..proto::Bucket::default()
+    let mut below = f64::NEG_INFINITY;
+    let bucket = CLASSIC_POWERS.map(|power| {
+        let bound = f64::from(power).exp2();
+        let within = |exemplar: &&Exemplar| exemplar.seconds > below && exemplar.seconds <= bound;
+        // Servers before 2.51 look for examples here only.
+        let example = histogram.exemplars.iter().rev().find(within).map(exemplar);
+        below = bound;
+        proto::Bucket {
+            cumulative_count: Some(histogram.at_most_power(power)),
+            upper_bound: Some(bound),
+            exemplar: example,
+            ..proto::Bucket::default()
+        }
     });
     proto::Histogram {
         sample_count: Some(histogram.count),
@@ -303,6 +312,8 @@ mod tests {
             })
             .sum();
         assert_eq!((total, histogram.exemplars.len()), (3, 1));
+        let examples: Vec<_> = histogram.bucket.iter().filter(|bucket| bucket.exemplar.is_some()).collect();
+        assert_eq!((examples.len(), examples[0].upper_bound), (1, Some(2.0)));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::slo::{Indicator, Objective};
 use std::fmt::Write;
 
 /// Minutes that every test goes on for, and the minute that is looked at.
-const MINUTES: u32 = 90;
-const LOOK_MIN: u32 = 80;
+const MINUTES: u32 = 18;
+const LOOK_MIN: u32 = 16;
 /// The highest bound of a classic bucket, in seconds.
 const HIGHEST: f64 = 64.0;
 

@@ -18,6 +18,8 @@ mod crash;
 mod document;
 #[cfg(feature = "engines")]
 mod engines;
+#[cfg(feature = "engines")]
+mod export;
 mod generated_input;
 mod health;
 mod invariants;
