@@ -22,7 +22,8 @@ impl Work<'_> {
     pub(super) async fn dry_run(&self, from: &Place, to: Option<&Place>) -> Result<()> {
         let source = self.open(from, None).await?;
         let looked = async {
-            let tables = banyan_copy::survey(&self.env, &source).await.map_err(|error| self.of_error(error))?;
+            let tables =
+                banyan_copy::survey(&self.env, &source).await.map_err(|error| self.of_error(error))?;
             let target = match to {
                 Some(to) => Some(self.look(&source, to).await?),
                 None => None,
@@ -89,7 +90,9 @@ fn told(looked: &Looked) -> String {
     let mut lines = vec![match looked.target {
         Target::Empty => format!("{place} is empty: the copy would begin"),
         Target::Unfinished => format!("{place} holds an unfinished copy of the same store: it would go on"),
-        Target::Finished => format!("{place} holds a verified copy of the same store: both would be compared once more"),
+        Target::Finished => {
+            format!("{place} holds a verified copy of the same store: both would be compared once more")
+        }
     }];
     let warning = |finding: &Finding| {
         let next = finding.next_step.as_deref().map(|next| format!(": {next}")).unwrap_or_default();
