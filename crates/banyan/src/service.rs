@@ -146,6 +146,7 @@ pub trait Subscriber<E: Event>: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct System {
     name: &'static str,
+    version: &'static str,
     services: Vec<ServiceDef>,
     descriptors: Vec<&'static [u8]>,
     engines: Engines,
@@ -172,6 +173,7 @@ impl System {
         let secrets: Vec<Arc<dyn SecretSource>> = vec![Arc::new(EnvironmentSecrets), Arc::new(FileSecrets)];
         Self {
             name,
+            version: env!("CARGO_PKG_VERSION"),
             services: Vec::new(),
             descriptors: Vec::new(),
             engines,
@@ -179,6 +181,14 @@ impl System {
             sources: Vec::new(),
             hooks: Vec::new(),
         }
+    }
+
+    /// Sets the version that the system tells of itself: `env!("CARGO_PKG_VERSION")` of its program, with a commit if the build
+    /// knows one. Otherwise it is the version of this crate.
+    #[must_use]
+    pub fn of_version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
     }
 
     /// Links in what reads secrets, beside `${env:NAME}` and `${file:/path}`.
@@ -432,6 +442,11 @@ impl System {
 
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Returns what [`System::of_version`] set.
+    pub fn version(&self) -> &'static str {
+        self.version
     }
 
     pub fn services(&self) -> &[ServiceDef] {

@@ -76,7 +76,6 @@ pub struct Program {
     pub(crate) prepare: Option<Prepare>,
     companions: Option<Companions>,
     about: Option<&'static str>,
-    version: &'static str,
     extras: Vec<Extra>,
     profiles: Vec<(String, String)>,
     settings: &'static str,
@@ -117,11 +116,11 @@ enum Verb {
     Operations(operations::OperationsArgs),
     /// Hash a password for a user of the console.
     ConsolePassword(console_password::ConsolePasswordArgs),
-    /// Send requests at a rate by a scenario, judge the answers by objectives, and write a report.
-    Load(Box<load::LoadArgs>),
     /// Write what other tools need to watch the system: rules for Prometheus, dashboards for Grafana.
     #[command(after_help = export::HELP)]
     Export(export::ExportArgs),
+    /// Send requests at a rate by a scenario, judge the answers by objectives, and write a report.
+    Load(Box<load::LoadArgs>),
     /// Show the configuration and where each value comes from, compare two, have a running system take a new one over.
     Config(config::ConfigArgs),
     /// Copy the data of a service to another store: SQLite, PostgreSQL, MySQL or MariaDB.
@@ -144,7 +143,6 @@ impl Program {
             prepare: None,
             companions: None,
             about: None,
-            version: env!("CARGO_PKG_VERSION"),
             extras: Vec::new(),
             profiles: Vec::new(),
             load_scenarios: Vec::new(),
@@ -156,14 +154,6 @@ impl Program {
     #[must_use]
     pub fn about(mut self, about: &'static str) -> Self {
         self.about = Some(about);
-        self
-    }
-
-    /// Sets what `--version` says: `env!("CARGO_PKG_VERSION")`, with a commit if the build knows one. Otherwise it is the version of
-    /// this crate.
-    #[must_use]
-    pub fn version(mut self, version: &'static str) -> Self {
-        self.version = version;
         self
     }
 
@@ -275,7 +265,7 @@ impl Program {
             kept.chain(extra()).filter(|command| !command.is_hide_set() || named == Some(command.get_name()));
         Globals::augment_args(Command::new(self.system.name()))
             .about(about)
-            .version(self.version)
+            .version(self.system.version())
             .after_help("A command that asks a running system finds it by its data folder (--data).")
             .max_term_width(HELP_COLUMNS_MAX)
             .subcommand_required(alone)
@@ -335,10 +325,8 @@ mod tests {
 
     #[test]
     fn a_program_tells_its_version() {
-        let program = || Program::new(System::new("test"));
-        let own = format!("test {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(program().clap(None).render_version(), own);
-        assert_eq!(program().version("1.2.3 (abc)").clap(None).render_version(), "test 1.2.3 (abc)\n");
+        let program = Program::new(System::new("test").of_version("1.2.3 (abc)"));
+        assert_eq!(program.clap(None).render_version(), "test 1.2.3 (abc)\n");
     }
 
     /// Checks a command and those below it.

@@ -211,7 +211,7 @@ pub(crate) async fn log_out(State(app): Shared, headers: HeaderMap) -> Response 
 fn shown(app: &crate::app::App, operator: &Operator) -> serde_json::Value {
     json!({
         "user": &*operator.name, "role": operator.role.name(), "login_required": app.sessions.required(),
-        "system": app.parts.system.name(), "version": env!("CARGO_PKG_VERSION"),
+        "system": app.parts.system.name(), "version": app.parts.system.version(),
     })
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn shown(app: &App) -> Result<Value> {
         .iter()
         .map(|p| {
             json!({"process": p.process, "pid": p.pid, "address": p.address, "state": p.state,
-                   "restarts": p.restarts, "restart_reason": p.restart_reason})
+                   "version": p.version, "restarts": p.restarts, "restart_reason": p.restart_reason})
         })
         .collect();
     let services: Vec<_> = status.services.iter().map(service).collect();

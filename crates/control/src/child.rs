@@ -60,7 +60,14 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     let agent = ProcessAgent::new(process.clone(), server.clone());
     server.add(api::process_service(Arc::new(ProcessApi(agent))));
 
-    register(&control, &env, &bootstrap.process, server.address().to_string()).await?;
+    let told = api::RegisterProcessRequest {
+        process: bootstrap.process.clone(),
+        address: server.address().to_string(),
+        pid: std::process::id(),
+        version: process.system().version().to_owned(),
+    };
+    let cx = Context::new(&env, Identity::service(&bootstrap.process)).with_timeout(REGISTER_TIMEOUT);
+    control.register_process(&cx, told).await?;
     link.dismissed().await;
     let limit = Duration::from_millis(process.config().limits.drain_ms_max);
     process.stop_all().await;
@@ -73,16 +80,4 @@ pub async fn run(system: System, env: Env) -> Result<()> {
     }
     directory.close();
     Ok(())
-}
-
-async fn register(
-    control: &api::ControlServiceClient,
-    env: &Env,
-    process: &str,
-    address: String,
-) -> Result<()> {
-    let cx = Context::new(env, Identity::service(process)).with_timeout(REGISTER_TIMEOUT);
-    let request =
-        api::RegisterProcessRequest { process: process.to_owned(), address, pid: std::process::id() };
-    control.register_process(&cx, request).await.map(drop)
 }

@@ -30,6 +30,7 @@ struct Process {
     run: u64,
     pid: u32,
     address: String,
+    version: String,
     /// The way to it; none before it has registered.
     client: Option<api::ProcessServiceClient>,
     /// The version of the placement that it is known to have.
@@ -92,6 +93,7 @@ impl Registry {
             run: 0,
             pid: 0,
             address: String::new(),
+            version: String::new(),
             client: None,
             informed: 0,
             restarts: 0,
@@ -117,20 +119,20 @@ impl Registry {
     /// If there is no such process.
     pub(crate) fn registered(
         &mut self,
-        name: &str,
-        pid: u32,
-        address: &str,
+        told: &api::RegisterProcessRequest,
         client: api::ProcessServiceClient,
     ) -> Result<Option<Run>> {
-        let found = self.processes.get_mut(name).filter(|p| p.pid == pid && p.run != 0);
+        let name = &told.process;
+        let found = self.processes.get_mut(name).filter(|p| p.pid == told.pid && p.run != 0);
         let process = found.ok_or_else(|| Error::not_found("child process", name))?;
         if process.client.is_some() {
             return Ok(None);
         }
-        address.clone_into(&mut process.address);
+        told.address.clone_into(&mut process.address);
+        told.version.clone_into(&mut process.version);
         process.client = Some(client);
         process.informed = 0;
-        Ok(Some(Run { process: name.to_owned(), number: process.run }))
+        Ok(Some(Run { process: name.clone(), number: process.run }))
     }
 
     /// Notes that a process has died, and why, and is started anew. Returns how often that was so.
@@ -323,6 +325,7 @@ impl Registry {
             state: p.state().to_owned(),
             restarts: p.restarts,
             restart_reason: p.restart_reason.clone(),
+            version: p.version.clone(),
         };
         let service = |(name, s): (&&'static str, &Service)| api::ServiceStatus {
             service: (*name).to_owned(),
@@ -380,7 +383,9 @@ mod tests {
 
     fn registered(registry: &mut Registry, name: &str, pid: u32) -> Result<Option<Run>> {
         let channel = Directory::new(&Env::default()).channel(api::ProcessServiceClient::SERVICE);
-        registry.registered(name, pid, &format!("127.0.0.1:{pid}"), api::ProcessServiceClient::new(channel))
+        let (process, address) = (name.to_owned(), format!("127.0.0.1:{pid}"));
+        let told = api::RegisterProcessRequest { process, address, pid, version: "1.2.3".to_owned() };
+        registry.registered(&told, api::ProcessServiceClient::new(channel))
     }
 
     fn addresses(registry: &Registry, contract: &str) -> Vec<String> {

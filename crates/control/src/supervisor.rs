@@ -85,7 +85,13 @@ impl Supervisor {
     pub(crate) async fn start(self: &Arc<Self>) -> Result<()> {
         self.edit(|registry| registry.add(ROOT_PROCESS, self.parts.tasks.child()))?;
         self.edit(|registry| registry.spawned(ROOT_PROCESS, std::process::id()));
-        self.admit(ROOT_PROCESS, std::process::id(), &self.parts.address, own_client(&self.parts)?)?;
+        let itself = api::RegisterProcessRequest {
+            process: ROOT_PROCESS.to_owned(),
+            address: self.parts.address.clone(),
+            pid: std::process::id(),
+            version: self.parts.system.version().to_owned(),
+        };
+        self.admit(&itself, own_client(&self.parts)?)?;
         let starter = Arc::clone(self);
         self.parts
             .tasks
@@ -129,17 +135,15 @@ impl Supervisor {
     /// If it is not one of ours.
     pub(crate) fn register(self: &Arc<Self>, req: &api::RegisterProcessRequest) -> Result<()> {
         let client = client_at(&self.parts.env, &self.parts.peer_secret, &req.address)?;
-        self.admit(&req.process, req.pid, &req.address, client)
+        self.admit(req, client)
     }
 
     fn admit(
         self: &Arc<Self>,
-        process: &str,
-        pid: u32,
-        address: &str,
+        told: &api::RegisterProcessRequest,
         client: api::ProcessServiceClient,
     ) -> Result<()> {
-        if let Some(run) = self.edit(|registry| registry.registered(process, pid, address, client))? {
+        if let Some(run) = self.edit(|registry| registry.registered(told, client))? {
             let this = Arc::clone(self);
             self.parts.tasks.spawn_until_stopped("placement", async move { this.inform(run).await });
         }

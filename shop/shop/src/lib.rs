@@ -26,6 +26,7 @@ use banyan_cli::{Extra, Program};
 /// Describes the system: its services and their contracts.
 pub fn system() -> System {
     let system = System::new("shop")
+        .of_version(env!("CARGO_PKG_VERSION"))
         .contracts(shop_contracts::DESCRIPTORS)
         .service(shop_users::service())
         .service(shop_catalog::service())

@@ -32,6 +32,7 @@ fn text(status: &SystemStatus, beside: &[Companion], url: &str) -> String {
             vec![
                 p.process.clone(),
                 p.state.clone(),
+                p.version.clone(),
                 p.pid.to_string(),
                 p.restarts.to_string(),
                 p.address.clone(),
@@ -46,7 +47,7 @@ fn text(status: &SystemStatus, beside: &[Companion], url: &str) -> String {
     let mut text = format!(
         "{} at {url}\n\n{}\n\n{}",
         status.name,
-        table(&["PROCESS", "STATE", "PID", "RESTARTS", "ADDRESS"], &processes),
+        table(&["PROCESS", "STATE", "VERSION", "PID", "RESTARTS", "ADDRESS"], &processes),
         table(&["SERVICE", "STATE", "PROCESS"], &services)
     );
     if let Some(notes) = status.config.as_ref().and_then(config_notes) {

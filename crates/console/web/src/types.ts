@@ -21,6 +21,8 @@ export interface Process {
   state: string;
   restarts: number;
   restart_reason?: string;
+  /** Of the system, as the program of this process was built. */
+  version?: string;
 }
 export interface Service {
   service: string;

@@ -13,9 +13,11 @@ mod schema;
 mod series;
 mod steps;
 
-pub use lines::{LineFilter, Numbered};
 pub use budgets::{BudgetState, Burn, SloStatus};
-pub use compare::{Comparison, Load, RunMeasurements, SettingChange, SlowTrace, Threshold, Verdict, WorkChange, compare};
+pub use compare::{
+    Comparison, Load, RunMeasurements, SettingChange, SlowTrace, Threshold, Verdict, WorkChange, compare,
+};
+pub use lines::{LineFilter, Numbered};
 pub use points::MetricKind;
 pub use read::{Filter, Reader, TraceSummary};
 pub use runs::{Run, RunDetails};

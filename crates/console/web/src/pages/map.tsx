@@ -53,7 +53,7 @@ export function MapPage() {
         <div class={`map-page ${selected ? "with-drawer" : ""}`}>
           <div class="map-main">
             {isTable ? (
-              <Tables nodes={shownNodes} edges={shownEdges} selected={filters.node ?? ""} select={select} />
+              <Tables nodes={shownNodes} edges={shownEdges} selected={filters.node ?? ""} select={select} system={system} />
             ) : shownEdges.length === 0 && shownNodes.length === 0 ? (
               <Empty>Nothing was measured yet.</Empty>
             ) : (
@@ -118,11 +118,17 @@ function Numbers({ of }: { of: MapNode | MapEdge }) {
 
 const RED = [{ text: "Rate", end: true }, { text: "Errors", end: true }, { text: "p50", end: true }, { text: "p99", end: true }];
 
-function Tables({ nodes, edges, selected, select }: ListProps & { edges: MapEdge[] }) {
+/** Which versions its processes are of: more than one while they are replaced one by one. */
+function versions(node: MapNode, system: System | undefined): string {
+  const of = node.processes?.map((name) => system?.processes.find((one) => one.process === name)?.version || "–");
+  return of ? [...new Set(of)].join(", ") : "–";
+}
+
+function Tables({ nodes, edges, selected, select, system }: ListProps & { edges: MapEdge[]; system: System | undefined }) {
   const label = new Map(nodes.map((node) => [node.id, node.label]));
   return (
     <div class="stack">
-      <Table label="Nodes" heads={["Node", "Kind", "State", "Processes", ...RED]}>
+      <Table label="Nodes" heads={["Node", "Kind", "State", "Processes", "Version", ...RED]}>
         {nodes.map((node) => (
           <tr key={node.id} class={node.id === selected ? "selected" : ""}>
             <td>
@@ -133,6 +139,7 @@ function Tables({ nodes, edges, selected, select }: ListProps & { edges: MapEdge
             <td>{KINDS[node.kind]}</td>
             <td>{node.state ? <Badge state={node.state} /> : "–"}</td>
             <td>{node.processes?.join(", ") ?? "–"}</td>
+            <td>{versions(node, system)}</td>
             <Numbers of={node} />
           </tr>
         ))}
@@ -189,7 +196,7 @@ function Drawer({ node, nodes, edges, close }: DrawerProps) {
             const process = system?.processes.find((one) => one.process === name);
             return (
               <span key={name}>
-                {name} <span class="fine">{process && `process id ${process.pid}`}</span>{" "}
+                {name} <span class="fine">{process && `version ${process.version || "unknown"}, process id ${process.pid}`}</span>{" "}
               </span>
             );
           })}

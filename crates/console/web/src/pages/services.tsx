@@ -54,7 +54,7 @@ export function Services() {
             <h2>Processes</h2>
             <Table
               label="Processes"
-              heads={["Process", "State", { text: "Process id", end: true }, "Services", { text: "Restarts", end: true }, "Last restart"]}
+              heads={["Process", "State", "Version", { text: "Process id", end: true }, "Services", { text: "Restarts", end: true }, "Last restart"]}
             >
               {system.processes.map((process) => (
                 <tr key={`${process.process} ${process.pid}`}>
@@ -62,6 +62,7 @@ export function Services() {
                   <td>
                     <Badge state={process.state} />
                   </td>
+                  <td>{process.version || "–"}</td>
                   <td class="end">{process.pid || "–"}</td>
                   <td>{inside(system, process.process)}</td>
                   <td class={`end ${process.restarts > 0 ? "bad-text" : ""}`}>{process.restarts}</td>

@@ -1037,6 +1037,9 @@ pub struct RegisterProcessRequest {
     pub address: ::prost::alloc::string::String,
     #[prost(uint32, tag = "3")]
     pub pid: u32,
+    /// Of the system, as the program of this process was built.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1196,6 +1199,9 @@ pub struct ProcessStatus {
     /// Why it was started anew the last time; empty if it never was.
     #[prost(string, tag = "6")]
     pub restart_reason: ::prost::alloc::string::String,
+    /// Of the system, as the program of this process was built; empty until it is ready.
+    #[prost(string, tag = "7")]
+    pub version: ::prost::alloc::string::String,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
