@@ -158,7 +158,10 @@ impl Collector {
             process: self.process.clone(),
             spans: self.pending.drain(..self.pending.len().min(BATCH_MAX)).collect(),
             keep: std::mem::take(&mut self.news),
-            measured: with_measurements.then(|| self.metrics.snapshot(self.recorder.sources.read(), lost)),
+            measured: with_measurements.then(|| {
+                let told = self.recorder.sources.read();
+                self.metrics.snapshot(told, lost, self.tail.crowded_out())
+            }),
             lines: Logs::installed().map(Logs::take).unwrap_or_default(),
         }
     }

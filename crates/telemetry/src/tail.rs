@@ -1,8 +1,8 @@
 //! Which traces are kept, decided when their spans are known rather than when they begin.
 //!
 //! A trace is kept if one of its spans failed or was slow, in whichever process, or if it is one of the few a second that
-//! are kept as examples, with a share for each kind of request. Every process holds the spans of the last seconds, tells the others which traces it found worth
-//! keeping, and is told by them; what nobody asked for in time is forgotten.
+//! are kept as examples, with a share for each kind of request. Every process holds the spans of the last seconds, tells the
+//! others which traces it found worth keeping, and is told by them; what nobody asked for in time is forgotten.
 
 #![expect(clippy::vec_box, reason = "spans are moved from list to list")]
 
@@ -35,7 +35,7 @@ pub struct Tail {
     examples: Examples,
     out: Vec<Box<SpanRecord>>,
     news: HashSet<u128>,
-    forgotten: u64,
+    crowded_out: u64,
 }
 
 impl Tail {
@@ -52,7 +52,7 @@ impl Tail {
             examples: Examples::new(options.traces_per_second, now),
             out: Vec::new(),
             news: HashSet::new(),
-            forgotten: 0,
+            crowded_out: 0,
         }
     }
 
@@ -63,7 +63,7 @@ impl Tail {
             *count += 1;
             match *count <= SPANS_PER_TRACE_MAX {
                 true => self.out.push(span),
-                false => self.forgotten += 1,
+                false => self.crowded_out += 1,
             }
             return;
         }
@@ -78,7 +78,7 @@ impl Tail {
             spans.push(span);
             self.spans_held += 1;
         } else {
-            self.forgotten += 1;
+            self.crowded_out += 1;
         }
         if keep {
             self.keep(id);
@@ -104,23 +104,23 @@ impl Tail {
         self.news.drain().collect()
     }
 
-    /// Returns how many spans were forgotten so far.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    /// Returns how many spans were forgotten before their time so far, because there were too many: a trace that turned out to
+    /// be worth keeping lacks them.
+    pub fn crowded_out(&self) -> u64 {
+        self.crowded_out
     }
 
     /// Forgets what waited too long, or is too much.
     pub fn forget(&mut self, now: Instant) {
         while let Some((since, id)) = self.order.front().copied() {
-            let over =
-                self.spans_held > self.held_max || now.saturating_duration_since(since) > self.held_for;
-            if !over && self.held.contains_key(&id) {
+            let is_old = now.saturating_duration_since(since) > self.held_for;
+            if !is_old && self.spans_held <= self.held_max && self.held.contains_key(&id) {
                 return;
             }
             self.order.pop_front();
             if let Some(spans) = self.held.remove(&id) {
                 self.spans_held -= spans.len();
-                self.forgotten += spans.len() as u64;
+                self.crowded_out += if is_old { 0 } else { spans.len() as u64 };
             }
         }
     }
@@ -314,10 +314,10 @@ mod tests {
         for id in 0..1_500 {
             tail.put(span(id, 0));
         }
-        assert_eq!((tail.spans_held, tail.forgotten()), (1_000, 500));
+        assert_eq!((tail.spans_held, tail.crowded_out()), (1_000, 500));
         tokio::time::advance(Duration::from_secs(31)).await;
         tail.forget(Instant::now());
-        assert_eq!((tail.spans_held, tail.held.len(), tail.order.len()), (0, 0, 0));
+        assert_eq!((tail.spans_held, tail.held.len(), tail.order.len(), tail.crowded_out()), (0, 0, 0, 500));
         // Too late.
         tail.mark(1_400);
         assert!(tail.take().is_empty());

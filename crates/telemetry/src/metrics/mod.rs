@@ -69,14 +69,17 @@ impl Metrics {
         self.series.of(span).exemplify(exemplar);
     }
 
-    /// Returns everything as it is now, what the parts of the process told included; `lost` spans were not counted.
-    pub(crate) fn snapshot(&mut self, told: Vec<Reading>, lost: u64) -> Snapshot {
+    /// Returns everything as it is now, what the parts of the process told included; `lost` spans were not counted, and as many
+    /// as `crowded_out` were forgotten before their time.
+    pub(crate) fn snapshot(&mut self, told: Vec<Reading>, lost: u64, crowded_out: u64) -> Snapshot {
         let mut numbers = self.resources.read();
-        numbers.push(Series {
-            name: "banyan.telemetry.spans.lost".to_owned(),
+        let spans =
+            [("banyan.telemetry.spans.lost", lost), ("banyan.telemetry.spans.crowded_out", crowded_out)];
+        numbers.extend(spans.map(|(name, count)| Series {
+            name: name.to_owned(),
             labels: Vec::new(),
-            value: Number { value: lost as f64, counter: true },
-        });
+            value: Number { value: count as f64, counter: true },
+        }));
         numbers.extend(told.into_iter().map(|Reading { name, labels, value, counter }| Series {
             name: name.to_owned(),
             labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
