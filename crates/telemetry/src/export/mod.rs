@@ -19,8 +19,7 @@ use std::time::Duration;
 /// The wait after the first failed attempt, and after every one in the end.
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// When the system stops: how long the last spans may take to come, and to be sent.
-const LAST_SPANS: Duration = Duration::from_millis(500);
+/// When the system stops: how long what waits may take to be sent.
 const LAST_SENT: Duration = Duration::from_secs(5);
 /// The signals, by the names that a metric has for them.
 const SIGNALS: [(Signal, &str); 3] =
@@ -107,35 +106,30 @@ impl Sender {
         let backoff = Backoff { initial: WAIT_FIRST, max: WAIT_MAX, ..Backoff::default() };
         let mut due = tokio::time::interval(period);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let give_up = async {
+            tasks.stopping().await;
+            tokio::time::sleep(LAST_SENT).await;
+        };
+        tokio::pin!(give_up);
         while !tasks.is_stopping() {
             let shared = self.shared.clone();
             tokio::select! {
                 batch = shared.queue.next() => {
-                    let again = batch.clone();
-                    let mut delivered = false;
-                    let sent = async {
-                        self.deliver(batch).await;
-                        delivered = true;
-                        if self.failures > 0 {
-                            tokio::time::sleep(backoff.delay(self.failures, &self.env.rng)).await;
-                        }
-                    };
                     tokio::select! {
-                        () = sent => {}
-                        () = tasks.stopping() => {}
+                        () = self.deliver(batch) => {}
+                        () = &mut give_up => return,
                     }
-                    if !delivered {
-                        // Rather twice than not at all: a span has an id.
-                        shared.queue.put_back(again);
-                        break;
+                    if self.failures > 0 {
+                        tokio::select! {
+                            () = tokio::time::sleep(backoff.delay(self.failures, &self.env.rng)) => {}
+                            () = tasks.stopping() => {}
+                        }
                     }
                 }
                 _ = due.tick() => self.measurements().await,
-                () = tasks.stopping() => break,
+                () = tasks.stopping() => {}
             }
         }
-        // The services' last spans are still on their way.
-        tokio::time::sleep(LAST_SPANS).await;
         let rest = async {
             while let Some(batch) = self.shared.queue.pop() {
                 self.deliver(batch).await;
@@ -145,7 +139,10 @@ impl Sender {
             }
             self.measurements().await;
         };
-        let _ = tokio::time::timeout(LAST_SENT, rest).await;
+        tokio::select! {
+            () = rest => {}
+            () = give_up => {}
+        }
     }
 
     /// Sends a batch; one that may be taken later is the next one again.

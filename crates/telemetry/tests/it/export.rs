@@ -231,12 +231,11 @@ async fn what_does_not_fit_is_lost_from_the_oldest_on_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_while_the_system_stops_is_sent() {
+async fn what_waits_when_the_system_stops_is_sent() {
     let (receiver, tasks) = (Receiver::default(), Tasks::new());
     let address = receiver.start(None, &tasks).await;
     let sender = Sender::start(options("http", address, Protocol::Grpc));
     sender.keep(0..10).await;
-    sender.tasks.stop();
     sender.keep(10..20).await;
     sender.stop().await;
     all_there(&receiver, 20).await;
