@@ -178,9 +178,10 @@ pub(crate) fn send(pid: u32, signal: Signal) -> Result<()> {
     }
 }
 
-/// Tells whether a process exists and is not only waiting to be reaped.
+/// Tells whether a process exists and is not only waiting to be reaped. Its first thread may end before the others, which still
+/// hold its files and ports.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| stat.state != 'Z')
+    stat(pid).is_some_and(|stat| stat.state != 'Z' || stat.threads > 1)
 }
 
 /// Returns when a process started, in clock ticks since boot.
@@ -221,6 +222,7 @@ struct Stat {
     state: char,
     parent: u32,
     group: u32,
+    threads: u32,
     started_at: u64,
 }
 
@@ -231,9 +233,10 @@ fn stat(pid: u32) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // Field 22 of the line; the group is field 5.
-    let started_at = fields.nth(16)?.parse().ok()?;
-    Some(Stat { state, parent, group, started_at })
+    // Fields 20 and 22 of the line; the group is field 5.
+    let threads = fields.nth(14)?.parse().ok()?;
+    let started_at = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, parent, group, threads, started_at })
 }
 
 #[cfg(test)]
@@ -249,6 +252,10 @@ mod tests {
         assert!(started_at(child.id()) >= started_at(own) && is_alive(child.id()));
         assert!(memory_bytes(&[own]) > 0);
         child.kill().unwrap();
+        // It has ended, and nobody has reaped it.
+        while is_alive(child.id()) {
+            std::thread::yield_now();
+        }
         child.wait().unwrap();
         assert!(!is_alive(child.id()));
     }
