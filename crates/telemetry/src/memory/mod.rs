@@ -44,6 +44,8 @@ const BATCHES_PER_PRUNE: u64 = 50;
 const LINES_MAX: i64 = 100_000;
 /// Traces that are removed in one transaction.
 const PRUNE_MAX: usize = 20;
+/// Log lines that are removed at once when no trace is left to make room.
+const PRUNE_LINES: i64 = 1_000;
 
 /// The writer of a local memory.
 #[derive(Clone)]
@@ -195,7 +197,9 @@ impl Inner {
         connection.execute(schema::REMOVE_LINES_BEYOND, [LINES_MAX])?;
         while remove_oldest(connection, sql_ns(oldest_ms.saturating_mul(1_000_000)))? > 0 {}
         while schema::bytes_used(connection)? > self.bytes_max {
-            if remove_oldest(connection, i64::MAX)? == 0 {
+            if remove_oldest(connection, i64::MAX)? == 0
+                && connection.execute(schema::REMOVE_OLDEST_LINES, [PRUNE_LINES])? == 0
+            {
                 return Ok(());
             }
         }
@@ -374,6 +378,31 @@ mod tests {
         let bytes = schema::bytes_used(&memory.0.writer.lock().connection).expect("it can be read");
         assert!(bytes <= 1 << 20, "{bytes}");
         assert_eq!(kept[0].started_ns, 3_600_000_000_000 + BATCHES_PER_PRUNE * 2 - 1);
+    }
+
+    #[tokio::test]
+    async fn long_lines_make_room_when_no_trace_can() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = TelemetryOptions { memory_mib_max: 1, ..TelemetryOptions::default() };
+        let (memory, reader) = open(folder.path(), &options);
+        for batch in 0..BATCHES_PER_PRUNE * 2 {
+            let line = |line: u64| LogLine {
+                time_ms: 3_600_000,
+                level: "INFO".into(),
+                service: None,
+                message: format!("{:04000}", batch * 20 + line),
+                trace_id: None,
+                correlation_id: None,
+                target: "here".into(),
+                fields: serde_json::Map::new(),
+            };
+            let exchange = Exchange { lines: (0..20).map(line).collect(), ..Exchange::default() };
+            memory.exchange(Arc::new(exchange)).await.expect("it can be written");
+        }
+        let bytes = schema::bytes_used(&memory.0.writer.lock().connection).expect("it can be read");
+        assert!(bytes <= 1 << 20, "{bytes}");
+        keep(&memory, vec![span(1, 1, 0)]).await.expect("it can be written");
+        assert_eq!(reader.trace(1).expect("it can be read").len(), 1);
     }
 
     #[tokio::test]

@@ -122,6 +122,9 @@ pub(super) const REMOVE_LINES_BEFORE: &str = "
 DELETE FROM lines WHERE number <= (SELECT max(number) FROM lines WHERE time_ms < ?1)";
 pub(super) const REMOVE_LINES_BEYOND: &str = "
 DELETE FROM lines WHERE number <= (SELECT max(number) FROM lines) - ?1";
+/// The oldest ?1 lines, or a few less.
+pub(super) const REMOVE_OLDEST_LINES: &str = "
+DELETE FROM lines WHERE number < (SELECT min(number) FROM lines) + ?1";
 
 pub(super) const OLDEST: &str =
     "SELECT trace_id FROM traces WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2";

@@ -318,10 +318,11 @@ impl Reader {
         until_ms: u64,
         mut visit: impl FnMut(u64, i64, &dyn Fn() -> rusqlite::Result<Step>) -> rusqlite::Result<()>,
     ) -> Result<()> {
-        let until_ms = i64::try_from(until_ms).unwrap_or(i64::MAX);
+        // Beyond what SQLite can count there is nothing, and not everything, as a negative moment would say.
+        let sql_ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         let mut scan = || {
             let mut query = self.connection.prepare_cached(schema::POINTS)?;
-            let mut rows = query.query(params![since_ms as i64, until_ms])?;
+            let mut rows = query.query(params![sql_ms(since_ms), sql_ms(until_ms)])?;
             while let Some(row) = rows.next()? {
                 visit(row.get::<_, i64>(0)? as u64, row.get(1)?, &|| Step::of(row, 2))?;
             }

@@ -365,6 +365,18 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_nobody_will_see_has_nothing() {
+        let mut file = begin();
+        file.add("main", &told(10, 0.01, 5.0), 1);
+        let reader = Reader::open(&file.folder.path().join("telemetry.db")).expect("it is there");
+        for until_ms in [u64::MAX, (1 << 63) + 3_600_000] {
+            let (name, since_ms) = ("process.cpu.time".to_owned(), until_ms - 3_600_000);
+            let query = SeriesQuery { name, since_ms, until_ms, step_ms: 60_000, ..SeriesQuery::default() };
+            assert_eq!(reader.series(&query).expect("it can be read"), []);
+        }
+    }
+
+    #[test]
     fn a_process_that_begins_anew_is_not_counted_backwards() {
         let mut file = begin();
         file.add("main", &told(100, 0.01, 1.0), 1);
