@@ -10,7 +10,8 @@ use banyan_core::{Code, Error, Result};
 use banyan_identity::Secret;
 use banyan_rpc::UNSUPPORTED_MEDIA_TYPE;
 use base64::Engine as _;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 /// The name of the cookie that holds a session.
 pub(crate) const COOKIE: &str = "banyan_console";
@@ -19,7 +20,7 @@ const LOCAL: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// Lets a request in or refuses it. Handlers find the [`Operator`] among its extensions.
 pub(crate) async fn admit(State(app): Shared, mut request: Request, next: Next) -> Response {
-    match check(&app, request.headers(), request.method(), request.uri().path()).await {
+    match check(&app, request.headers(), request.method(), request.uri()).await {
         Ok(Some(operator)) => {
             request.extensions_mut().insert(operator);
             kept_by_nobody(next.run(request).await)
@@ -37,14 +38,14 @@ fn kept_by_nobody(mut response: Response) -> Response {
     response
 }
 
-async fn check(app: &App, headers: &HeaderMap, method: &Method, path: &str) -> Result<Option<Operator>> {
-    let host = host(headers, &app.parts.settings)?;
+async fn check(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri) -> Result<Option<Operator>> {
+    let host = host(headers, uri, &app.parts.settings)?;
     from_its_own_pages(headers, host)?;
     if *method == Method::POST && !is_json(headers) {
         let message = "send application/json, and say so in Content-Type";
         return Err(Error::new(Code::InvalidArgument, UNSUPPORTED_MEDIA_TYPE, message));
     }
-    match path {
+    match uri.path() {
         // Where one logs in.
         "/api/session" => Ok(operator(app, headers)),
         "/metrics" => scraper(app, headers).await.map(Some),
@@ -53,12 +54,16 @@ async fn check(app: &App, headers: &HeaderMap, method: &Method, path: &str) -> R
     }
 }
 
-/// Returns by which name it was asked, if that is one of its own: DNS rebinding.
-fn host<'h>(headers: &'h HeaderMap, settings: &ConsoleSettings) -> Result<&'h str> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+/// Returns by which name it was asked, if that is one of its own: DNS rebinding. HTTP/2 has the name in `:authority`, which is
+/// the URI's.
+fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri, settings: &ConsoleSettings) -> Result<&'r str> {
+    let host = match headers.get(header::HOST) {
+        Some(host) => host.to_str().unwrap_or_default(),
+        None => uri.authority().map_or("", Authority::as_str),
+    };
     let name = match host.rsplit_once(':') {
-        // The colons of an IPv6 address stand in brackets.
-        Some((name, port)) if !port.ends_with(']') => name,
+        // Other colons are those of an IPv6 address.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let known = LOCAL.contains(&name) || settings.hosts.iter().any(|own| own.eq_ignore_ascii_case(name));
@@ -138,9 +143,15 @@ mod tests {
             ("ops.example.com:443", true),
             ("evil.example", false),
             ("127.0.0.1.evil.example:8081", false),
+            ("localhost:80@evil.example", false),
             ("", false),
         ] {
-            assert_eq!(host(&headers(&[(header::HOST, name)]), &settings).is_ok(), own, "{name}");
+            let path = Uri::from_static("/api/session");
+            assert_eq!(host(&headers(&[(header::HOST, name)]), &path, &settings).is_ok(), own, "{name}");
+        }
+        for (uri, own) in [("https://[::1]:8081/", true), ("https://evil.example/", false), ("/", false)] {
+            let uri: Uri = uri.parse().expect("it is one");
+            assert_eq!(host(&HeaderMap::new(), &uri, &settings).is_ok(), own, "{uri}");
         }
     }
 

@@ -90,12 +90,12 @@ impl Sessions {
     /// [`banyan_core::Code::Unauthenticated`] for a wrong name or password, which of the two is not told;
     /// [`banyan_core::Code::ResourceExhausted`] after too many guesses.
     pub(crate) async fn prove(&self, cx: &Context, name: &str, password: Secret<String>) -> Result<Operator> {
+        let user = self.users.get(name);
+        let counted = self.counted(name);
+        self.guess(counted)?;
         if password.expose().len() > PASSWORD_BYTES_MAX {
             return Err(Error::invalid("password", "is longer than 1024 bytes"));
         }
-        let user = self.users.get(name);
-        let counted = if user.is_some() { name } else { "" };
-        self.guess(counted)?;
         let right = match user {
             Some(user) => self.passwords.verify(cx, password, &user.password_hash).await?,
             None => self.passwords.verify_dummy(cx, password).await.map(|()| false)?,
@@ -119,12 +119,27 @@ impl Sessions {
             *of = Guesses { count: 0, since: now };
         }
         if of.count >= GUESSES_MAX {
-            let after = LOCKED.saturating_sub(passed);
-            let message = format!("too many wrong passwords: wait {} s", after.as_secs().max(1));
-            return Err(Error::overloaded(message).with_retry_after(after));
+            // One more: that it is locked has been told.
+            of.count = GUESSES_MAX + 1;
+            return Err(locked(passed));
         }
         of.count += 1;
         Ok(())
+    }
+
+    /// Refuses a name that is locked, once that has been noted: who guesses without end must not fill the audit log, which
+    /// forgets its oldest entries for it.
+    fn refuse_again(&self, name: &str) -> Result<()> {
+        let now = self.env.clock.now();
+        let guesses = self.guesses.lock();
+        let noted = guesses.get(self.counted(name)).filter(|of| of.count > GUESSES_MAX);
+        let passed = noted.map(|of| now.saturating_duration_since(of.since));
+        passed.filter(|passed| *passed < LOCKED).map_or(Ok(()), |passed| Err(locked(passed)))
+    }
+
+    /// Returns the name that guesses are counted under.
+    fn counted<'n>(&self, name: &'n str) -> &'n str {
+        if self.users.contains_key(name) { name } else { "" }
     }
 
     /// Begins a session; returns its token.
@@ -156,6 +171,12 @@ impl Sessions {
     }
 }
 
+fn locked(passed: Duration) -> Error {
+    let after = LOCKED.saturating_sub(passed);
+    let message = format!("too many wrong passwords: wait {} s", after.as_secs().max(1));
+    Error::overloaded(message).with_retry_after(after)
+}
+
 /// A name and a password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,6 +198,9 @@ pub(crate) async fn log_in(State(app): Shared, Body(login): Body<Login>) -> Resp
         return refusal(&Error::invalid("name", "nobody logs in here: this console has no users"));
     }
     let Login { name, password } = login;
+    if let Err(error) = app.sessions.refuse_again(&name) {
+        return refusal(&error);
+    }
     let claimed: String = name.chars().take(64).collect();
     let deed = Deed {
         action: "log in",

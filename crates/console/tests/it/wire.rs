@@ -1,8 +1,11 @@
 //! What is refused before anybody looks at it: other names, other pages, other forms; and what is wrong with the rest.
 
 use crate::running::Running;
+use bytes::Bytes;
 use http::{Method, header};
 use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -47,6 +50,23 @@ async fn other_names_and_other_pages_are_refused() {
     let form = form.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let told = running.send(form.body(Full::from("a=b")).unwrap()).await;
     assert_eq!(told.refused(415), "UNSUPPORTED_MEDIA_TYPE");
+    running.stop().await;
+}
+
+/// Browsers speak HTTP/2 where there is TLS; it has no `Host`.
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_answered_by_the_same_rules() {
+    let running = Running::start("").await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    let request = |host: Option<&str>| {
+        let request = running.request(Method::GET, "/api/session");
+        let request = host.into_iter().fold(request, |request, host| request.header(header::HOST, host));
+        client.request(request.body(Full::default()).unwrap())
+    };
+    let told = request(None).await.unwrap();
+    assert_eq!((told.version(), told.status().as_u16()), (http::Version::HTTP_2, 200));
+    assert_eq!(request(Some("evil.example")).await.unwrap().status(), 403);
+    drop(client);
     running.stop().await;
 }
 
