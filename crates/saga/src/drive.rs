@@ -57,22 +57,20 @@ impl Engine {
         };
         let cause = history.cause.clone();
         let mut saga = Saga::new(&self, Arc::clone(&workflow), &row, history, claim.cancel.clone());
-        let mut next = match damage {
-            Some(damage) => Next::Park(damage),
-            None if unknown => Next::Park(changed(format!("no workflow {:?} is registered", row.workflow))),
-            None => self.forward(&row, cause, &mut saga, &*workflow).await,
-        };
-        loop {
-            next = match next {
-                Next::Complete => saga.end(State::Completed, Outcome::Completed).await,
-                Next::Compensate(error) => saga.compensate(error).await,
-                Next::Compensated(error) => {
-                    saga.end(State::Compensated, Outcome::Compensated { error }).await
+        // What is logged on the way belongs to the request that began the saga.
+        let cx = saga.cx.clone();
+        let rested = cx.within(async {
+            let next = match damage {
+                Some(damage) => Next::Park(damage),
+                None if unknown => {
+                    Next::Park(changed(format!("no workflow {:?} is registered", row.workflow)))
                 }
-                Next::Park(error) => saga.park(error).await,
-                Next::Rest => break,
+                None => self.forward(&row, cause, &mut saga, &*workflow).await,
             };
-        }
+            saga.rest(next).await;
+            Ok(())
+        });
+        rested.await.expect("a saga's own context has no deadline");
         claim.ended = saga.ended;
     }
 
@@ -154,6 +152,21 @@ pub(crate) fn cancelled(reason: &str) -> Error {
 
 /// How a saga comes to rest.
 impl Saga {
+    /// Does what is next, and what that leads to, until nothing is.
+    async fn rest(&mut self, mut next: Next) {
+        loop {
+            next = match next {
+                Next::Complete => self.end(State::Completed, Outcome::Completed).await,
+                Next::Compensate(error) => self.compensate(error).await,
+                Next::Compensated(error) => {
+                    self.end(State::Compensated, Outcome::Compensated { error }).await
+                }
+                Next::Park(error) => self.park(error).await,
+                Next::Rest => break,
+            };
+        }
+    }
+
     /// Writes the end state and what the workflow's hook does, in one transaction.
     async fn end(&mut self, state: State, outcome: Outcome) -> Next {
         let error = match &outcome {

@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use banyan_core::{
-    Context, Env, Error, Identity, Signals, Sources, SpanKind, SpanRecord, SpanSink, TraceContext,
+    Context, Current, Env, Error, Identity, Signals, Sources, SpanKind, SpanRecord, SpanSink, TraceContext,
+    current,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -70,5 +71,56 @@ async fn an_attempt_is_linked_to_the_failed_one_to_who_signalled_and_to_what_set
     linked(rested, "step rested", &[again.trace]);
     let from = told.links.first().expect("it follows from who signalled");
     assert_eq!((told.name.as_ref(), from.trace_id), ("step told", sender.trace().trace_id));
+    rig.stop().await;
+}
+
+/// What the lines belonged to that were logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<Option<Current>>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("banyan_saga")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.lock().push(current());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn what_a_saga_logs_belongs_to_the_request_that_began_it() {
+    let lines = Lines::default();
+    let _listening = tracing::subscriber::set_default(lines.clone());
+    let env = Env { signals: Signals::new(Arc::new(Recorded::default()), "ledger"), ..Env::default() };
+    let mut rig = Rig::in_env(env, |_, _| Box::pin(async { Err(Error::cancelled("no more")) })).await;
+    rig.run();
+    rig.start("s", "").await;
+    assert_state(&rig.end_of("s").await, banyan_saga::State::Compensated);
+
+    let lines = std::mem::take(&mut *lines.0.lock());
+    let began = (rig.cx.trace().trace_id, rig.cx.correlation_id().to_owned(), Some("ledger".to_owned()));
+    let belongs = |line: &Option<Current>| {
+        let line = line.as_ref()?;
+        let service = line.service.as_deref().map(str::to_owned);
+        Some((line.trace.trace_id, line.correlation_id.to_string(), service))
+    };
+    assert_eq!(
+        lines.iter().map(belongs).collect::<Vec<_>>(),
+        [Some(began)],
+        "it says that it is compensated"
+    );
     rig.stop().await;
 }
