@@ -228,6 +228,7 @@ async fn a_claim_that_is_given_up_comes_again_and_a_cut_doubles_nothing_that_was
     }
     let claim = store.outbox().claim(3).await.expect("it claims");
     assert_eq!(claim.events.len(), 3);
+    drop(claim);
     let faults = mortal.faults().expect("it has faults");
     for round in 0..4u32 {
         let first = 6 + round;
