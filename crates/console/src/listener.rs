@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 /// Connections at once; further ones wait.
@@ -24,6 +25,8 @@ const CONNECTIONS_MAX: usize = 512;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long to wait when the system refuses to accept, for example because there are no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection may carry nothing: longer than an operator's deed takes. Streams say more often that they live.
+const IDLE_MAX: Duration = Duration::from_secs(120);
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -31,6 +34,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// A connection that is ready for requests, and its place among those there may be.
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
+    /// Ends when nothing has been read or written for [`IDLE_MAX`].
+    idle: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -75,7 +80,7 @@ async fn accept(
         // Apart: a browser that is slow to agree on keys holds up nobody else.
         tasks.spawn_until_stopped("console connection", async move {
             if let Some(stream) = secured(stream, tls).await {
-                let _ = ready.send((Connection { stream, _place: place }, peer)).await;
+                let _ = ready.send((Connection::new(stream, place), peer)).await;
             }
         });
     }
@@ -138,15 +143,34 @@ impl axum::serve::Listener for Listener {
     }
 }
 
+impl Connection {
+    fn new(stream: Box<dyn Stream>, place: OwnedSemaphorePermit) -> Self {
+        Self { stream, idle: Box::pin(tokio::time::sleep(IDLE_MAX)), _place: place }
+    }
+
+    /// Gives the connection up that has been idle for too long, and so its place.
+    fn unless_idle<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.idle.set(tokio::time::sleep(IDLE_MAX));
+            return done;
+        }
+        self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, to)
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(cx, to);
+        this.unless_idle(cx, read)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, from)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, from);
+        this.unless_idle(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -155,5 +179,32 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_gives_the_place_back() {
+        let places = Arc::new(Semaphore::new(1));
+        let (mut browser, stream) = tokio::io::duplex(64);
+        let place = places.clone().try_acquire_owned().expect("it is free");
+        let mut connection = Connection::new(Box::new(stream), place);
+        for _ in 0..3 {
+            tokio::time::sleep(IDLE_MAX - Duration::from_secs(1)).await;
+            browser.write_u8(7).await.expect("it is open");
+            assert_eq!(connection.read_u8().await.expect("it was sent"), 7);
+        }
+        let error = connection.read_u8().await.expect_err("nothing more was sent");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // Nor does it last that nobody takes what is written.
+        connection.idle.set(tokio::time::sleep(IDLE_MAX));
+        let error = connection.write_all(&[0; 65]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(connection);
+        assert_eq!(places.available_permits(), 1);
     }
 }
