@@ -9,6 +9,8 @@ use tokio::time::Instant;
 /// How long what failed waits at most before it is tried again, and at least.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_millis(100);
+/// How long it waits once it has ended: each attempt is logged as an error.
+const RETRY_ENDED: Duration = Duration::from_secs(2);
 /// What a renewal must gain at least; less is the end of the longest life, or what counting in whole seconds makes of it.
 const GAIN_MIN: Duration = Duration::from_millis(1_100);
 
@@ -73,8 +75,9 @@ impl Lease {
     }
 
     fn later(&mut self, now: Instant) {
-        self.due = now + (self.left(now) / 4).clamp(RETRY_MIN, RETRY_MAX);
-        if self.next == Next::Renew && self.left(now).is_zero() {
+        let left = self.left(now);
+        self.due = now + if left.is_zero() { RETRY_ENDED } else { (left / 4).clamp(RETRY_MIN, RETRY_MAX) };
+        if self.next == Next::Renew && left.is_zero() {
             self.next = Next::Replace;
         }
     }
@@ -206,6 +209,12 @@ mod tests {
         leases.failed(&lease, Instant::now());
         let lease = leases.due(Instant::now).await.remove(0);
         assert_eq!(lease.left(Instant::now()), Duration::from_secs(3));
+        // After that it is asked again with some patience.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        leases.failed(&lease, Instant::now());
+        let ended = Instant::now();
+        leases.due(Instant::now).await;
+        assert_eq!(ended.elapsed(), RETRY_ENDED);
         leases.end(&lease);
         assert_eq!(leases.take_secrets().len(), 1);
     }
