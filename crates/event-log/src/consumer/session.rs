@@ -130,10 +130,21 @@ impl Session {
             let Some((lane, held)) = self.lanes.start(self.env.clock.now()) else { return };
             let (cx, span) = self.begin(&held);
             self.lanes.begun(lane, span.trace());
-            let handler = Arc::clone(&self.handler);
+            let (handler, group) = (Arc::clone(&self.handler), self.options.group.clone());
+            let timed = cx.with_timeout(self.options.attempt_timeout);
             let running = self.running.spawn(async move {
-                let handled = async { handler.handle(cx.clone(), held.delivery).await };
-                let outcome = cx.within(handled).await;
+                let Delivery { position, attempt, .. } = &held.delivery;
+                let (position, attempt) = (position.clone(), *attempt);
+                let handled = async { handler.handle(timed.clone(), held.delivery).await };
+                // The failure is logged within the event's context, which has no deadline of its own.
+                let outcome = cx.within(async {
+                    let outcome = timed.within(handled).await;
+                    if let Err(error) = &outcome {
+                        tracing::warn!(group, ?position, attempt, ?error, "an event handler failed");
+                    }
+                    outcome
+                });
+                let outcome = outcome.await;
                 span.end(&outcome);
                 Outcome::Handled(outcome)
             });
@@ -146,8 +157,7 @@ impl Session {
         let Delivery { envelope, position, attempt, .. } = &held.delivery;
         let cx = Context::new(&self.env, Identity::service(&self.options.group))
             .with_correlation_id(&envelope.correlation_id)
-            .with_idempotency_key(&envelope.id)
-            .with_timeout(self.options.attempt_timeout);
+            .with_idempotency_key(&envelope.id);
         let cx = envelope.trace().map_or(cx.clone(), |trace| cx.with_trace(trace));
         if !cx.signals().is_on() {
             return cx.begin(SpanKind::Consumer, "");
@@ -208,7 +218,10 @@ impl Session {
     fn ran(&mut self, ran: Result<(Id, Outcome), JoinError>) {
         let (id, outcome) = match ran {
             Ok(ran) => ran,
-            Err(error) => (error.id(), Outcome::Handled(Err(Error::internal(error)))),
+            Err(error) => {
+                tracing::warn!(group = self.options.group, %error, "an event handler panicked");
+                (error.id(), Outcome::Handled(Err(Error::internal(error))))
+            }
         };
         let Some(lane) = self.lane_of.remove(&id) else { return };
         match outcome {
@@ -231,8 +244,6 @@ impl Session {
     fn failed(&mut self, lane: u64, error: Error) {
         let Some(held) = self.lanes.current(lane).cloned() else { return };
         let (now, attempt) = (self.env.clock.now(), held.delivery.attempt);
-        let group = &self.options.group;
-        tracing::warn!(group, position = ?held.delivery.position, attempt, ?error, "an event handler failed");
         if self.exhausted(&held, &error, now) {
             let letter = self.dead_letter(held, &error);
             let published = publish_until_done(Arc::clone(&self.log), self.env.clone(), letter);
