@@ -9,13 +9,15 @@ use crate::slo::{Matching, Objective};
 use banyan_core::{Error, Result};
 use rusqlite::params;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// Points of one series in an answer.
 const POINTS_MAX: u64 = 5_000;
 /// Series in an answer.
 const SERIES_MAX: usize = 1_000;
+/// Points that are put together for an answer.
+const ANSWER_POINTS_MAX: u64 = 200_000;
 /// The label that says which process measured.
 const PROCESS: &str = "service.instance.id";
 /// The labels that say how work ended.
@@ -239,6 +241,17 @@ impl Reader {
                 }
             };
             wanted.insert(one.id, (one, labels));
+        }
+        let told_apart = wanted.values().map(|(_, labels)| labels).collect::<BTreeSet<_>>().len() as u64;
+        let points = told_apart.saturating_mul((query.until_ms - query.since_ms).div_ceil(step_ms));
+        if points > ANSWER_POINTS_MAX {
+            let least = (query.until_ms - query.since_ms) * told_apart / (ANSWER_POINTS_MAX * 1_000) + 1;
+            return Err(Error::invalid(
+                "step",
+                format!(
+                    "makes up to {points} points of {told_apart} series: choose at least {least} s, or tell fewer apart"
+                ),
+            ));
         }
         let since_ms = query.since_ms / step_ms * step_ms;
         let mut groups: BTreeMap<&BTreeMap<String, String>, BTreeMap<u64, Gathered>> = BTreeMap::new();

@@ -377,6 +377,29 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_many_series_with_many_steps_is_refused_with_what_would_do() {
+        let mut file = begin();
+        let mut many = told(1, 0.01, 1.0);
+        many.histograms = (0..50)
+            .map(|number| {
+                let mut series = many.histograms[0].clone();
+                series.labels.push(("rpc.method".to_owned(), number.to_string()));
+                series
+            })
+            .collect();
+        file.add("main", &many, 1);
+        let reader = Reader::open(&file.folder.path().join("telemetry.db")).expect("it is there");
+        let (name, until_ms) = ("rpc.server.call.duration".to_owned(), BEGIN_MS + 4_900 * STEP_MS);
+        let mut query =
+            SeriesQuery { name, since_ms: BEGIN_MS, until_ms, step_ms: STEP_MS, ..SeriesQuery::default() };
+        let error = reader.series(&query).expect_err("these are 245,000 points");
+        assert_eq!(error.violations()[0].field, "step");
+        assert!(error.message().contains("at least 13 s"), "{error}");
+        query.step_ms = 13_000;
+        assert_eq!(reader.series(&query).expect("it can be read").len(), 50);
+    }
+
+    #[test]
     fn a_process_that_begins_anew_is_not_counted_backwards() {
         let mut file = begin();
         file.add("main", &told(100, 0.01, 1.0), 1);

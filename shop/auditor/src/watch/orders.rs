@@ -123,7 +123,7 @@ impl Turns {
         let mut seen = self.seen.clone();
         store.each(&sql, &mut |row| {
             let order_id = row.text("order_id")?;
-            if row.int("created_ms")?.cast_unsigned() + LATE_MS < now_ms {
+            if row.int("created_ms")?.cast_unsigned().saturating_add(LATE_MS) < now_ms {
                 seen.clone_from(&order_id);
             }
             found.push(order_id);
