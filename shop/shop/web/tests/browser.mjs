@@ -77,6 +77,9 @@ async function pay(page, card, twice = false) {
   const button = page.getByRole("button", { name: /^Pay/ });
   await (twice ? button.dblclick() : button.click());
   await page.getByRole("heading", { name: /^Order / }).waitFor();
+  const id = new URL(page.url()).pathname.split("/").at(-1);
+  assert.ok(id);
+  await page.getByText(`Order number ${id}`).waitFor();
 }
 
 async function put(page, query) {

@@ -176,6 +176,9 @@ export function OrderPage({ id }: { id: string }) {
             ))}
           </ul>
           <Total label="Total" amount={order.total} />
+          <p class="fine number">
+            Order number <code>{order.orderId}</code>
+          </p>
         </aside>
       </div>
     </>
