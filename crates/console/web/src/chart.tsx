@@ -2,7 +2,7 @@
 
 import type { TargetedPointerEvent } from "preact";
 import { useState } from "preact/hooks";
-import { api } from "./api";
+import { api, Problem } from "./api";
 import { useLoaded } from "./async";
 import { clock, duration, percent, rate } from "./format";
 import { Refused } from "./parts";
@@ -63,7 +63,7 @@ export function Trends({ node, brief }: TrendsProps) {
       let work = "";
       for (const { name, service, work: of } of metrics) {
         const query = { name, service, by: "service.name", from_ms: from, step_s: stepS };
-        points = (await api.metrics(query, signal)).series[0]?.points ?? [];
+        points = (await api.metrics(query, signal).catch(unmeasured)).series[0]?.points ?? [];
         work = of;
         if (points.length > 0) break;
       }
@@ -101,6 +101,12 @@ export function Trends({ node, brief }: TrendsProps) {
       </div>
     </section>
   );
+}
+
+/** A metric that nothing has been measured of yet, as in a system without visitors, is refused by its name. */
+function unmeasured(error: unknown): { series: [] } {
+  if (error instanceof Problem && error.violations.some((violation) => violation.field === "name")) return { series: [] };
+  throw error;
 }
 
 function ms(seconds: number | null | undefined): number | undefined {
