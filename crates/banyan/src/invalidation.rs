@@ -3,6 +3,7 @@
 use crate::host::EventHandler;
 use banyan_core::{Backoff, Context, Env, Error, Identity, Result, Tasks};
 use banyan_event_log::{EventLog, StartAt, Subscription, SubscriptionSpec};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Events that are taken in at once.
@@ -68,12 +69,18 @@ impl Listener {
     }
 
     async fn take_in(&self, subscription: &mut dyn Subscription) -> Result<(), Error> {
+        let mut taken_in = BTreeMap::new();
         for delivery in subscription.next(BATCH_MAX).await? {
+            taken_in.insert(delivery.position.partition, delivery.position.offset + 1);
             if delivery.envelope.event_type == self.event_type {
                 let cx = Context::new(&self.env, Identity::service(self.service))
                     .with_correlation_id(&delivery.envelope.correlation_id);
                 (self.handler)(cx, delivery).await?;
             }
+        }
+        // Nobody reads on from there; but whoever looks at the groups sees that nothing waits.
+        for (partition, next_offset) in taken_in {
+            subscription.commit(self.topic, partition, next_offset).await?;
         }
         Ok(())
     }

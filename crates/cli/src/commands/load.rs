@@ -170,7 +170,7 @@ async fn load(args: RunLoad, built_in: &BuiltIn, globals: &Globals, output: &Out
         return output.value(&json!({ "scenario": source.text() }), source.text());
     }
     let plan = Plan::read(&source, &args.overrides()).map_err(|error| {
-        Problem::new(error, format!("correct it; `{} load FILE --check` sends nothing", program_name()))
+        Problem::usage_of(error, format!("correct it; `{} load FILE --check` sends nothing", program_name()))
     })?;
     if args.check {
         let outline = plan.outline();
@@ -268,9 +268,9 @@ fn source(named: Option<&str>, built_in: &BuiltIn) -> Result<Source> {
     Ok(Source::file(Path::new(named)).map_err(|error| match error.code() {
         Code::NotFound => {
             let next = format!("of those that are built in, {}", suggestion(named, known()));
-            Problem::new(error, next)
+            Problem::usage_of(error, next)
         }
-        _ => Problem::new(error, "name a TOML file; docs/load.md shows how it is written"),
+        _ => Problem::usage_of(error, "name a TOML file; docs/load.md shows how it is written"),
     })?)
 }
 
@@ -308,7 +308,7 @@ impl RunLoad {
                 Code::InvalidArgument => {
                     Problem::usage_of(error, "for example --target http://127.0.0.1:8080")
                 }
-                _ => Problem::new(error, "--i-may-load-it says that they did"),
+                _ => Problem::usage_of(error, "--i-may-load-it says that they did"),
             })?;
         let own = own.as_deref().is_some_and(|own| own.trim_end_matches('/') == url.trim_end_matches('/'));
         let console = remote.as_ref().filter(|_| own).and_then(Remote::console);

@@ -134,14 +134,14 @@ async fn a_broken_objective_ends_with_1_and_says_what_broke() {
 async fn mistakes_are_told_before_anything_is_sent() {
     let place = Place::make().await;
     std::fs::write(place.folder.path().join("bad.toml"), SCENARIO.replace("rate", "raet")).expect("written");
-    let wrong = error(&place.load(&["bad.toml", "--json"]).await, 1);
+    let wrong = error(&place.load(&["bad.toml", "--json"]).await, 2);
     assert_eq!((&wrong["reason"], &wrong["field"]), (&"SCENARIO_INVALID".into(), &"load.raet".into()));
     assert!(
         wrong["message"]
             .as_str()
             .is_some_and(|m| m.starts_with("bad.toml:4: ") && m.contains("nearest is \"rate\""))
     );
-    let missing = error(&place.load(&["absent.toml", "--json"]).await, 1);
+    let missing = error(&place.load(&["absent.toml", "--json"]).await, 2);
     assert_eq!(missing["code"], "NOT_FOUND");
     assert_eq!(error(&place.load(&["--json"]).await, 2)["field"], "SCENARIO");
     let nowhere = place.load(&["test.toml", "--json", "--report", "absent/r.html"]).await;
@@ -155,7 +155,7 @@ async fn mistakes_are_told_before_anything_is_sent() {
     let untargeted = error(&output(place.command(&["test.toml", "--json"])).await, 1);
     assert_eq!(untargeted["reason"], "SYSTEM_NOT_RUNNING");
     let abroad = place.command(&["test.toml", "--json", "--target", "http://example.com"]);
-    assert_eq!(error(&output(abroad).await, 1)["reason"], "LOAD_TARGET_REFUSED");
+    assert_eq!(error(&output(abroad).await, 2)["reason"], "LOAD_TARGET_REFUSED");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -110,21 +110,23 @@ mod tests {
 
     #[tokio::test]
     async fn no_password_is_noted_and_all_are_found() {
-        let secret = tempfile::NamedTempFile::new().unwrap();
+        let (secret, whole) =
+            (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
         fs::write(secret.path(), "hunter2").unwrap();
+        fs::write(whole.path(), "postgres://u:hunter2@h/users").unwrap();
         let config = format!(
             "[stores]\ndefault = 'postgres://u:hunter2@h/{{service}}'\norders = 'postgres://u:${{file:{}}}@h/o'\n\
-             payments = 'sqlite'\ncart = 'mysql://u@h/c?password=hunter2'\nusers = '${{file:{}}}'",
+             payments = 'sqlite'\ncart = 'mysql://u:hunter2@h/c'\nusers = '${{file:{}}}'",
             secret.path().display(),
-            secret.path().display()
+            whole.path().display()
         );
         let (text, found) = noted(&config, &config).await;
         assert!(!text.contains("hunter2") && text.contains("${file:"), "{text}");
         let found = found.unwrap();
         assert_eq!(found["orders"], "postgres://u:hunter2@h/o");
         assert_eq!(found["catalog"], "postgres://u:hunter2@h/catalog");
-        assert_eq!(found["cart"], "mysql://u@h/c?password=hunter2");
-        assert_eq!((found["users"].as_str(), found.get("payments")), ("hunter2", None));
+        assert_eq!(found["cart"], "mysql://u:hunter2@h/c");
+        assert_eq!((found["users"].as_str(), found.get("payments")), ("postgres://u:hunter2@h/users", None));
 
         let (_, refused) = noted(&config, "[stores]\ndefault = 'postgres://u:hunter2@other/{service}'").await;
         let problem = refused.unwrap_err().downcast::<Problem>().unwrap();
