@@ -24,8 +24,8 @@ Examples:
   demo --rate 50 --duration 60                a minute of a busy day; prints what came of it
   demo --cards declined=0.5 --json            half of the cards are refused; the result as JSON
 
-The products and customers must have been imported. Visitors come at the rate, whatever the shop does. It fails if the \
-shop is gone.")]
+The products and customers must have been imported. Visitors come at the rate, whatever the shop does; what they buy is gone: \
+in a long demo, `import` fills the shelves again. It fails if the shop is gone.")]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     dataset: DatasetArgs,
