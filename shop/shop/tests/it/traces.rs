@@ -131,13 +131,21 @@ async fn scrape(console: &str, host: &str, accept: &str) -> (u16, String) {
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// Waits until the last consequences of an order are in its trace, and returns its spans.
+/// Waits until the last consequences of an order are in its trace, and everything that led to them: processes hand their spans
+/// over one by one. Returns its spans.
 async fn whole_trace(shop: &Shop, order: &str) -> Vec<Value> {
     until(ARRIVED_MAX, "the trace of the order is whole", || async {
         let trace = shop.command(&["traces", "show", order]).await.ok()?;
         let spans = list(&trace["spans"]);
         let names: BTreeSet<_> = spans.iter().map(named).collect();
-        LAST.iter().all(|last| names.contains(*last)).then_some(spans)
+        let ids: BTreeSet<_> = spans.iter().map(|span| text(span, "span_id")).collect();
+        let begins = |parent: &str| parent.bytes().all(|digit| digit == b'0');
+        let is_rooted = |span: &Value| {
+            let parent = text(span, "parent_id");
+            begins(&parent) || ids.contains(&parent)
+        };
+        let is_whole = LAST.iter().all(|last| names.contains(*last)) && spans.iter().all(is_rooted);
+        is_whole.then_some(spans)
     })
     .await
 }
