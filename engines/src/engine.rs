@@ -182,14 +182,17 @@ impl Engine {
         let _ = tokio::time::timeout(KILL_LIMIT, free).await;
     }
 
-    /// Stops the server's processes without ending them (SIGSTOP): connections stay open and nothing answers.
+    /// Stops the server's processes without ending them (SIGSTOP) and waits until they stand still: connections stay open
+    /// and nothing answers.
     pub async fn pause(&self) -> Result<()> {
-        self.signal_all(Signal::STOP).await
+        let slot = self.running.lock().await;
+        slot.as_ref().context("the engine is not running")?.pause().await
     }
 
     /// Lets a paused server go on (SIGCONT).
     pub async fn resume(&self) -> Result<()> {
-        self.signal_all(Signal::CONT).await
+        let slot = self.running.lock().await;
+        slot.as_ref().context("the engine is not running")?.signal_all(Signal::CONT)
     }
 
     /// Makes every flush of the server to its disk last `delay` longer, until the returned value is dropped.
@@ -198,11 +201,6 @@ impl Engine {
     pub async fn slow_disk(&self, delay: Duration) -> Result<SlowDisk> {
         let pid = self.pid().await.context("the engine is not running")?;
         SlowDisk::of(pid, delay).await.with_context(|| format!("make the disk of {} slow", self.kind))
-    }
-
-    async fn signal_all(&self, signal: Signal) -> Result<()> {
-        let slot = self.running.lock().await;
-        slot.as_ref().context("the engine is not running")?.signal_all(signal)
     }
 
     async fn launch(&self) -> Result<()> {

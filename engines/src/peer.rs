@@ -15,7 +15,7 @@
 //! # }
 //! ```
 
-use crate::process::send;
+use crate::process::{pause, send};
 use crate::slow_disk::let_go;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -94,9 +94,10 @@ impl Peer {
         in_time.with_context(|| format!("the peer is still there {KILL_LIMIT:?} after SIGKILL"))?
     }
 
-    /// Stops the peer without ending it (SIGSTOP): to others it is silent, and it does not know.
-    pub fn pause(&self) -> Result<()> {
-        send(self.pid().context("the peer has ended")?, Signal::STOP)
+    /// Stops the peer without ending it (SIGSTOP) and waits until it stands still: to others it is silent, and it does not
+    /// know.
+    pub async fn pause(&self) -> Result<()> {
+        pause(&[self.pid().context("the peer has ended")?]).await
     }
 
     /// Lets a paused peer go on (SIGCONT).

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ const POLL: Duration = Duration::from_millis(10);
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
 /// How long a dropped engine may take to be gone after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long processes may take to stand still after SIGSTOP.
+const PAUSE_LIMIT: Duration = Duration::from_secs(10);
 /// Bound of the walk through `/proc`.
 const PROCESSES_MAX: usize = 10_000;
 
@@ -86,6 +89,11 @@ impl Running {
             send(pid, signal)?;
         }
         Ok(())
+    }
+
+    /// Stops the server and every process below it without ending them, and waits until they stand still.
+    pub(crate) async fn pause(&self) -> Result<()> {
+        pause(&family(self.pid())).await
     }
 
     /// Sends a signal to the server alone.
@@ -178,6 +186,30 @@ pub(crate) fn send(pid: u32, signal: Signal) -> Result<()> {
     }
 }
 
+/// Stops processes without ending them (SIGSTOP), and waits until each of their threads stands still: the signal is only on
+/// its way when it is sent.
+pub(crate) async fn pause(pids: &[u32]) -> Result<()> {
+    for pid in pids {
+        send(*pid, Signal::STOP)?;
+    }
+    let stopped = async {
+        while !pids.iter().all(|pid| stands_still(*pid)) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PAUSE_LIMIT, stopped).await;
+    in_time.with_context(|| format!("processes {pids:?} still run {PAUSE_LIMIT:?} after SIGSTOP"))
+}
+
+/// Tells whether every thread of a process is stopped, ended or followed by a debugger; a process that is gone stands still.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = stat_of(&thread.path());
+        stat.is_none_or(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+    })
+}
+
 /// Tells whether a process exists and is not only waiting to be reaped. Its first thread may end before the others, which still
 /// hold its files and ports.
 pub(crate) fn is_alive(pid: u32) -> bool {
@@ -226,9 +258,13 @@ struct Stat {
     started_at: u64,
 }
 
-/// Reads `/proc/PID/stat` (see proc(5)); the command in parentheses may itself hold parentheses.
 fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_of(format!("/proc/{pid}").as_ref())
+}
+
+/// Reads the file `stat` of a process or a thread (see proc(5)); the command in parentheses may itself hold parentheses.
+fn stat_of(folder: &Path) -> Option<Stat> {
+    let text = fs::read_to_string(folder.join("stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;

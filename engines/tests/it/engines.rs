@@ -81,7 +81,7 @@ async fn a_peer_is_a_process_of_its_own() -> Result<()> {
     assert_eq!(peer.hear().await?, "a word");
     peer.tell("one").await?;
     assert_eq!(peer.hear().await?, "heard one");
-    peer.pause()?;
+    peer.pause().await?;
     peer.tell("two").await?;
     assert!(timeout(Duration::from_millis(200), peer.hear()).await.is_err(), "it is paused");
     peer.resume()?;

@@ -82,7 +82,7 @@ pub async fn a_killed_members_batch_is_delivered_to_another(harness: Harness, el
 pub async fn a_paused_member_is_fenced_when_it_goes_on(harness: Harness, elsewhere: Elsewhere) {
     let corner = Corner::new(harness);
     let mut peer = corner.member_elsewhere(elsewhere).await;
-    peer.pause().expect("the member's process is paused");
+    peer.pause().await.expect("the member's process is paused");
     let (mut heir, again) = corner.heir_gets_the_rest().await;
     commit(heir.as_mut(), &again[..2]).await;
     peer.resume().expect("the member's process goes on");
