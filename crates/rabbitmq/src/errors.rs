@@ -1,6 +1,6 @@
 //! RabbitMQ's errors as ours.
 
-use banyan_core::{Error, Reason};
+use banyan_core::{Code, Error, Reason};
 use lapin::ErrorKind;
 
 /// The server has no such virtual host, or the user may not enter it.
@@ -10,6 +10,9 @@ pub const RABBITMQ_WITHOUT_STREAMS: Reason = Reason::new("RABBITMQ_WITHOUT_STREA
 
 /// The server has no use for a name any more, because it was killed while it made a stream of that name.
 pub const RABBITMQ_NAME_SPOILED: Reason = Reason::new("RABBITMQ_NAME_SPOILED");
+
+/// The server knows of a stream that does not run: it has just started, or it was killed while it made the stream.
+pub const RABBITMQ_STREAM_DOWN: Reason = Reason::new("RABBITMQ_STREAM_DOWN");
 
 /// AMQP 0-9-1 reply codes.
 const ACCESS_REFUSED: u16 = 403;
@@ -64,6 +67,11 @@ pub(crate) fn not_declared(stream: &str, error: lapin::Error) -> Error {
         );
         return Error::failed_precondition(RABBITMQ_NAME_SPOILED, message).with_source(error);
     }
+    if code(&error) == Some(NOT_FOUND) && !is_no_queue(&error) {
+        let message =
+            format!("RabbitMQ knows of the stream {stream}, but does not run it: it is starting, or cannot");
+        return Error::new(Code::Unavailable, RABBITMQ_STREAM_DOWN, message).with_source(error);
+    }
     unavailable("declaring a stream", error)
 }
 
@@ -87,7 +95,7 @@ fn code(error: &lapin::Error) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_core::{Code, Retry};
+    use banyan_core::Retry;
     use lapin::protocol::AMQPError;
 
     fn refusal(id: u16, text: &str) -> lapin::Error {
@@ -115,6 +123,7 @@ mod tests {
         assert!(is_no_queue(&refusal(NOT_FOUND, "NOT_FOUND - no queue 'q' in vhost '/'")));
         let starting = "NOT_FOUND - home node 'n' of durable queue 'q' in vhost '/' is down or inaccessible";
         assert!(!is_no_queue(&refusal(NOT_FOUND, starting)));
-        assert_eq!(not_declared("s", refusal(NOT_FOUND, starting)).code(), Code::Unavailable);
+        let error = not_declared("s", refusal(NOT_FOUND, starting));
+        assert!(error.is(RABBITMQ_STREAM_DOWN) && error.code() == Code::Unavailable, "{error}");
     }
 }

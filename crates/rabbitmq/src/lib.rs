@@ -56,7 +56,9 @@ mod stream;
 mod topics;
 mod writer;
 
-pub use errors::{RABBITMQ_NAME_SPOILED, RABBITMQ_VHOST_REFUSED, RABBITMQ_WITHOUT_STREAMS};
+pub use errors::{
+    RABBITMQ_NAME_SPOILED, RABBITMQ_STREAM_DOWN, RABBITMQ_VHOST_REFUSED, RABBITMQ_WITHOUT_STREAMS,
+};
 pub use log::{RabbitLog, RabbitLogs};
 pub use names::{partition_of, stream_name};
 pub use options::RabbitOptions;

@@ -34,7 +34,7 @@ pub struct RabbitOptions {
     /// Events that a member holds ready for each of its partitions, whatever their size; the server rounds up to what it
     /// wrote together.
     pub fetch_events_max: u16,
-    /// How long one request to the server may take.
+    /// How long one request to the server may take, and a whole call of `publish`.
     pub request_timeout: Duration,
     /// After how much silence, in whole seconds, a side takes the connection for broken; members use less if their
     /// session timeout is shorter.

@@ -40,6 +40,13 @@ impl Publisher {
         for (at, event) in events.iter().enumerate() {
             self.check(at, event)?;
         }
+        // All of it within one limit: connecting again, opening writers, and what goes through them.
+        let kept =
+            tokio::time::timeout(self.options.request_timeout, Box::pin(self.keep(topics, events))).await;
+        kept.unwrap_or_else(|_| Err(Error::unavailable("RabbitMQ did not keep events in time")))
+    }
+
+    async fn keep(&self, topics: &Topics, events: Vec<Envelope>) -> Result<Vec<Position>> {
         let permits = events.len().min(self.options.in_flight_events_max) as u32;
         let _permits = self.in_flight.acquire_many(permits).await.map_err(Error::internal)?;
         let appended_ms = self.env.clock.unix_ms();
@@ -64,7 +71,7 @@ impl Publisher {
             };
             Ok::<_, Error>(places.into_iter().zip(offsets.into_iter().map(position)).collect::<Vec<_>>())
         });
-        // All are waited for, also when one fails: none is cut off in the middle.
+        // All are waited for, also when one fails.
         let mut positions = Vec::with_capacity(events.len());
         for outcome in join_all(published).await {
             positions.extend(outcome?);

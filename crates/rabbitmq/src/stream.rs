@@ -5,7 +5,7 @@
 //! answer to anything, all that were there: so a reader knows that it has reached the end.
 
 use crate::connection::{ask, connect};
-use crate::errors::{RABBITMQ_NAME_SPOILED, not_declared};
+use crate::errors::{RABBITMQ_NAME_SPOILED, RABBITMQ_STREAM_DOWN, not_declared};
 use crate::names::next_name;
 use crate::options::RabbitOptions;
 use banyan_core::{Error, Result};
@@ -19,6 +19,9 @@ use std::time::Duration;
 
 /// Names of one stream that are tried; the server spoils one only when it is killed at the wrong moment.
 const SPOILED_MAX: u32 = 16;
+
+/// Pause before a stream is declared again that the server knows of and does not run.
+const DOWN_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bounds that a stream is declared with; the server keeps to them a segment at a time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,22 +65,30 @@ pub(crate) async fn declare(channel: &Channel, limit: Duration, name: &str, boun
     }
 }
 
-/// Declares a stream under the first of its names that the server has not spoiled, and returns that.
+/// Declares a stream that nobody uses yet under the first of its names that the server has not spoiled, and returns that.
 ///
-/// RabbitMQ writes a stream down before it starts it. Killed in between, it knows for ever of a stream that has no process:
-/// whoever declares or deletes it then gets an internal error and loses the connection. Such a stream was never used; so
-/// another name takes its place, and each is tried on a connection of its own, which nobody else loses.
+/// RabbitMQ writes a stream down before it starts it. Killed in between, it may know for ever of a stream that has no
+/// process. Whoever declares or deletes it then gets an internal error and loses the connection, or is told that the stream
+/// is down, which is also what a server says that has just started: it is given half the time limit. Such a stream was never
+/// used; so another name takes its place, and each is tried on a connection of its own, which nobody else loses.
 pub(crate) async fn declare_unspoiled(options: &RabbitOptions, name: &str, bounds: Bounds) -> Result<String> {
+    let patience = tokio::time::sleep(options.request_timeout / 2);
+    tokio::pin!(patience);
     let mut spoiled = 0;
     loop {
         let candidate = next_name(&options.prefix, name, spoiled);
-        match declare_apart(options, &candidate, bounds).await {
-            Ok(()) => return Ok(candidate),
-            Err(error) if error.is(RABBITMQ_NAME_SPOILED) && spoiled < SPOILED_MAX => {
-                tracing::warn!(stream = %candidate, "the server has spoiled the name of a stream: another takes its place");
-                spoiled += 1;
+        let Err(error) = declare_apart(options, &candidate, bounds).await else { return Ok(candidate) };
+        if error.is(RABBITMQ_STREAM_DOWN) && !patience.is_elapsed() {
+            tokio::select! {
+                () = &mut patience => {}
+                () = tokio::time::sleep(DOWN_PAUSE) => {}
             }
-            Err(error) => return Err(error),
+        } else if (error.is(RABBITMQ_NAME_SPOILED) || error.is(RABBITMQ_STREAM_DOWN)) && spoiled < SPOILED_MAX
+        {
+            tracing::warn!(stream = %candidate, %error, "the server has spoiled the name of a stream: another takes its place");
+            spoiled += 1;
+        } else {
+            return Err(error);
         }
     }
 }

@@ -72,15 +72,15 @@ impl Writer {
         self.shared.broken.load(Ordering::Acquire) || !self.channel.status().connected()
     }
 
-    /// Appends messages in their order; returns their offsets when they are kept. After an error the writer is broken.
+    /// Appends messages in their order; returns their offsets when they are kept. After an error, and when the caller does
+    /// not wait for the end, the writer is broken.
     pub(crate) async fn append(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>> {
+        let unconfirmed = Unconfirmed(&self.shared);
         let appended = tokio::time::timeout(self.limit, Box::pin(self.append_and_wait(messages))).await;
-        let outcome =
-            appended.unwrap_or_else(|_| Err(Error::unavailable("RabbitMQ did not confirm events in time")));
-        if outcome.is_err() {
-            self.shared.broken.store(true, Ordering::Release);
-        }
-        outcome
+        let offsets =
+            appended.map_err(|_| Error::unavailable("RabbitMQ did not confirm events in time"))??;
+        std::mem::forget(unconfirmed);
+        Ok(offsets)
     }
 
     async fn append_and_wait(&self, messages: Vec<Outgoing>) -> Result<Vec<u64>> {
@@ -131,6 +131,15 @@ impl Writer {
         let sent =
             self.channel.basic_publish("".into(), self.stream.as_str().into(), options, payload, properties);
         sent.await.map_err(|e| unavailable("publishing", e))
+    }
+}
+
+/// Messages on their way whose fate is open: dropping it breaks the writer.
+struct Unconfirmed<'a>(&'a Shared);
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        self.0.broken.store(true, Ordering::Release);
     }
 }
 

@@ -256,7 +256,7 @@ impl Shared {
                 Some(channel) => channel,
                 None => ask(limit, "opening a channel", self.connection.create_channel()).await?,
             };
-            let is_alive = is_alive(&channel, &member_name(&self.options.prefix, &token)).await;
+            let is_alive = is_alive(&channel, limit, &member_name(&self.options.prefix, &token)).await;
             *looking = Some(channel);
             if is_alive { Ok(()) } else { self.send(&Record::Leave { token: token.clone() }, &token).await }
         };

@@ -28,6 +28,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// A topic and one of its partitions.
@@ -114,7 +115,7 @@ impl GroupStore {
         let mut folds = self.folds.lock().await;
         let fold = folds.entry(group_name.to_owned()).or_default();
         let channel = self.link.channel().await?;
-        if let Queue::Absent = look(&channel, journal).await {
+        if let Queue::Absent = look(&channel, self.options.request_timeout, journal).await {
             folds.remove(group_name);
             inner.topics.catalog.append(&Entry::GroupEnded { group: group_name.to_owned() }).await?;
             return Ok(None);
@@ -138,7 +139,8 @@ impl GroupStore {
         let mut dead = Vec::new();
         for token in group.members.keys() {
             let channel = self.link.channel().await?;
-            if !is_alive(&channel, &member_name(&self.options.prefix, token)).await {
+            let name = member_name(&self.options.prefix, token);
+            if !is_alive(&channel, self.options.request_timeout, &name).await {
                 dead.push(token.clone());
             }
         }
@@ -189,8 +191,8 @@ enum Queue {
 }
 
 /// Returns whether the server counts a consumer of a queue. Whoever cannot tell takes it for alive.
-async fn is_alive(channel: &Channel, name: &str) -> bool {
-    match look(channel, name).await {
+async fn is_alive(channel: &Channel, limit: Duration, name: &str) -> bool {
+    match look(channel, limit, name).await {
         Queue::Consumers(consumers) => consumers > 0,
         Queue::Absent => false,
         Queue::Unknown => true,
@@ -198,11 +200,12 @@ async fn is_alive(channel: &Channel, name: &str) -> bool {
 }
 
 /// Looks at a queue; if there is none, the channel is closed.
-async fn look(channel: &Channel, name: &str) -> Queue {
+async fn look(channel: &Channel, limit: Duration, name: &str) -> Queue {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match Box::pin(channel.queue_declare(name.into(), passive, FieldTable::default())).await {
-        Ok(queue) => Queue::Consumers(queue.consumer_count()),
-        Err(error) if is_no_queue(&error) => Queue::Absent,
-        Err(_) => Queue::Unknown,
+    let declared = Box::pin(channel.queue_declare(name.into(), passive, FieldTable::default()));
+    match tokio::time::timeout(limit, declared).await {
+        Ok(Ok(queue)) => Queue::Consumers(queue.consumer_count()),
+        Ok(Err(error)) if is_no_queue(&error) => Queue::Absent,
+        Ok(Err(_)) | Err(_) => Queue::Unknown,
     }
 }
