@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod finding;
 mod identity;
+mod nearest;
 mod reading;
 mod signals;
 mod tasks;
@@ -24,6 +25,7 @@ pub use error::{Blame, Code, Error, FieldViolation, Reason, Result, Retry};
 pub use event::{Envelope, Event, Payload};
 pub use finding::{Check, ClockReading, Finding, KnownVersions, TimeLeft, Verdict, Version};
 pub use identity::{Identity, IdentityKind};
+pub use nearest::suggestion;
 pub use reading::{Measured, Reading, Readings, Sources};
 pub use signals::{
     ActiveSpan, Attribute, Current, Signals, SpanKind, SpanOutcome, SpanRecord, SpanSink, current,

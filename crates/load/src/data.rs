@@ -2,7 +2,7 @@
 
 use crate::file::DataText;
 use crate::limits::{DATA_BYTES_MAX, ROWS_MAX};
-use crate::mistake::suggestion;
+use banyan_core::suggestion;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fs::File;

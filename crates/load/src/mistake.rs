@@ -1,6 +1,6 @@
 //! What is wrong with a scenario file: the key, the line, and the nearest name where one was mistyped.
 
-use banyan_core::{Code, Error, Reason};
+use banyan_core::{Code, Error, Reason, suggestion};
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -10,9 +10,6 @@ use toml::de::{DeTable, DeValue};
 
 /// The scenario file is wrong: an unknown key, a value that makes no sense, a name that nothing defines.
 pub const SCENARIO_INVALID: Reason = Reason::new("SCENARIO_INVALID");
-
-/// How alike two names must be for one to be offered instead of the other: 0 to 1 (Jaro-Winkler).
-const ALIKE_MIN: f64 = 0.8;
 
 /// Something wrong in a file, below a key that grows on the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,21 +53,6 @@ impl de::Error for Mistake {
 
     fn missing_field(field: &'static str) -> Self {
         Self::new("", format!("the key {field} is missing"))
-    }
-}
-
-/// Says which of `known` an unknown `name` may have meant; which there are, if it is like none of them.
-pub(crate) fn suggestion<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
-    let likeness = |other: &str| match strsim::damerau_levenshtein(name, other) {
-        0 | 1 => 1.0,
-        _ => strsim::jaro_winkler(name, other),
-    };
-    let alike = known.iter().map(|other| (likeness(other), other));
-    match alike.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        None => "there are none".to_owned(),
-        Some((alike, nearest)) if alike >= ALIKE_MIN => format!("the nearest is {nearest:?}"),
-        Some(_) => format!("there are {}", known.join(", ")),
     }
 }
 

@@ -5,9 +5,10 @@ use crate::file::LoadText;
 use crate::limits::{
     DURATION_MAX, IN_FLIGHT_DEFAULT, PAUSE_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, USERS_MAX,
 };
-use crate::mistake::{Mistake, suggestion};
+use crate::mistake::Mistake;
 use crate::stages::Stages;
 use banyan_core::Rng;
+use banyan_core::suggestion;
 use std::fmt;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Service level objectives: `p99 < 250ms`, `errors < 1%`, `checkout: p95 < 1s`.
 
 use crate::duration::{duration, written};
-use crate::mistake::suggestion;
 use crate::summary::{Latency, Requests};
+use banyan_core::suggestion;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

@@ -3,7 +3,7 @@
 //! A name stands for a slot of the virtual user. A list gives one of its values, drawn anew at each use. In JSON, a string
 //! that is one placeholder and nothing else becomes the value itself: `"{random:1..3}"` is a number.
 
-use crate::mistake::suggestion;
+use banyan_core::suggestion;
 use banyan_core::{Env, Rng};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};

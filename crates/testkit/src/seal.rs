@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use std::path::{Path, PathBuf};
 
-/// All that decides what is built; `scripts/seal.mjs` of the pages has the same list.
+/// All that decides what is built; `seal.mjs`, which every build of pages ends with, has the same list.
 const SOURCES: [&str; 7] =
     ["index.html", "package-lock.json", "package.json", "public", "src", "tsconfig.json", "vite.config.ts"];
 

@@ -21,6 +21,7 @@ mod telemetry;
 mod tree;
 mod typed;
 
+pub use banyan_core::suggestion;
 pub use cache::Caches;
 pub use calls::Calls;
 pub use console::{ConsoleRole, ConsoleSettings, ConsoleUser};
@@ -31,7 +32,7 @@ pub use layers::Layers;
 pub use limits::{Limits, Supervision};
 pub use live::Takes;
 pub use log::Logging;
-pub use mistake::{CONFIG_INVALID, suggestion};
+pub use mistake::CONFIG_INVALID;
 pub use origin::Origin;
 pub use placement::{Apart, Placement, valid_process_name};
 pub use redact::{Difference, Entry};

@@ -1,7 +1,8 @@
 //! References to secrets, `${scheme:path}`, and their resolution when a system starts.
 
 use super::Config;
-use super::mistake::{invalid, refusal, suggestion};
+use super::mistake::{invalid, refusal};
+use super::suggestion;
 use super::telemetry::HEADERS;
 use super::tree::{Kind, Node};
 use banyan_core::{Code, Error, Reason, Result};

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod effects;
 mod processes;
+mod recorded;
 mod retention;
 mod single;
 mod watched;

@@ -1,66 +1,17 @@
 //! What a consumer tells of itself: which attempt follows from which, and how far behind it is.
 
+use crate::recorded::{Lines, Recorded};
 use crate::{event, options};
 use banyan_core::{
-    Attribute, Backoff, Current, Env, Error, Result, Signals, Sources, SpanRecord, SpanSink, Tasks,
-    TraceContext, current,
+    Attribute, Backoff, Current, Env, Error, Result, Signals, SpanRecord, Tasks, TraceContext,
 };
 use banyan_event_log::{Consumer, ConsumerOptions, EmbeddedLog, EventLog, dead_letters, handler_fn};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Default)]
-struct Recorded {
-    spans: Mutex<Vec<SpanRecord>>,
-    sources: Sources,
-}
-
-impl SpanSink for Recorded {
-    fn finished(&self, span: Box<SpanRecord>) {
-        self.spans.lock().push(*span);
-    }
-
-    fn sources(&self) -> Option<&Sources> {
-        Some(&self.sources)
-    }
-}
-
-impl Recorded {
-    fn number(&self, name: &str) -> Option<f64> {
-        self.sources.read().into_iter().find(|reading| reading.name == name).map(|reading| reading.value)
-    }
-}
-
-/// What the lines belonged to that consumers logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<Option<Current>>>>);
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("banyan_event_log::consumer")
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.lock().push(current());
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
 
 fn attempt_of(span: &SpanRecord) -> (i64, bool, Vec<TraceContext>) {
     let of = |name: &str| span.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
@@ -70,7 +21,7 @@ fn attempt_of(span: &SpanRecord) -> (i64, bool, Vec<TraceContext>) {
 
 #[tokio::test]
 async fn an_attempt_is_linked_to_the_one_that_failed_also_when_it_is_redriven() {
-    let lines = Lines::default();
+    let lines = Lines::of("banyan_event_log::consumer");
     let _listening = tracing::subscriber::set_default(lines.clone());
     let folder = TempDir::new().unwrap();
     let log = Arc::new(EmbeddedLog::open(options(folder.path())).await.unwrap());
@@ -118,7 +69,7 @@ async fn an_attempt_is_linked_to_the_one_that_failed_also_when_it_is_redriven() 
     let expected = [(1, false, Vec::new()), (2, false, vec![first.trace]), (1, true, vec![second.trace])];
     assert_eq!(attempts, expected);
     assert!(spans.iter().all(|span| span.trace.trace_id == first.trace.trace_id), "one trace");
-    let lines = std::mem::take(&mut *lines.0.lock());
+    let lines = std::mem::take(&mut *lines.belonged_to.lock());
     let of_attempts = |line: &Option<Current>| line.as_ref().map(|line| (line.trace, line.service.clone()));
     let group = Some("group".into());
     let expected = [Some((first.trace, group.clone())), Some((second.trace, group))];

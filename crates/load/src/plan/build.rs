@@ -127,7 +127,7 @@ fn slos(file: &File, over: &Overrides, rows: &[RowName]) -> Checked<Vec<Slo>> {
         if let Some(step) = &slo.step
             && rows.iter().all(|row| row.name != *step)
         {
-            let nearest = crate::mistake::suggestion(step, rows.iter().map(|row| row.name.as_str()));
+            let nearest = banyan_core::suggestion(step, rows.iter().map(|row| row.name.as_str()));
             return Err(Mistake::new(key, format!("there is no step {step:?}; {nearest}")));
         }
         slos.push(slo);
@@ -312,7 +312,7 @@ fn request<'t>(key: &str, text: &'t str) -> Checked<(Method, &'t str)> {
     ];
     let found = known.iter().find(|known| known.as_str() == method);
     let method = found.cloned().ok_or_else(|| {
-        let nearest = crate::mistake::suggestion(method, known.iter().map(Method::as_str));
+        let nearest = banyan_core::suggestion(method, known.iter().map(Method::as_str));
         Mistake::new(key, format!("{method:?} is no method; {nearest}"))
     })?;
     let path = path.trim();

@@ -6,6 +6,8 @@ mod changed_code;
 mod compensation;
 mod forward;
 mod operator;
+#[path = "../../../event-log/tests/it/recorded.rs"]
+mod recorded;
 mod servers;
 mod sigkill;
 mod support;

@@ -1,36 +1,11 @@
 //! What sagas tell of themselves: which attempt follows from what, and how many run.
 
+use crate::recorded::{Lines, Recorded};
 use crate::support::*;
-use banyan_core::{
-    Context, Current, Env, Error, Identity, Signals, Sources, SpanKind, SpanRecord, SpanSink, TraceContext,
-    current,
-};
-use parking_lot::Mutex;
+use banyan_core::{Context, Current, Env, Error, Identity, Signals, SpanKind, SpanRecord, TraceContext};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-#[derive(Default)]
-struct Recorded {
-    spans: Mutex<Vec<SpanRecord>>,
-    sources: Sources,
-}
-
-impl SpanSink for Recorded {
-    fn finished(&self, span: Box<SpanRecord>) {
-        self.spans.lock().push(*span);
-    }
-
-    fn sources(&self) -> Option<&Sources> {
-        Some(&self.sources)
-    }
-}
-
-impl Recorded {
-    fn number(&self, name: &str) -> Option<f64> {
-        self.sources.read().into_iter().find(|reading| reading.name == name).map(|reading| reading.value)
-    }
-}
 
 #[tokio::test]
 async fn an_attempt_is_linked_to_the_failed_one_to_who_signalled_and_to_what_set_the_timer() {
@@ -74,35 +49,9 @@ async fn an_attempt_is_linked_to_the_failed_one_to_who_signalled_and_to_what_set
     rig.stop().await;
 }
 
-/// What the lines belonged to that were logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<Option<Current>>>>);
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("banyan_saga")
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.lock().push(current());
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test]
 async fn what_a_saga_logs_belongs_to_the_request_that_began_it() {
-    let lines = Lines::default();
+    let lines = Lines::of("banyan_saga");
     let _listening = tracing::subscriber::set_default(lines.clone());
     let env = Env { signals: Signals::new(Arc::new(Recorded::default()), "ledger"), ..Env::default() };
     let mut rig = Rig::in_env(env, |_, _| Box::pin(async { Err(Error::cancelled("no more")) })).await;
@@ -110,7 +59,7 @@ async fn what_a_saga_logs_belongs_to_the_request_that_began_it() {
     rig.start("s", "").await;
     assert_state(&rig.end_of("s").await, banyan_saga::State::Compensated);
 
-    let lines = std::mem::take(&mut *lines.0.lock());
+    let lines = std::mem::take(&mut *lines.belonged_to.lock());
     let began = (rig.cx.trace().trace_id, rig.cx.correlation_id().to_owned(), Some("ledger".to_owned()));
     let belongs = |line: &Option<Current>| {
         let line = line.as_ref()?;

@@ -55,6 +55,21 @@ fn stat(title: &'static str, about: &'static str, unit: Unit, expr: String) -> P
     Panel { title, about, kind: Kind::Stat, unit, lines: vec![Line { expr, legend: "" }] }
 }
 
+/// How many are at work, and how many may be: the metric of the same name with `_max` behind it. `of` makes its query.
+fn at_work(
+    title: &'static str,
+    about: &'static str,
+    metric: &str,
+    of: impl Fn(&str) -> String,
+    [now, most]: [&'static str; 2],
+) -> Panel {
+    let lines = vec![
+        Line { expr: of(metric), legend: now },
+        Line { expr: of(&format!("{metric}_max")), legend: most },
+    ];
+    Panel { title, about, kind: Kind::Time, unit: Unit::Count, lines }
+}
+
 const SERVICE: Choice = Choice {
     name: "service",
     title: "Service",
@@ -163,22 +178,13 @@ fn service(scope: &Scope) -> Dashboard {
             quantile(0.99, client, &matchers, WINDOW, &["rpc_method"]),
             "{{rpc_method}}",
         ),
-        Panel {
-            title: "Calls at work",
-            about: "Calls that are being answered, and how many may be",
-            kind: Kind::Time,
-            unit: Unit::Count,
-            lines: vec![
-                Line {
-                    expr: format!("sum by (service_name) (banyan_rpc_server_active_calls{{{matchers}}})"),
-                    legend: "{{service_name}}",
-                },
-                Line {
-                    expr: format!("sum by (service_name) (banyan_rpc_server_active_calls_max{{{matchers}}})"),
-                    legend: "{{service_name}} at most",
-                },
-            ],
-        },
+        at_work(
+            "Calls at work",
+            "Calls that are being answered, and how many may be",
+            "banyan_rpc_server_active_calls",
+            |metric| format!("sum by (service_name) ({metric}{{{matchers}}})"),
+            ["{{service_name}}", "{{service_name}} at most"],
+        ),
     ]);
     dashboard(scope, "service", "services", &[SERVICE], panels)
 }
@@ -239,19 +245,13 @@ fn messaging(scope: &Scope) -> Dashboard {
             of_group("banyan_consumer_held"),
             group,
         ),
-        Panel {
-            title: "Handlers at work",
-            about: "And how many may be",
-            kind: Kind::Time,
-            unit: Unit::Count,
-            lines: vec![
-                Line { expr: of_group("banyan_consumer_running"), legend: group },
-                Line {
-                    expr: of_group("banyan_consumer_running_max"),
-                    legend: "{{messaging_consumer_group_name}} at most",
-                },
-            ],
-        },
+        at_work(
+            "Handlers at work",
+            "And how many may be",
+            "banyan_consumer_running",
+            of_group,
+            [group, "{{messaging_consumer_group_name}} at most"],
+        ),
     ]);
     dashboard(scope, "messaging", "events", &[topic], panels)
 }
@@ -279,22 +279,13 @@ fn sagas(scope: &Scope) -> Dashboard {
         rate(SAGAS.metric, &matchers, WINDOW, &["banyan_saga_workflow", "rpc_response_status_code"]),
         "{{banyan_saga_workflow}} {{rpc_response_status_code}}",
     ));
-    panels.push(Panel {
-        title: "Sagas at work",
-        about: "And how many may be",
-        kind: Kind::Time,
-        unit: Unit::Count,
-        lines: vec![
-            Line {
-                expr: format!("sum by (service_name) (banyan_saga_running{{{}}})", scope.matcher()),
-                legend: "{{service_name}}",
-            },
-            Line {
-                expr: format!("sum by (service_name) (banyan_saga_running_max{{{}}})", scope.matcher()),
-                legend: "{{service_name}} at most",
-            },
-        ],
-    });
+    panels.push(at_work(
+        "Sagas at work",
+        "And how many may be",
+        "banyan_saga_running",
+        |metric| format!("sum by (service_name) ({metric}{{{}}})", scope.matcher()),
+        ["{{service_name}}", "{{service_name}} at most"],
+    ));
     dashboard(scope, "sagas", "sagas", &[workflow], panels)
 }
 
