@@ -91,14 +91,14 @@ impl App {
         deed: Deed,
         work: impl Future<Output = Result<Value>> + Send,
     ) -> Result<Value> {
-        let allowed = who.may(deed.needs, deed.action);
         let clock = &self.parts.env.clock;
-        let number = self.audit.begin(who, deed, clock.unix_ms()).await?;
-        let outcome = match allowed {
-            Ok(()) => work.await,
-            Err(refused) => Err(refused),
-        };
-        self.audit.end(number, &outcome, clock.unix_ms()).await;
+        if let Err(refused) = who.may(deed.needs, deed.action) {
+            self.audit.refuse(who, deed, &refused, clock.unix_ms()).await?;
+            return Err(refused);
+        }
+        let begun = self.audit.begin(who, deed, clock.unix_ms()).await?;
+        let outcome = work.await;
+        self.audit.end(begun, &outcome, clock.unix_ms()).await;
         outcome
     }
 

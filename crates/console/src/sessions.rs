@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, Body, refusal};
 use crate::app::{Operator, Shared};
-use crate::audit::Deed;
+use crate::audit::{Deed, LOG_IN};
 use crate::door::{COOKIE, token};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -203,7 +203,7 @@ pub(crate) async fn log_in(State(app): Shared, Body(login): Body<Login>) -> Resp
     }
     let claimed: String = name.chars().take(64).collect();
     let deed = Deed {
-        action: "log in",
+        action: LOG_IN,
         needs: ConsoleRole::Viewer,
         target: "console".to_owned(),
         arguments: json!({}),

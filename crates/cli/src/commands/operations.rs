@@ -15,7 +15,8 @@ Examples:
   operations                      the latest ones
   operations --limit 1000 --json  for a program
 
-An operation is noted durably before it is done. One without an outcome was under way when the process died.")]
+An operation is noted durably before it is done. One without an outcome was under way when the process died. The same \
+refusal of one user within an hour is one row, that says how many times.")]
 pub(crate) struct OperationsArgs {
     /// How many, the latest ones.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -44,7 +45,10 @@ fn text(entries: &[Operation]) -> String {
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| {
-            let outcome = entry.outcome.clone().unwrap_or_else(|| "unknown".to_owned());
+            let mut outcome = entry.outcome.clone().unwrap_or_else(|| "unknown".to_owned());
+            if entry.count > 1 {
+                outcome.push_str(&format!(" ({} times)", entry.count));
+            }
             vec![
                 entry.number.to_string(),
                 time(entry.at_ms),

@@ -319,4 +319,6 @@ export interface Operation {
   target: string;
   arguments?: unknown;
   outcome?: string | null;
+  /** How often: the same refusal is one entry for an hour. */
+  count: number;
 }

@@ -31,7 +31,10 @@ export function Operations() {
                     <code>{entry.target}</code>
                   </td>
                   <td class="fine">{entry.arguments === undefined || entry.arguments === null ? "–" : <code>{brief(entry.arguments)}</code>}</td>
-                  <td>{entry.outcome ? <Badge state={/^(ok|done)/i.test(entry.outcome) ? "ok" : "failed"} label={entry.outcome} /> : <Badge state="running" label="not known" />}</td>
+                  <td>
+                    {entry.outcome ? <Badge state={/^(ok|done)/i.test(entry.outcome) ? "ok" : "failed"} label={entry.outcome} /> : <Badge state="running" label="not known" />}
+                    {entry.count > 1 && <span class="fine"> {entry.count} times</span>}
+                  </td>
                 </tr>
               ))}
             </Table>
