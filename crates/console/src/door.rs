@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use banyan::{ConsoleRole, ConsoleSettings};
-use banyan_core::{Code, Error, Result};
+use banyan_core::{BoxFuture, Code, Error, Result};
 use banyan_identity::Secret;
 use banyan_rpc::UNSUPPORTED_MEDIA_TYPE;
 use base64::Engine as _;
@@ -98,6 +98,14 @@ fn operator(app: &App, headers: &HeaderMap) -> Option<Operator> {
     app.sessions.find(token(headers)?)
 }
 
+/// Returns what is over when who asks may not look any more: his session is. `None` if that is so already.
+pub(crate) fn admitted_until(app: &App, headers: &HeaderMap) -> Option<BoxFuture<'static, ()>> {
+    match app.sessions.required() {
+        true => app.sessions.ended(token(headers)?),
+        false => Some(Box::pin(std::future::pending())),
+    }
+}
+
 /// Returns the session that the browser says it has.
 pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -118,7 +126,7 @@ async fn scraper(app: &App, headers: &HeaderMap) -> Result<Operator> {
     app.sessions.prove(&app.context(), name, Secret::new(password.to_owned())).await
 }
 
-fn nobody() -> Error {
+pub(crate) fn nobody() -> Error {
     Error::unauthenticated("log in first")
 }
 

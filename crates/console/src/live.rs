@@ -1,15 +1,16 @@
 //! What goes on, as it happens: one task looks every two seconds, and every browser that follows is told (server-sent events,
-//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>), until its session ends.
 
 use crate::answer::refusal;
 use crate::app::{App, Shared};
-use crate::{map, system};
+use crate::{door, map, system};
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use banyan_core::Error;
 use banyan_telemetry::{Filter, TraceSummary};
 use futures::{Stream, StreamExt};
+use http::HeaderMap;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -89,7 +90,10 @@ async fn recent(app: &App) -> Vec<TraceSummary> {
     app.remember(move |memory| memory.reader()?.list(&filter)).await.unwrap_or_default()
 }
 
-pub(crate) async fn live(State(app): Shared) -> Response {
+pub(crate) async fn live(State(app): Shared, headers: HeaderMap) -> Response {
+    let Some(ended) = door::admitted_until(&app, &headers) else {
+        return refusal(&door::nobody());
+    };
     let Ok(place) = app.live.places.clone().try_acquire_owned() else {
         let message = format!("already {FOLLOWERS_MAX} browsers follow: close one");
         return refusal(&Error::overloaded(message));
@@ -107,7 +111,12 @@ pub(crate) async fn live(State(app): Shared) -> Response {
             event
         })
         .map(|(name, value)| Ok::<_, Infallible>(Event::default().event(name).data(value.to_string())))
-        .take_until(async move { stopping.stopping().await });
+        .take_until(async move {
+            tokio::select! {
+                () = stopping.stopping() => {}
+                () = ended => {}
+            }
+        });
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 

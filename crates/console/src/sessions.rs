@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use banyan::{ConsoleRole, ConsoleSettings, ConsoleUser};
-use banyan_core::{Context, Env, Error, Result};
+use banyan_core::{BoxFuture, Context, Env, Error, Result};
 use banyan_identity::{PasswordOptions, Passwords, Secret};
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Sessions at once; the oldest ends when another begins.
@@ -48,6 +49,8 @@ pub(crate) struct Sessions {
 struct Session {
     operator: Operator,
     until: Instant,
+    /// Nothing is ever sent: it is dropped with the session, and who waits for that hears of it.
+    open: watch::Sender<()>,
 }
 
 struct Guesses {
@@ -82,6 +85,18 @@ impl Sessions {
     pub(crate) fn find(&self, token: &str) -> Option<Operator> {
         let open = self.open.lock();
         open.get(token).filter(|session| session.until > self.env.clock.now()).map(|s| s.operator.clone())
+    }
+
+    /// Returns what is over when the session `token` is: by a logout, by its age, or because others took its place. `None` if
+    /// it is over already.
+    pub(crate) fn ended(&self, token: &str) -> Option<BoxFuture<'static, ()>> {
+        let open = self.open.lock();
+        let session = open.get(token).filter(|session| session.until > self.env.clock.now())?;
+        let (until, mut open) = (session.until, session.open.subscribe());
+        Some(Box::pin(async move {
+            // Either way it is over.
+            let _ = tokio::time::timeout_at(until, open.changed()).await;
+        }))
     }
 
     /// Checks a password.
@@ -156,7 +171,8 @@ impl Sessions {
         {
             open.remove(&oldest);
         }
-        open.insert(token.clone(), Session { operator, until: now + SESSION });
+        let session = Session { operator, until: now + SESSION, open: watch::Sender::new(()) };
+        open.insert(token.clone(), session);
         Ok(token)
     }
 
@@ -266,5 +282,31 @@ pub(crate) struct Operations {
 impl Default for Operations {
     fn default() -> Self {
         Self { before: None, limit: 100 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_session_is_heard_of() {
+        let env = Env::default();
+        let sessions = Sessions::new(&ConsoleSettings::default(), &env).expect("it can be made");
+        let begin = || {
+            let operator = Operator { name: "vic".into(), role: ConsoleRole::Viewer };
+            let token = sessions.begin(operator).expect("there is randomness");
+            let ended = sessions.ended(&token).expect("it has just begun");
+            (token, ended)
+        };
+        let begun = env.clock.now();
+        let (token, ended) = begin();
+        let (old, aged) = begin();
+        sessions.end(&token);
+        ended.await;
+        assert_eq!(env.clock.now(), begun, "a logout is heard of at once");
+        aged.await;
+        assert_eq!(env.clock.now(), begun + SESSION);
+        assert!(sessions.ended(&token).is_none() && sessions.ended(&old).is_none());
     }
 }

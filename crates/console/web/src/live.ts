@@ -1,6 +1,7 @@
 // What the server tells by itself (`/api/live`): one stream for all pages of the tab.
 
 import { useEffect, useState } from "preact/hooks";
+import { api } from "./api";
 import type { System, SystemMap, TraceSummary } from "./types";
 
 export type LinkState = "connecting" | "live" | "broken";
@@ -48,6 +49,8 @@ export function begin(): void {
     // A refusal is final for an `EventSource`: somebody has to try again.
     if (stream?.readyState === EventSource.CLOSED) {
       close();
+      // The session may have ended: then the answer to this asks for a login.
+      api.system().catch(() => {});
       setTimeout(() => isWanted && begin(), RETRY_MS);
     }
   });
