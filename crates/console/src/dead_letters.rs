@@ -5,6 +5,7 @@ use crate::app::{App, Operator, Shared};
 use crate::audit::Deed;
 use crate::contracts::within;
 use crate::topics::{known_group, trace_id};
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::Extension;
 use axum::extract::State;
 use banyan::ConsoleRole;
@@ -106,18 +107,24 @@ pub(crate) async fn redrive(
     if let Err(error) = check(&letters, payload.is_some()) {
         return Answer(Err(error));
     }
+    let mut selected = select(&app, &group, &letters).await;
+    let mut arguments = json!({"letters": letters});
+    if let (Some(payload), Ok([entry])) = (&payload, selected.as_deref_mut()) {
+        match edit(&app, entry, payload, &who.name) {
+            Ok(change) => arguments["edited"] = change,
+            // It may repeat what was sent, which is not noted.
+            Err(error) => return Answer(Err(error)),
+        }
+    }
     let deed = Deed {
         action: if payload.is_some() { "edit and redrive" } else { "redrive" },
         needs: ConsoleRole::Operator,
-        target: group.clone(),
-        arguments: json!({"letters": letters, "payload": payload}),
+        target: group,
+        arguments,
     };
-    let (acting, name) = (app.clone(), who.name.clone());
+    let acting = app.clone();
     let done = app.act(&who, deed, async move {
-        let mut entries = select(&acting, &group, &letters).await?;
-        if let (Some(payload), [entry]) = (&payload, &mut *entries) {
-            edit(&acting, entry, payload, &name)?;
-        }
+        let entries = selected?;
         dead_letters::redrive(&*acting.parts.log, &acting.parts.env, &entries).await?;
         Ok(json!({"done": entries.len()}))
     });
@@ -177,8 +184,9 @@ async fn select(app: &App, group: &str, letters: &[String]) -> Result<Vec<Entry>
 }
 
 /// Has the event say something else. It keeps its id, by which its group recognises it, and its place in its own topic, where
-/// it stays as it was; the letter says who edited it.
-fn edit(app: &App, entry: &mut Entry, payload: &Value, who: &str) -> Result<()> {
+/// it stays as it was; the letter says who edited it. Returns what is noted of it: which event became which other, and nothing of
+/// what either says, which may be private.
+fn edit(app: &App, entry: &mut Entry, payload: &Value, who: &str) -> Result<Value> {
     let envelope = &mut entry.letter.envelope;
     if !app.contracts.is_editable(&envelope.event_type, &envelope.payload) {
         let kind = &envelope.event_type;
@@ -188,10 +196,22 @@ fn edit(app: &App, entry: &mut Entry, payload: &Value, who: &str) -> Result<()> 
         return Err(Error::invalid("payload", problem));
     }
     let edited = app.contracts.messages.decode_message(&envelope.event_type, &payload.to_string());
-    envelope.payload = edited.map_err(|error| within("payload", &error))?;
-    let before = std::mem::take(&mut entry.letter.message);
-    entry.letter.message = format!("edited by {who} in the console; it had failed with: {before}");
-    Ok(())
+    let edited = edited.map_err(|error| within("payload", &error))?;
+    let before = std::mem::replace(&mut envelope.payload, edited);
+    let at = &entry.letter.position;
+    let change = json!({
+        "topic": at.topic, "partition": at.partition, "offset": at.offset, "id": envelope.id,
+        "type": envelope.event_type, "before": fingerprint(&before), "after": fingerprint(&envelope.payload),
+    });
+    let failure = std::mem::take(&mut entry.letter.message);
+    entry.letter.message = format!("edited by {who} in the console; it had failed with: {failure}");
+    Ok(change)
+}
+
+fn fingerprint(payload: &[u8]) -> Value {
+    let digest = digest(&SHA256, payload);
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"bytes": payload.len(), "sha256": hex})
 }
 
 fn place(entry: &Entry) -> String {

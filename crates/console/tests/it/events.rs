@@ -1,6 +1,8 @@
 //! Messages and dead letters.
 
+use crate::contract::Counted;
 use crate::running::{POISON, Running};
+use banyan::core::Payload;
 use banyan_testkit::eventually;
 use serde_json::{Value, json};
 
@@ -49,10 +51,23 @@ async fn an_edited_dead_letter_goes_to_its_group_alone() {
     assert!(noted.starts_with("edited by local in the console; it had failed with: "), "{noted}");
     let operations = running.operations();
     assert!(operations.contains(&"local edit and redrive counter: done".to_owned()), "{operations:?}");
-    assert!(
-        operations.contains(&"local edit and redrive counter: INVALID_FIELD".to_owned()),
-        "{operations:?}"
+    // What was edited is noted, and nothing of what it says: neither before nor after, nor what was refused.
+    let path = banyan_console::audit::path(running.folder.path());
+    let noted = banyan_console::audit::operations(&path, None, 10).unwrap();
+    let noted = noted.iter().find(|o| o.action == "edit and redrive" && o.outcome.as_deref() == Some("done"));
+    let edited = &noted.unwrap().arguments["edited"];
+    assert_eq!((&edited["topic"], &edited["id"]), (&json!("counted"), &dead["id"]));
+    let bytes = |name: &str| Counted { name: name.into(), number: 7 }.to_bytes().len();
+    assert_eq!(
+        (&edited["before"]["bytes"], &edited["after"]["bytes"]),
+        (&json!(bytes(POISON)), &json!(bytes("cured")))
     );
+    assert_ne!(edited["before"]["sha256"], edited["after"]["sha256"]);
+    assert_eq!(edited["after"]["sha256"].as_str().unwrap().len(), 64);
+    for file in [path.clone(), path.with_extension("db-wal")] {
+        let text = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
+        assert!(!text.contains("cured") && !text.contains("many"), "{text}");
+    }
     running.stop().await;
 }
 
