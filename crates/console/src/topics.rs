@@ -6,7 +6,7 @@ use crate::audit::Deed;
 use axum::Extension;
 use axum::extract::{Path, State};
 use banyan::ConsoleRole;
-use banyan::event_log::{GroupInfo, ReadFrom, Record, SeekTo, TopicInfo};
+use banyan::event_log::{GroupInfo, ReadFrom, Record, SeekTo, TopicInfo, replay};
 use banyan_core::{Code, Error, Reason, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,9 +40,6 @@ fn topic(info: &TopicInfo) -> Value {
 }
 
 fn group(info: &GroupInfo) -> Value {
-    let mut topics: Vec<&str> = info.partitions.iter().map(|p| p.topic.as_str()).collect();
-    topics.sort_unstable();
-    topics.dedup();
     let partitions: Vec<_> = info
         .partitions
         .iter()
@@ -51,7 +48,7 @@ fn group(info: &GroupInfo) -> Value {
         })
         .collect();
     let members: Vec<_> = info.members.iter().map(|m| &m.member).collect();
-    json!({"group": info.group, "topics": topics, "members": members, "lag": info.lag(), "partitions": partitions})
+    json!({"group": info.group, "topics": info.topics(), "members": members, "lag": info.lag(), "partitions": partitions})
 }
 
 /// The question of a list of messages.
@@ -189,9 +186,7 @@ pub(crate) async fn seek(
     };
     let acting = app.clone();
     let done = app.act(&who, deed, async move {
-        known_group(&acting, &group).await?;
-        known_topic(&acting, &topic).await?;
-        acting.parts.log.seek(&group, &topic, to).await.map(|()| json!({}))
+        replay(&*acting.parts.log, &group, &topic, to).await.map(|()| json!({}))
     });
     Answer(done.await)
 }
@@ -201,7 +196,7 @@ async fn known_topic(app: &App, topic: &str) -> Result<TopicInfo> {
     known.into_iter().find(|info| info.topic == topic).ok_or_else(|| Error::not_found("topic", topic))
 }
 
-/// Refuses a group that there is not: a seek would make it.
+/// Refuses a group that there is not.
 pub(crate) async fn known_group(app: &App, group: &str) -> Result<()> {
     let known = app.parts.log.groups().await?;
     if known.iter().any(|info| info.group == group) {

@@ -2,6 +2,7 @@
 
 use crate::capabilities::Capabilities;
 use banyan_core::{BoxFuture, Envelope, Reason, Result};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A commit came from a member that no longer owns the partition.
@@ -51,8 +52,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// number of partitions.
     fn configure(&self, config: TopicConfig) -> BoxFuture<'_, Result<()>>;
 
-    /// Moves a group to another place of a topic: replay, or skip. Creates the group if it does not exist; durable
-    /// when it returns. What its members had fetched before can no longer be committed.
+    /// Moves a group to another place of a topic: replay, or skip. Creates the group if it does not exist, and its place if it
+    /// does not read the topic ([`crate::replay()`] does neither); durable when it returns. What its members had fetched
+    /// before can no longer be committed.
     ///
     /// # Errors
     /// [`banyan_core::Code::NotFound`] for an unknown topic or partition; [`banyan_core::Code::OutOfRange`] with
@@ -246,6 +248,15 @@ impl GroupInfo {
     /// Returns the number of events that the group has still to handle.
     pub fn lag(&self) -> u64 {
         self.partitions.iter().map(|p| p.lag).sum()
+    }
+
+    /// Returns the topics that the group has a place in or a member for, by name.
+    pub fn topics(&self) -> Vec<&str> {
+        let places = self.partitions.iter().map(|p| p.topic.as_str());
+        // What a new member has not committed yet is no place of every provider.
+        let owned = self.members.iter().flat_map(|m| m.partitions.iter().map(|(topic, _)| topic.as_str()));
+        let topics: BTreeSet<&str> = places.chain(owned).collect();
+        topics.into_iter().collect()
     }
 }
 

@@ -98,7 +98,7 @@ async fn select(log: &dyn EventLog, selection: &Selection) -> Result<Vec<Entry>>
 }
 
 /// Returns `group` if there is such a consumer group, or if events are kept for it.
-pub(super) async fn known_group(log: &dyn EventLog, group: &str) -> Result<String> {
+async fn known_group(log: &dyn EventLog, group: &str) -> Result<String> {
     let groups: Vec<String> = log.groups().await?.into_iter().map(|known| known.group).collect();
     if groups.iter().any(|known| known == group) || !dead_letters::list(log, group, 1).await?.is_empty() {
         return Ok(group.to_owned());

@@ -1,12 +1,12 @@
 //! `replay`: a consumer group reads events again.
 
-use super::{dead_letters, topics};
 use crate::args::Globals;
 use crate::output::Output;
-use crate::problem::Problem;
+use crate::problem::{Problem, program_name};
 use crate::remote::Remote;
 use anyhow::Result;
-use banyan_event_log::{EventLog, SeekTo};
+use banyan_core::Code;
+use banyan_event_log::{SeekTo, replay};
 use clap::Args;
 use serde_json::json;
 
@@ -54,9 +54,13 @@ pub(crate) async fn run(args: ReplayArgs, globals: Globals) -> Result<()> {
     };
     let remote = Remote::find(&globals.data()?)?;
     let log = remote.log()?;
-    dead_letters::known_group(&log, &args.group).await?;
-    topics::known_topic(&log, &args.topic).await?;
-    log.seek(&args.group, &args.topic, to).await?;
+    replay(&log, &args.group, &args.topic, to).await.map_err(|error| match error.code() {
+        Code::NotFound | Code::InvalidArgument => {
+            Problem::new(error, format!("`{} topics` lists the topics and who reads them", program_name()))
+                .into()
+        }
+        _ => anyhow::Error::from(error),
+    })?;
     let text = format!("{} reads {} from {to:?} on", args.group, args.topic);
     Output::new(globals.json)?.value(&json!({"group": args.group, "topic": args.topic}), &text)
 }

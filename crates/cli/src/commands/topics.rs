@@ -92,7 +92,7 @@ async fn peek(system: &System, args: PeekArgs, globals: Globals) -> Result<()> {
 }
 
 /// Returns the topic of this name, or which ones there are.
-pub(super) async fn known_topic(log: &dyn EventLog, topic: &str) -> Result<TopicInfo> {
+async fn known_topic(log: &dyn EventLog, topic: &str) -> Result<TopicInfo> {
     let mut known = log.topics().await?;
     if let Some(index) = known.iter().position(|info| info.topic == topic) {
         return Ok(known.swap_remove(index));

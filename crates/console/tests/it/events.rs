@@ -86,6 +86,12 @@ async fn a_dead_letter_is_dropped_and_a_topic_replayed() {
     assert_eq!(running.post("/api/groups/other/seek", seek).await.status, 200);
     eventually("it once more", async || (heard(&running, "other", "again") == 2).then_some(())).await;
 
+    // A topic that there is, but that it does not read.
+    let seek = json!({"topic": "counter.dead-letters", "to": "beginning"});
+    let refused = running.post("/api/groups/other/seek", seek).await;
+    assert_eq!((refused.refused(400), refused.fields()), ("INVALID_FIELD", vec!["topic"]));
+    assert!(refused.body["detail"].as_str().unwrap().contains("it reads counted"), "{}", refused.body);
+
     let topics = running.get("/api/topics").await.body;
     let counted = topics["topics"].as_array().unwrap().iter().find(|t| t["topic"] == "counted").unwrap();
     let ends = counted["partitions"].as_array().unwrap().iter().map(|p| p["next"].as_u64().unwrap());

@@ -7,6 +7,7 @@ mod damage;
 mod effects;
 mod processes;
 mod recorded;
+mod replays;
 mod retention;
 mod single;
 mod watched;
