@@ -26,7 +26,7 @@ pub(crate) struct TracesQuery {
     failed: bool,
     min_ms: u64,
     name: Option<String>,
-    /// A trace id, its beginning, a correlation id, or an attribute such as the number of an order.
+    /// A trace id, its beginning, a correlation id, or an attribute such as the number of an order, or the end of one.
     q: Option<String>,
     since_ms: u64,
     limit: usize,
@@ -103,9 +103,7 @@ async fn joined(app: &App, id: String) -> Result<Value> {
     let (trace, spans, lines) = app
         .remember(move |memory| {
             let reader = memory.reader()?;
-            let Some(trace) = reader.find(&id, 1)?.first().copied() else {
-                return Err(Error::not_found("kept trace", &id));
-            };
+            let trace = reader.find_one(&id)?;
             let of_trace = LineFilter { trace_id: Some(trace), limit: LINES_MAX, ..LineFilter::default() };
             Ok((trace, reader.trace(trace)?, reader.lines(&of_trace)?))
         })

@@ -59,8 +59,8 @@ struct ListArgs {
 
 #[derive(Args)]
 struct ShowArgs {
-    /// A trace id or its beginning, a correlation id (`x-correlation-id`), or what a span names: an order, a saga, a
-    /// message.
+    /// A trace id or its beginning, a correlation id (`x-correlation-id`), or what a span names, or at least the last eight
+    /// characters of it: an order, a saga, a message.
     id: String,
 }
 
@@ -93,13 +93,16 @@ pub(super) fn remembered(globals: &Globals) -> Result<Reader> {
 
 /// Finds the latest trace that `id` names.
 pub(super) fn trace_named(reader: &Reader, id: &str) -> Result<u128> {
-    let Some(trace_id) = reader.find(id, 1)?.first().copied() else {
-        let message = format!("no trace was kept that {id:?} names");
-        let next =
-            format!("`{} traces` lists those that were; failed and slow ones always are", program_name());
-        return Err(Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next).into());
-    };
-    Ok(trace_id)
+    reader.find_one(id).map_err(|error| match error.code() {
+        Code::NotFound => {
+            let message = format!("no trace was kept that {id:?} names");
+            let next =
+                format!("`{} traces` lists those that were; failed and slow ones always are", program_name());
+            Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next).into()
+        }
+        Code::InvalidArgument => Problem::usage_of(error, "name one of them whole").into(),
+        _ => error.into(),
+    })
 }
 
 impl ListArgs {

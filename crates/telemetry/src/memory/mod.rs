@@ -328,6 +328,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_an_orders_number_finds_it_unless_another_ends_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (memory, reader) = open(folder.path(), &TelemetryOptions::default());
+        let named = |trace, name: &str, value: &str| {
+            let attributes =
+                vec![(name.into(), value.into()), ("banyan.saga.workflow".into(), "fulfil".into())];
+            Span { attributes, ..span(trace, 1, 0) }
+        };
+        let (one, other) = ("01a1ffe6-5d0ca69ec2e6", "01a1ffe7-5d0ca69ec2e6");
+        let path = format!("/v1/orders/{one}");
+        let spans = vec![
+            named(1, "banyan.saga.id", one),
+            named(2, "url.path", &path),
+            named(3, "messaging.message.key", "01a1ffe6-0000c0ffee00"),
+        ];
+        keep(&memory, spans).await.expect("it can be written");
+        // The name of an attribute is no number, nor is the end of what is too short.
+        assert_eq!(reader.find_one("A69EC2E6").expect("there is one"), 1);
+        assert_eq!(reader.find("A69EC2E6", 5).expect("it can be read"), [1]);
+        for unknown in ["9EC2E6", "workflow", "%a69ec2e6", "a69ec2e7"] {
+            let error = reader.find_one(unknown).expect_err("nothing is called so");
+            assert_eq!(error.code(), Code::NotFound, "{unknown}");
+        }
+        keep(&memory, vec![named(4, "banyan.saga.id", other)]).await.expect("it can be written");
+        let error = reader.find_one("a69ec2e6").expect_err("it may be either");
+        assert!(error.message().contains(&format!("{one}, {other}")), "{error}");
+        assert_eq!(reader.find_one(other).expect("there is one"), 4);
+        assert_eq!(reader.find("a69ec2e6", 5).expect("it can be read").len(), 2);
+    }
+
+    #[tokio::test]
     async fn lines_are_found_by_level_service_trace_and_text() {
         let folder = tempfile::tempdir().expect("a folder");
         let (memory, reader) = open(folder.path(), &TelemetryOptions::default());

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// Traces in one answer.
 const LIMIT_MAX: usize = 10_000;
+/// Characters of an ending that may stand for the whole, as pages show of an order's number.
+const ENDING_MIN: usize = 8;
+/// Names with the same ending that are told apart.
+const ENDINGS_MAX: usize = 10;
 
 /// Reads a local memory, also while another process writes it.
 pub struct Reader {
@@ -65,6 +69,18 @@ SELECT s.trace_id, span_id, parent_id, s.service, process, kind, s.name, s.start
 FROM spans s JOIN traces t ON t.trace_id = s.trace_id
 WHERE s.trace_id = ?1 ORDER BY s.started_ns, span_id";
 
+const FIND: &str = "
+SELECT trace_id FROM traces WHERE correlation_id = ?1 OR (?2 AND lower(hex(trace_id)) LIKE ?3 || '%')
+OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND instr(attributes, '\"' || ?1 || '\"') > 0)
+ORDER BY started_ns DESC LIMIT ?4";
+
+/// The first condition spares most spans the second.
+const ENDINGS: &str = "
+SELECT DISTINCT json_extract(pair.value, '$[1]') AS named FROM spans, json_each(spans.attributes) AS pair
+WHERE instr(lower(spans.attributes), ?1 || '\"') > 0
+  AND json_type(pair.value, '$[1]') = 'text' AND substr(lower(named), -length(?1)) = ?1
+ORDER BY length(named), named LIMIT ?2";
+
 impl Reader {
     /// Opens the memory at `path`.
     ///
@@ -118,25 +134,72 @@ impl Reader {
     }
 
     /// Finds the traces that `text` may mean: a trace id, its beginning (at least four digits), a correlation id, or the
-    /// text of an attribute, such as the number of an order. At most `limit`, the latest first.
+    /// text of an attribute, such as the number of an order; if there is none, what has an attribute that ends so (at least
+    /// eight characters, in any case). At most `limit`, the latest first of each name.
     ///
     /// # Errors
     /// `MEMORY_UNUSABLE`.
     pub fn find(&self, text: &str, limit: usize) -> Result<Vec<u128>> {
+        let mut found = self.find_whole(text, limit)?;
+        if found.is_empty() {
+            for named in self.endings(text)? {
+                found.extend(self.find_whole(&named, limit - found.len())?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Finds the latest trace that `text` means, as [`Reader::find`] does.
+    ///
+    /// # Errors
+    /// [`banyan_core::Code::NotFound`]; [`banyan_core::Code::InvalidArgument`] if several names end with `text`, which the
+    /// message lists; `MEMORY_UNUSABLE`.
+    pub fn find_one(&self, text: &str) -> Result<u128> {
+        let mut found = self.find_whole(text, 1)?;
+        if found.is_empty() {
+            match self.endings(text)?.as_slice() {
+                [] => {}
+                [named] => found = self.find_whole(named, 1)?,
+                several => {
+                    let problem = format!("{text:?} is the end of several: {}", several.join(", "));
+                    return Err(Error::invalid("id", problem));
+                }
+            }
+        }
+        found.first().copied().ok_or_else(|| Error::not_found("kept trace", text))
+    }
+
+    fn find_whole(&self, text: &str, limit: usize) -> Result<Vec<u128>> {
         let find = || {
             let hex = text.len() >= 4 && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-            let mut query = self.connection.prepare_cached(
-                "SELECT trace_id FROM traces WHERE correlation_id = ?1 OR (?2 AND lower(hex(trace_id)) LIKE ?3 || '%')
-                 OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id
-                            AND instr(attributes, '\"' || ?1 || '\"') > 0)
-                 ORDER BY started_ns DESC LIMIT ?4",
-            )?;
+            let mut query = self.connection.prepare_cached(FIND)?;
             let rows = query.query_map(params![text, hex, text.to_lowercase(), limit as i64], |row| {
                 row.get::<_, [u8; 16]>(0).map(u128::from_be_bytes)
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         find().map_err(|error| unusable(&self.path, error))
+    }
+
+    /// Returns what attributes say that ends with `text`; not what ends with another of them, such as the path of an order.
+    fn endings(&self, text: &str) -> Result<Vec<String>> {
+        if text.chars().count() < ENDING_MIN {
+            return Ok(Vec::new());
+        }
+        let list = || {
+            let mut query = self.connection.prepare_cached(ENDINGS)?;
+            let rows =
+                query.query_map(params![text.to_ascii_lowercase(), ENDINGS_MAX as i64], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let mut apart: Vec<String> = Vec::new();
+        // The shortest first.
+        for named in list().map_err(|error| unusable(&self.path, error))? {
+            if !apart.iter().any(|shorter| named.ends_with(shorter.as_str())) {
+                apart.push(named);
+            }
+        }
+        Ok(apart)
     }
 }
 
