@@ -19,9 +19,9 @@ pub(crate) struct LogsArgs {
     /// Only lines of this service.
     #[arg(long)]
     service: Option<String>,
-    /// Only lines at least as bad as this: ERROR, WARN, INFO.
-    #[arg(long, default_value = "")]
-    level: String,
+    /// Only lines at least as bad as this; what is finer than info is not kept.
+    #[arg(long, value_parser = ["error", "warn", "info"], ignore_case = true)]
+    level: Option<String>,
     /// Only lines of this request: what `traces show` understands.
     #[arg(long, value_name = "ID")]
     trace: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: LogsArgs, globals: Globals) -> Result<()> {
     let trace_id = args.trace.as_deref().map(|id| trace_named(&reader, id)).transpose()?;
     let mut filter = LineFilter {
         after: 0,
-        level: args.level,
+        level: args.level.unwrap_or_default(),
         service: args.service,
         trace_id,
         text: args.find,
@@ -75,4 +75,27 @@ fn text_of(numbered: &Numbered) -> String {
     let trace = line.trace_id.as_deref().map_or_else(String::new, |id| format!(" trace={}", &id[..16]));
     let Numbered { line, .. } = numbered;
     format!("{} {:<5} {service}: {}{}{trace}", time(line.time_ms), line.level, line.message, fields.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        logs: LogsArgs,
+    }
+
+    #[test]
+    fn a_level_that_there_is_not_is_a_wrong_argument() {
+        let parse = |level: &str| Cli::try_parse_from(["logs", "--level", level]).map(|cli| cli.logs.level);
+        assert_eq!(parse("WARN").ok().flatten().as_deref(), Some("WARN"));
+        let error = parse("wran").expect_err("there is no such level");
+        assert!(
+            error.exit_code() == 2 && error.to_string().contains("similar value exists: 'warn'"),
+            "{error}"
+        );
+    }
 }
