@@ -1,6 +1,6 @@
 //! `logs`: what the processes of a system logged, with the requests it belongs to.
 
-use super::traces::{remembered, trace_named};
+use super::traces::{remembered, trace_named, warn_if_unknown};
 use crate::args::Globals;
 use crate::output::{Output, time};
 use anyhow::Result;
@@ -49,6 +49,9 @@ pub(crate) async fn run(args: LogsArgs, globals: Globals) -> Result<()> {
         limit: args.limit as usize,
     };
     let lines = reader.lines(&filter)?;
+    if lines.is_empty() {
+        warn_if_unknown(&reader, filter.service.as_deref())?;
+    }
     if !args.follow {
         let text = match lines.is_empty() {
             true => "no such lines were kept".to_owned(),

@@ -1,6 +1,6 @@
 //! `metrics`: what was measured, over time, from the local memory.
 
-use super::traces::remembered;
+use super::traces::{remembered, warn_if_unknown};
 use crate::args::Globals;
 use crate::output::{Output, table, time};
 use crate::problem::{Problem, program_name};
@@ -91,9 +91,13 @@ pub(crate) async fn run(args: MetricsArgs, globals: Globals) -> Result<()> {
         run,
     };
     if args.follow {
+        warn_if_unknown(&reader, args.service.as_deref())?;
         return follow(&reader, query, &args, &output).await;
     }
     let mut series = reader.series(&query)?;
+    if series.is_empty() {
+        warn_if_unknown(&reader, args.service.as_deref())?;
+    }
     let all = series.len();
     series.truncate(args.limit as usize);
     let mut text = match (series.is_empty(), args.steps) {

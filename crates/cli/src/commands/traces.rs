@@ -5,11 +5,12 @@ use crate::output::{Output, table, time};
 use crate::problem::{Problem, program_name};
 use anyhow::Result;
 use banyan_control::memory_path;
-use banyan_core::{Clock, Code, Error, Reason};
+use banyan_core::{Clock, Code, Error, Reason, suggestion};
 use banyan_telemetry::{Filter, Kind, Reader, Span, Status, TraceSummary};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
+use std::io::{Write, stderr};
 use std::time::Duration;
 
 /// Width of the bars that show when a span ran, in columns.
@@ -105,6 +106,18 @@ pub(super) fn trace_named(reader: &Reader, id: &str) -> Result<u128> {
     })
 }
 
+/// Says on standard error that nothing is known of a service: an answer without anything would be the same for one at rest.
+pub(super) fn warn_if_unknown(reader: &Reader, service: Option<&str>) -> Result<()> {
+    let Some(service) = service else { return Ok(()) };
+    let known = reader.services()?;
+    if !known.iter().any(|known| known == service) {
+        let near = suggestion(service, known.iter().map(String::as_str));
+        // Whoever does not listen there misses nothing of the answer.
+        let _ = writeln!(stderr().lock(), "warning: no service {service:?} is remembered; {near}");
+    }
+    Ok(())
+}
+
 impl ListArgs {
     fn filter(&self) -> Filter {
         Filter {
@@ -120,6 +133,9 @@ impl ListArgs {
 
 fn list(reader: &Reader, args: &ListArgs, output: &Output) -> Result<()> {
     let traces = reader.list(&args.filter())?;
+    if traces.is_empty() {
+        warn_if_unknown(reader, args.service.as_deref())?;
+    }
     let text = match traces.is_empty() {
         true => "no such traces were kept".to_owned(),
         false => table(&HEADING, &traces.iter().map(row).collect::<Vec<_>>()),
@@ -129,6 +145,7 @@ fn list(reader: &Reader, args: &ListArgs, output: &Output) -> Result<()> {
 
 /// Prints each trace once, when it has come to rest.
 async fn follow(reader: &Reader, args: &ListArgs, output: &Output) -> Result<()> {
+    warn_if_unknown(reader, args.service.as_deref())?;
     let clock = Clock::default();
     let mut filter = Filter { since_ms: clock.unix_ms(), limit: 10_000, ..args.filter() };
     let mut seen = HashSet::new();

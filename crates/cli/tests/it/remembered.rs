@@ -70,3 +70,20 @@ async fn the_end_of_an_orders_number_is_enough_if_one_order_has_it() {
     assert!(text.contains(orders[0]) && text.contains(orders[1]), "{said}");
     assert_eq!(system.refused(&["traces", "show", "A69EC2E7"], 1)["code"], "NOT_FOUND");
 }
+
+#[tokio::test]
+async fn an_answer_without_anything_names_the_service_that_was_meant() {
+    let system = System::remembering(vec![span(1, "payments", "o-1")]).await;
+    for (verb, key) in [("traces", "traces"), ("logs", "lines")] {
+        let answer = system.ask(&[verb, "--service", "paymens"]);
+        let said = String::from_utf8_lossy(&answer.stderr);
+        assert!(
+            said.contains("\"paymens\"") && said.contains("the nearest is \"payments\""),
+            "{verb}: {said}"
+        );
+        let value: Value = serde_json::from_slice(&answer.stdout).expect("it prints JSON");
+        assert!(answer.status.success() && value[key] == serde_json::json!([]), "{value}");
+        let answer = system.ask(&[verb, "--service", "payments"]);
+        assert!(answer.status.success() && answer.stderr.is_empty(), "{verb}: it is known");
+    }
+}

@@ -81,6 +81,10 @@ WHERE instr(lower(spans.attributes), ?1 || '\"') > 0
   AND json_type(pair.value, '$[1]') = 'text' AND substr(lower(named), -length(?1)) = ?1
 ORDER BY length(named), named LIMIT ?2";
 
+const SERVICES: &str = "
+SELECT service FROM spans UNION SELECT service FROM lines WHERE service IS NOT NULL
+UNION SELECT json_extract(labels, '$.\"service.name\"') FROM series WHERE json_extract(labels, '$.\"service.name\"') <> ''";
+
 impl Reader {
     /// Opens the memory at `path`.
     ///
@@ -167,6 +171,19 @@ impl Reader {
             }
         }
         found.first().copied().ok_or_else(|| Error::not_found("kept trace", text))
+    }
+
+    /// Lists the services of which anything is remembered, by name.
+    ///
+    /// # Errors
+    /// `MEMORY_UNUSABLE`.
+    pub fn services(&self) -> Result<Vec<String>> {
+        let list = || {
+            let mut query = self.connection.prepare_cached(SERVICES)?;
+            let rows = query.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        list().map_err(|error| unusable(&self.path, error))
     }
 
     fn find_whole(&self, text: &str, limit: usize) -> Result<Vec<u128>> {
