@@ -1,8 +1,11 @@
 //! What a Prometheus server scrapes: text, OpenMetrics with examples, or protobuf with native histograms.
 
+mod numbers;
+
 use super::histogram::{Exemplar, Histogram, SCALE};
 use super::{Number, Series, Snapshot, series};
 use crate::generated::io::prometheus::client as proto;
+use numbers::meaning;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -88,7 +91,8 @@ fn families(fleet: &BTreeMap<String, Snapshot>) -> Vec<Family<'_>> {
             add(&format!("{}_seconds", spelled(name)), series::help(name), labels, Value::Histogram(value));
         }
         for Series { name, labels, value } in &snapshot.numbers {
-            add(&with_unit(name), "", labels, Value::Number(*value));
+            let numbers::Meaning { unit, help } = meaning(name);
+            add(&format!("{}{unit}", spelled(name)), help, labels, Value::Number(*value));
         }
     }
     families.into_values().collect()
@@ -245,19 +249,6 @@ fn spelled(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// Adds the unit that Prometheus wants in the name.
-fn with_unit(name: &str) -> String {
-    let unit = match name {
-        "process.cpu.time"
-        | "banyan.runtime.busy.time"
-        | "banyan.outbox.age"
-        | "banyan.consumer.lag.time" => "_seconds",
-        "process.memory.usage" | "banyan.telemetry.export.waiting" => "_bytes",
-        _ => "",
-    };
-    format!("{}{unit}", spelled(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +271,7 @@ mod tests {
         let name = "rpc_server_call_duration_seconds";
         for line in [
             format!("# TYPE {name} histogram"),
+            "# HELP process_cpu_time_seconds_total CPU time that the process has used".to_owned(),
             format!("{name}_bucket{{{labels},le=\"0.001953125\"}} 1"),
             format!("{name}_bucket{{{labels},le=\"+Inf\"}} 3"),
             format!("{name}_count{{{labels}}} 3"),

@@ -110,6 +110,11 @@ async fn a_scraper_gets_numbers_of_all_processes_and_examples_that_can_be_looked
         line.split("trace_id=\"").nth(1)?.split('"').next().map(str::to_owned)
     })
     .await;
+    let exposed = scrape(&console, "127.0.0.1", "text/plain").await.1;
+    let families = |mark: &str| -> BTreeSet<&str> {
+        exposed.lines().filter_map(|line| line.strip_prefix(mark)?.split(' ').next()).collect()
+    };
+    assert_eq!(families("# HELP "), families("# TYPE "), "what is exposed says what it is");
     let trace = shop.command(&["traces", "show", &exemplar]).await.expect("an example is a kept trace");
     assert!(list(&trace["spans"]).iter().any(|span| named(span) == "orders step charge_card"), "{trace}");
     let (status, _) = scrape(&console, "evil.example", "*/*").await;
