@@ -146,6 +146,12 @@ fn died(data: &Path, run: &RunFile) -> Problem {
     Problem::new(Error::new(Code::Unavailable, SYSTEM_DIED, message), next)
 }
 
+/// Tells whether the system that said after the moment `since_ms` (Unix time) that it runs with the folder `data` has died.
+pub(crate) fn has_died_since(data: &Path, since_ms: u64) -> bool {
+    let died = || Remote::find(data).is_err_and(|problem| problem.error().is(SYSTEM_DIED));
+    RunFile::written_ms(data).is_some_and(|written_ms| written_ms >= since_ms) && died()
+}
+
 /// Tells whether there is such a process. One that has ended and is not collected by its parent (proc(5): `Z`) is none.
 fn runs(pid: u32) -> bool {
     if !Path::new("/proc/self").exists() {
@@ -207,11 +213,15 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let _file = run_file(std::process::id(), address.clone()).write(data.path()).unwrap();
         assert_eq!(Remote::find(data.path()).unwrap().pid(), std::process::id());
+        assert!(!has_died_since(data.path(), 0));
 
         let mut gone = std::process::Command::new("true").spawn().unwrap();
         gone.wait().unwrap();
         let _file = run_file(gone.id(), address.clone()).write(data.path()).unwrap();
         assert_eq!(reason(Remote::find(data.path())), "SYSTEM_DIED");
+        // A mark that is older says nothing of what began since.
+        let written_ms = RunFile::written_ms(data.path()).unwrap();
+        assert!(has_died_since(data.path(), written_ms) && !has_died_since(data.path(), written_ms + 1));
 
         // Another process may have got its id since.
         drop(listener);

@@ -4,7 +4,7 @@ use banyan_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the root process leaves for command lines on the same machine; readable by its user alone.
@@ -51,6 +51,12 @@ impl RunFile {
         };
         let text = fs::read_to_string(&path).map_err(missing)?;
         serde_json::from_str(&text).map_err(|e| Error::data_loss(format!("{}: {e}", path.display())))
+    }
+
+    /// Returns when the file of the folder `data` was written, in milliseconds since the Unix epoch; `None` if there is none.
+    pub fn written_ms(data: &Path) -> Option<u64> {
+        let written = fs::metadata(Self::path(data)).ok()?;
+        u64::try_from(written.mtime() * 1_000 + written.mtime_nsec() / 1_000_000).ok()
     }
 
     /// Writes the file, whole or not at all. It is removed when the guard is dropped.

@@ -5,6 +5,7 @@ use super::traces::remembered;
 use crate::args::Globals;
 use crate::output::{Output, table, time};
 use crate::problem::{Problem, program_name};
+use crate::remote::has_died_since;
 use anyhow::Result;
 use banyan_control::memory_path;
 use banyan_core::{Clock, Code, Error, Reason};
@@ -75,20 +76,25 @@ pub(crate) async fn run(args: RunsArgs, globals: Globals) -> Result<()> {
     let reader = remembered(&globals)?;
     let output = Output::new(globals.json)?;
     match args.verb.unwrap_or(Verb::List) {
-        Verb::List => list(&reader, &output),
+        Verb::List => list(&reader, &globals.data()?, &output),
         Verb::Compare(args) => compare_runs(&reader, &args, &output),
     }
 }
 
-fn list(reader: &Reader, output: &Output) -> Result<()> {
+fn list(reader: &Reader, data: &Path, output: &Output) -> Result<()> {
     let now_ms = Clock::default().unix_ms();
     let runs = reader.runs()?;
+    // Of a run that was killed a moment ago the memory knows as much as of one that goes on.
+    let state = |run: &Run| match run.state(now_ms) {
+        "running" if has_died_since(data, run.started_ms) => "killed",
+        state => state,
+    };
     let row = |run: &Run| {
         vec![
             run.id.to_string(),
             time(run.started_ms),
             length((run.until_ms - run.started_ms) as f64 / 1e3),
-            run.state(now_ms).to_owned(),
+            state(run).to_owned(),
             word(&run.label),
             word(run.build.get(..19).unwrap_or_default()),
             run.configuration.clone(),
@@ -101,7 +107,7 @@ fn list(reader: &Reader, output: &Output) -> Result<()> {
     };
     let shown = |run: &Run| -> Result<Value> {
         let mut value = serde_json::to_value(run)?;
-        value["state"] = run.state(now_ms).into();
+        value["state"] = state(run).into();
         Ok(value)
     };
     output.value(&json!({ "runs": runs.iter().map(shown).collect::<Result<Vec<_>>>()? }), &text)

@@ -45,7 +45,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns `running`, `stopped` or `killed`, at the moment `now_ms`.
+    /// Returns `running`, `stopped` or `killed`, at the moment `now_ms`, by how long nothing was heard of it: of one that was
+    /// killed a moment ago its process tells more.
     pub fn state(&self, now_ms: u64) -> &'static str {
         match () {
             () if self.stopped => "stopped",

@@ -23,6 +23,8 @@ async fn history_outlives_a_kill_and_a_slower_run_is_told() {
     assert!(ordering["state"] == "ok" && ordering["burn"]["5m"] == 0.0, "{ordering}");
 
     shop.kill_root().await;
+    let runs = shop.command(&["runs"]).await.expect("it lists");
+    assert_eq!(list(&runs["runs"])[0]["state"], "killed", "its last sign of life is fresh: {runs}");
     // It can be read while nothing runs, and a SIGKILL took nothing of what was told.
     let orders = placed(&shop, "before").await.expect("it is remembered");
     assert_eq!(orders["total"]["count"], ORDERS, "{orders}");
