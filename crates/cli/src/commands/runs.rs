@@ -153,7 +153,10 @@ fn compare_runs(reader: &Reader, args: &CompareArgs, output: &Output) -> Result<
 fn opened(path: &Path) -> Result<Reader> {
     let file = if path.is_dir() { memory_path(path) } else { path.to_owned() };
     Reader::open(&file).map_err(|error| {
-        let next = "name the data folder of a system that was started, or the telemetry.db in it";
+        let next = match error.code() {
+            Code::FailedPrecondition => "compare runs whose programs keep them in the same version",
+            _ => "name the data folder of a system that was started, or the telemetry.db in it",
+        };
         Problem::usage("--with", error.message(), next).into()
     })
 }

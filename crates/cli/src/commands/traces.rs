@@ -87,6 +87,10 @@ pub(super) fn remembered(globals: &Globals) -> Result<Reader> {
                 format!("start the system with `{} run`, or choose its folder with --data", program_name());
             Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, message), next)
         }
+        Code::FailedPrecondition => {
+            let run = format!("{} run", program_name());
+            Problem::new(error, format!("ask the program that wrote it, or begin a new one: `{run}` does"))
+        }
         _ => Problem::new(error, format!("remove {}; the system begins a new one", path.display())),
     })?;
     Ok(reader)

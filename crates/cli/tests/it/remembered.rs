@@ -87,3 +87,17 @@ async fn an_answer_without_anything_names_the_service_that_was_meant() {
         assert!(answer.status.success() && answer.stderr.is_empty(), "{verb}: it is known");
     }
 }
+
+#[tokio::test]
+async fn a_memory_of_another_version_is_told_from_a_broken_one() {
+    let system = System::remembering(Vec::new()).await;
+    let file = system.0.path().join("telemetry.db");
+    let mut bytes = std::fs::read(&file).expect("it is there");
+    // SQLite's `user_version`.
+    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    std::fs::write(&file, bytes).expect("it can be written");
+    let said = system.refused(&["traces"], 1);
+    assert_eq!((&said["reason"], &said["code"]), (&"MEMORY_VERSION".into(), &"FAILED_PRECONDITION".into()));
+    let text = format!("{} {}", said["message"], said["next_step"]);
+    assert!(text.contains("version 99") && text.contains("program that wrote it"), "{text}");
+}

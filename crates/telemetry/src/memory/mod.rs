@@ -38,6 +38,9 @@ use steps::Steps;
 /// The file of the local memory cannot be read or written.
 pub const MEMORY_UNUSABLE: Reason = Reason::new("MEMORY_UNUSABLE");
 
+/// The file of the local memory was written by a program of another version.
+const MEMORY_VERSION: Reason = Reason::new("MEMORY_VERSION");
+
 /// Batches between two looks at the file's size.
 const BATCHES_PER_PRUNE: u64 = 50;
 /// Log lines that are kept at most; they take the smaller part of the file.
@@ -359,6 +362,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_search_looks_into_the_latest_spans_and_says_that_there_are_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (memory, reader) = open(folder.path(), &TelemetryOptions::default());
+        for trace in 1..=10u64 {
+            let attributes = vec![("order".into(), format!("order-number-{trace}").into())];
+            let first = Span { started_ns: trace * 1_000, attributes, ..span(trace.into(), 1, 0) };
+            let second = Span { started_ns: trace * 1_000, ..span(trace.into(), 2, 1) };
+            keep(&memory, vec![first, second]).await.expect("it can be written");
+        }
+        assert!(!reader.is_partial());
+        let latest = memory.reader().expect("it is there").looking_back(9).expect("it can be read");
+        assert!(latest.is_partial());
+        // Nine spans are four whole traces.
+        for (trace, found) in [(10, true), (7, true), (6, false), (1, false)] {
+            for text in [format!("order-number-{trace}"), format!("number-{trace}")] {
+                let traces = latest.find(&text, 5).expect("it can be read");
+                assert_eq!(traces.contains(&trace), found, "{text}");
+                assert!(reader.find(&text, 5).expect("it can be read").contains(&trace), "{text}");
+            }
+        }
+        let id = format!("{:032x}", 1);
+        assert_eq!(latest.find(&id, 5).expect("it can be read"), [1]);
+        assert_eq!(latest.find("c-1", 20).expect("it can be read").len(), 10);
+        assert!(!memory.reader().expect("it is there").looking_back(20).expect("it can be read").is_partial());
+    }
+
+    #[tokio::test]
     async fn lines_are_found_by_level_service_trace_and_text() {
         let folder = tempfile::tempdir().expect("a folder");
         let (memory, reader) = open(folder.path(), &TelemetryOptions::default());
@@ -434,6 +464,25 @@ mod tests {
         assert!(bytes <= 1 << 20, "{bytes}");
         keep(&memory, vec![span(1, 1, 0)]).await.expect("it can be written");
         assert_eq!(reader.trace(1).expect("it can be read").len(), 1);
+    }
+
+    #[test]
+    fn a_reader_says_which_version_it_cannot_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("telemetry.db");
+        drop(open(folder.path(), &TelemetryOptions::default()));
+        let said = |version: i64| {
+            let file = Connection::open(&path).expect("it is there");
+            file.pragma_update(None, "user_version", version).expect("it can be written");
+            let error = Reader::open(&path).err().expect("it is of another version");
+            assert!(error.is(MEMORY_VERSION) && error.code() == Code::FailedPrecondition, "{error:?}");
+            error.message().to_owned()
+        };
+        let other = said(schema::VERSION + 7);
+        let versions =
+            format!("is of version {}; this program reads version {}", schema::VERSION + 7, schema::VERSION);
+        assert!(other.ends_with(&versions) && other.contains("telemetry.db"), "{other}");
+        assert!(said(0).contains("is no local memory"));
     }
 
     #[tokio::test]

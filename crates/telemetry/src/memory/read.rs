@@ -1,6 +1,6 @@
 //! Questions to the local memory.
 
-use super::{schema, unusable};
+use super::{MEMORY_VERSION, schema, unusable};
 use crate::Span;
 use crate::span::{Kind, Status};
 use banyan_core::{Error, Result};
@@ -19,6 +19,8 @@ const ENDINGS_MAX: usize = 10;
 pub struct Reader {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
+    /// Spans of traces that began then or before are not searched; before all time by default.
+    unsearched_ns: i64,
 }
 
 /// Which traces are asked for; all by default.
@@ -69,15 +71,19 @@ SELECT s.trace_id, span_id, parent_id, s.service, process, kind, s.name, s.start
 FROM spans s JOIN traces t ON t.trace_id = s.trace_id
 WHERE s.trace_id = ?1 ORDER BY s.started_ns, span_id";
 
+const LATEST: &str = "SELECT started_ns, spans FROM traces ORDER BY started_ns DESC";
+
 const FIND: &str = "
 SELECT trace_id FROM traces WHERE correlation_id = ?1 OR (?2 AND lower(hex(trace_id)) LIKE ?3 || '%')
-OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND instr(attributes, '\"' || ?1 || '\"') > 0)
+OR (started_ns > ?5 AND EXISTS
+    (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND instr(attributes, '\"' || ?1 || '\"') > 0))
 ORDER BY started_ns DESC LIMIT ?4";
 
 /// The first condition spares most spans the second.
 const ENDINGS: &str = "
-SELECT DISTINCT json_extract(pair.value, '$[1]') AS named FROM spans, json_each(spans.attributes) AS pair
-WHERE instr(lower(spans.attributes), ?1 || '\"') > 0
+SELECT DISTINCT json_extract(pair.value, '$[1]') AS named
+FROM traces CROSS JOIN spans ON spans.trace_id = traces.trace_id CROSS JOIN json_each(spans.attributes) AS pair
+WHERE traces.started_ns > ?3 AND instr(lower(spans.attributes), ?1 || '\"') > 0
   AND json_type(pair.value, '$[1]') = 'text' AND substr(lower(named), -length(?1)) = ?1
 ORDER BY length(named), named LIMIT ?2";
 
@@ -89,13 +95,44 @@ impl Reader {
     /// Opens the memory at `path`.
     ///
     /// # Errors
-    /// [`banyan_core::Code::NotFound`] if there is none; `MEMORY_UNUSABLE` if it cannot be read.
+    /// [`banyan_core::Code::NotFound`] if there is none; `MEMORY_VERSION` ([`banyan_core::Code::FailedPrecondition`]) if a
+    /// program of another version wrote it; `MEMORY_UNUSABLE` if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.exists() {
             return Err(Error::not_found("local memory", &path.display().to_string()));
         }
-        let connection = schema::open_read(path).map_err(|error| unusable(path, error))?;
-        Ok(Self { connection, path: path.to_owned() })
+        let (connection, version) = schema::open_read(path).map_err(|error| unusable(path, error))?;
+        if version != schema::VERSION {
+            return Err(of_other_version(path, version));
+        }
+        Ok(Self { connection, path: path.to_owned(), unsearched_ns: i64::MIN })
+    }
+
+    /// Has [`Reader::find`] look into the latest `spans_max` spans only, traces as a whole. Trace ids and correlation ids are
+    /// found wherever they are.
+    ///
+    /// # Errors
+    /// `MEMORY_UNUSABLE`.
+    pub fn looking_back(mut self, spans_max: usize) -> Result<Self> {
+        let look = || {
+            let mut query = self.connection.prepare_cached(LATEST)?;
+            let (mut rows, mut left) = (query.query([])?, i64::try_from(spans_max).unwrap_or(i64::MAX));
+            while let Some(row) = rows.next()? {
+                left -= row.get::<_, i64>(1)?;
+                if left < 0 {
+                    return row.get(0);
+                }
+            }
+            Ok(i64::MIN)
+        };
+        let unsearched_ns = look().map_err(|error| unusable(&self.path, error))?;
+        self.unsearched_ns = unsearched_ns;
+        Ok(self)
+    }
+
+    /// Tells whether there are spans into which [`Reader::find`] does not look.
+    pub fn is_partial(&self) -> bool {
+        self.unsearched_ns > i64::MIN
     }
 
     /// Lists traces, the latest first.
@@ -190,9 +227,8 @@ impl Reader {
         let find = || {
             let hex = text.len() >= 4 && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
             let mut query = self.connection.prepare_cached(FIND)?;
-            let rows = query.query_map(params![text, hex, text.to_lowercase(), limit as i64], |row| {
-                row.get::<_, [u8; 16]>(0).map(u128::from_be_bytes)
-            })?;
+            let wanted = params![text, hex, text.to_lowercase(), limit as i64, self.unsearched_ns];
+            let rows = query.query_map(wanted, |row| row.get::<_, [u8; 16]>(0).map(u128::from_be_bytes))?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         find().map_err(|error| unusable(&self.path, error))
@@ -205,8 +241,8 @@ impl Reader {
         }
         let list = || {
             let mut query = self.connection.prepare_cached(ENDINGS)?;
-            let rows =
-                query.query_map(params![text.to_ascii_lowercase(), ENDINGS_MAX as i64], |row| row.get(0))?;
+            let wanted = params![text.to_ascii_lowercase(), ENDINGS_MAX as i64, self.unsearched_ns];
+            let rows = query.query_map(wanted, |row| row.get(0))?;
             rows.collect::<rusqlite::Result<Vec<String>>>()
         };
         let mut apart: Vec<String> = Vec::new();
@@ -218,6 +254,15 @@ impl Reader {
         }
         Ok(apart)
     }
+}
+
+fn of_other_version(path: &Path, version: i64) -> Error {
+    let (path, own) = (path.display(), schema::VERSION);
+    let message = match version {
+        0 => format!("{path} is no local memory, or one that is being begun"),
+        _ => format!("the local memory {path} is of version {version}; this program reads version {own}"),
+    };
+    Error::failed_precondition(MEMORY_VERSION, message)
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<TraceSummary> {

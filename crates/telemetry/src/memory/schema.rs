@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version of the tables; a file of another one is begun anew.
-const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 2;
 /// How long a reader and the writer wait for each other.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -180,15 +180,13 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens the file to read it, also while it is written.
-pub(super) fn open_read(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens the file to read it, also while it is written; returns the version of its tables as well.
+pub(super) fn open_read(path: &Path) -> rusqlite::Result<(Connection, i64)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    match version(&connection)? {
-        VERSION => Ok(connection),
-        _ => Err(rusqlite::Error::InvalidQuery),
-    }
+    let version = version(&connection)?;
+    Ok((connection, version))
 }
 
 /// Returns how many bytes of the file hold something.
