@@ -1,6 +1,8 @@
-//! The program that this process runs, to start another process of it.
+//! The program that this process runs: how another process of it is started, and what holds for all that it makes.
 
 use banyan_core::{Error, Result};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,12 @@ pub fn own() -> Result<PathBuf> {
 /// Returns the name that this program was started by: what `ps` shows.
 pub fn name() -> OsString {
     std::env::args_os().next().unwrap_or_else(|| OWN_PROGRAM.into())
+}
+
+/// Makes whatever this process and its children create from now on readable by their user alone: stores, logs and traces
+/// stay private also where their folder is opened to others, or copied.
+pub fn keep_private() {
+    umask(Mode::RWXG | Mode::RWXO);
 }
 
 /// Gives this process the short name that it would have if it had been started by its program's name. Only what is

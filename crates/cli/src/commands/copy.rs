@@ -11,6 +11,7 @@ use anyhow::Result;
 use banyan::saga::{SagaOptions, Sagas};
 use banyan::store::{MIGRATION_DRIFT, Query as _, STORE_IN_USE, Store, params};
 use banyan::{Config, StoreSchema, System, suggestion};
+use banyan_control::program::keep_private;
 use banyan_copy::{
     COPY_DIFFERS, COPY_REFUSED, COPY_VALUE_REFUSED, Migrate, Options, Report, Side, TableReport,
 };
@@ -75,6 +76,7 @@ pub(crate) struct CopyArgs {
 
 pub(crate) async fn run(system: &System, args: CopyArgs, globals: Globals) -> Result<()> {
     check_service(system, &args.service)?;
+    keep_private();
     let env = Env::default();
     let run = RunArgs { config: args.config.clone(), ..RunArgs::default() };
     let config = run.config(&globals)?;

@@ -8,6 +8,7 @@ use crate::program::Program;
 use anyhow::Result;
 use banyan::{Config, ConsoleSettings, System};
 use banyan_console::{Console, ConsoleParts};
+use banyan_control::program::keep_private;
 use banyan_control::root::Root;
 use banyan_core::{Code, Env, Error};
 use banyan_gateway::{Gateway, GatewayOptions, GatewayParts};
@@ -128,6 +129,7 @@ fn unresolved(error: Error, globals: &Globals) -> anyhow::Error {
 }
 
 pub(crate) async fn run(program: Program, args: RunArgs, globals: Globals) -> Result<()> {
+    keep_private();
     let system = program.system.clone();
     let outcome = run_until_told(program, args, globals).await;
     // Nobody uses them any more.

@@ -2,6 +2,8 @@
 
 use crate::support::{Draft, END_MAX, Person, Setup, Shop, order_id, state, until};
 use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Runs a command that fails, and returns the error object that it ends with.
@@ -62,9 +64,24 @@ fn pid(companion: &Value) -> u32 {
     companion["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("it runs")
 }
 
+/// Checks that others can read nothing in a data folder, also where it is opened to them.
+#[track_caller]
+fn private(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("a folder can be read") {
+        let path = entry.expect("a folder can be read").path();
+        // What is made for a moment may be gone.
+        let Ok(found) = fs::metadata(&path) else { continue };
+        assert_eq!(found.permissions().mode() & 0o077, 0, "{}", path.display());
+        if found.is_dir() {
+            private(&path);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mistakes_are_refused_with_what_there_is() {
     let shop = Shop::start(Setup::one_process()).await;
+    private(&shop.data());
     let error = refused(&shop, &["move", "payments", "--into", "bakc"]).await;
     says(&error, "NOT_FOUND", &["there are main", "--apart", "--into bakc --new"]);
     assert_eq!(shop.process_of("payments").await, "main");
@@ -74,6 +91,7 @@ async fn mistakes_are_refused_with_what_there_is() {
         .await
         .expect("a process that is asked for");
     assert_eq!(shop.process_of("payments").await, "back");
+    private(&shop.data());
 
     for verb in ["redrive", "drop"] {
         let error = refused(&shop, &["dlq", verb, "loyalti", "--all"]).await;
