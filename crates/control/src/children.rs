@@ -6,6 +6,7 @@ use crate::registry::{Registry, Run};
 use crate::starter;
 use crate::supervisor::{AGAIN, START_MAX, Supervisor};
 use banyan_core::{Error, Result, Tasks};
+use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// The argument that has a program log JSON.
 const LOG_JSON: &str = "--log-json";
+/// The argument that has it log more; `-v` is the same, and `-vv` twice of it.
+const VERBOSE: &str = "--verbose";
 /// A child that lived so long before it died is started anew without delay.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// How long a child may take to read its first line.
@@ -121,12 +124,13 @@ impl Supervisor {
 
     async fn spawn(&self, name: &str) -> Result<(Child, ChildStdin, Run)> {
         let mut command = Command::new(program::own()?);
-        // It logs as this process was told to: lines of JSON go to standard output, where nothing else of it does.
-        let log_json = std::env::args_os().any(|argument| argument == LOG_JSON);
+        let logging = of_logging(std::env::args_os());
+        // Lines of JSON go to standard output, where nothing else of it does.
+        let log_json = logging.iter().any(|argument| argument == LOG_JSON);
         command
             .arg0(program::name())
             .arg("process")
-            .args(log_json.then_some(LOG_JSON))
+            .args(logging)
             .stdin(Stdio::piped())
             .stdout(if log_json { Stdio::inherit() } else { Stdio::null() })
             .stderr(Stdio::inherit())
@@ -153,10 +157,33 @@ impl Supervisor {
     }
 }
 
+/// Returns what the arguments of this process say of its log: its children log as it was told to.
+fn of_logging(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let is_of_logging = |argument: &OsString| {
+        let text = argument.to_str().unwrap_or_default();
+        let flags = text.strip_prefix('-').unwrap_or_default();
+        text == LOG_JSON || text == VERBOSE || (!flags.is_empty() && flags.bytes().all(|flag| flag == b'v'))
+    };
+    arguments.skip(1).take_while(|argument| argument != "--").filter(is_of_logging).collect()
+}
+
 /// Says how a child ended that nobody told to.
 fn ended(status: std::io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("it ended with {status}"),
         Err(error) => format!("it cannot be waited for: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_log_as_their_root_was_told_to() {
+        let of = |line: &str| of_logging(line.split(' ').map(OsString::from)).join(" ".as_ref());
+        let line = "shop run -vv --apart all --log-json -v --verbose --port 0 -";
+        assert_eq!(of(line), "-vv --log-json -v --verbose");
+        assert_eq!(of("-v demo --version -- -v"), "");
     }
 }

@@ -14,10 +14,11 @@ const LOGGED_MAX: Duration = Duration::from_secs(60);
 async fn every_line_on_standard_output_is_json_that_says_when_who_and_what() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"))
-        .args(["run", "--log-json", "--port", "0", "--apart", "payments"])
+        // Its child is told both.
+        .args(["run", "-v", "--log-json", "--port", "0", "--apart", "payments"])
         .current_dir(folder.path())
         .env("BANYAN_DATA", folder.path().join("data"))
-        .env("RUST_LOG", "info")
+        .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
