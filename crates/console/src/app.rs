@@ -4,6 +4,7 @@ use crate::audit::{Audit, Deed};
 use crate::contracts::Contracts;
 use crate::live::Live;
 use crate::map::Window;
+use crate::searches::Searches;
 use crate::sessions::Sessions;
 use crate::{ConsoleParts, audit};
 use axum::extract::State;
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) contracts: Contracts,
     pub(crate) window: Window,
     pub(crate) live: Live,
+    pub(crate) searches: Searches,
     pub(crate) tasks: Tasks,
     pub(crate) started_ms: u64,
 }
@@ -51,6 +53,7 @@ impl App {
             contracts: Contracts::new(&parts.system)?,
             window: Window::default(),
             live: Live::default(),
+            searches: Searches::default(),
             tasks: tasks.clone(),
             started_ms: parts.env.clock.unix_ms(),
             parts,

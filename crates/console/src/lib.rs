@@ -22,6 +22,7 @@ mod map;
 mod measured;
 mod router;
 mod sagas;
+mod searches;
 mod services;
 mod sessions;
 mod system;

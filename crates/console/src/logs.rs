@@ -4,7 +4,7 @@ use crate::answer::{Answer, Asked};
 use crate::app::Shared;
 use axum::extract::State;
 use banyan_core::Error;
-use banyan_telemetry::LineFilter;
+use banyan_telemetry::{LineFilter, Reader};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -29,10 +29,12 @@ impl Default for LogsQuery {
 }
 
 pub(crate) async fn list(State(app): Shared, Asked(query): Asked<LogsQuery>) -> Answer {
-    let listed = app.remember(move |memory| {
-        let reader = memory.reader()?;
-        let LogsQuery { level, service, trace, q: text, after, limit } = query;
-        let trace_id = match trace.filter(|trace| !trace.is_empty()) {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let LogsQuery { level, service, trace, q, after, limit } = query;
+    let (service, trace, text) = (given(service), given(trace), given(q));
+    let searches = trace.is_some() || text.is_some();
+    let question = move |reader: &Reader| {
+        let trace_id = match trace {
             Some(named) => {
                 let found = reader.find(&named, 1)?.first().copied();
                 // Also a trace that was not kept may have lines.
@@ -42,11 +44,12 @@ pub(crate) async fn list(State(app): Shared, Asked(query): Asked<LogsQuery>) -> 
             }
             None => None,
         };
-        let service = service.filter(|service| !service.is_empty());
-        let text = text.filter(|text| !text.is_empty());
         let lines = reader.lines(&LineFilter { after, level, service, trace_id, text, limit })?;
         let last = lines.last().map_or(after, |line| line.number);
         Ok(json!({"lines": lines, "last": last}))
-    });
-    Answer(listed.await)
+    };
+    Answer(match searches {
+        true => app.search(question).await,
+        false => app.remember(move |memory| question(&memory.reader()?)).await,
+    })
 }

@@ -4,10 +4,11 @@ use crate::answer::{Answer, Asked};
 use crate::app::{App, Shared};
 use crate::events;
 use crate::sagas;
+use crate::searches::SPANS_MAX;
 use axum::extract::{Path, State};
 use banyan_control::contract as api;
-use banyan_core::{Error, Result};
-use banyan_telemetry::{Filter, LineFilter, Reader, Span, Status, TraceSummary};
+use banyan_core::{Code, Error, Reason, Result};
+use banyan_telemetry::{Filter, LineFilter, Numbered, Reader, Span, Status, TraceSummary};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,23 +43,24 @@ pub(crate) async fn list(State(app): Shared, Asked(query): Asked<TracesQuery>) -
     let TracesQuery { service, failed, min_ms: ms_min, name, q, since_ms, limit } = query;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let filter = Filter { service: given(service), failed, ms_min, name: given(name), since_ms, limit };
-    let listed = app.remember(move |memory| {
-        let reader = memory.reader()?;
-        match given(q) {
-            None => reader.list(&filter),
-            Some(text) => search(&reader, &text, &filter),
-        }
-    });
-    Answer(listed.await.map(|traces| json!({ "traces": traces })))
+    let listed = match given(q) {
+        None => app.remember(move |memory| Ok((memory.reader()?.list(&filter)?, false))).await,
+        Some(text) => app.search(move |reader| search(reader, &text, &filter)).await,
+    };
+    Answer(listed.map(|(traces, more)| json!({"traces": traces, "more": more})))
 }
 
-/// Finds traces by what names them, and keeps those that the filter admits.
-fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<Vec<TraceSummary>> {
+/// Finds traces by what names them, and keeps those that the filter admits. Tells whether there may be more: older ones that
+/// were not searched, or further ones.
+fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<(Vec<TraceSummary>, bool)> {
     if !(1..=10_000).contains(&filter.limit) {
         return Err(Error::invalid("limit", "must be between 1 and 10000"));
     }
     let mut found = Vec::new();
-    for id in reader.find(text.trim(), filter.limit.min(FOUND_MAX))? {
+    let limit = filter.limit.min(FOUND_MAX);
+    let ids = reader.find(text.trim(), limit)?;
+    let more = reader.is_partial() || ids.len() == limit;
+    for id in ids {
         let spans = reader.trace(id)?;
         let of_service = |service: &String| spans.iter().any(|span| span.service == *service);
         let Some(summary) = summarised(&spans) else { continue };
@@ -74,7 +76,7 @@ fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<Vec<TraceSumma
             found.push(summary);
         }
     }
-    Ok(found)
+    Ok((found, more))
 }
 
 /// Says of a trace what a list says of it.
@@ -100,18 +102,47 @@ pub(crate) async fn trace(State(app): Shared, Path(id): Path<String>) -> Answer 
 }
 
 async fn joined(app: &App, id: String) -> Result<Value> {
-    let (trace, spans, lines) = app
-        .remember(move |memory| {
-            let reader = memory.reader()?;
-            let trace = reader.find_one(&id)?;
-            let of_trace = LineFilter { trace_id: Some(trace), limit: LINES_MAX, ..LineFilter::default() };
-            Ok((trace, reader.trace(trace)?, reader.lines(&of_trace)?))
-        })
-        .await?;
+    let whole = u128::from_str_radix(&id, 16).ok().filter(|_| id.len() == 32);
+    let (spans, lines) = match kept(app, whole).await? {
+        Some(found) => found,
+        None => {
+            let trace = app.search(move |reader| found_one(reader, &id)).await?;
+            let kept = kept(app, Some(trace)).await?;
+            kept.ok_or_else(|| Error::not_found("kept trace", &format!("{trace:032x}")))?
+        }
+    };
+    // What was kept has a span.
+    let trace = spans[0].trace_id;
     let (sagas, events) = tokio::join!(sagas_of(app, &spans), events::of_spans(app, &spans));
     Ok(json!({
         "trace_id": format!("{trace:032x}"), "spans": spans, "sagas": sagas, "events": events, "lines": lines,
     }))
+}
+
+fn found_one(reader: &Reader, named: &str) -> Result<u128> {
+    reader.find_one(named).map_err(|error| match error.code() {
+        Code::NotFound if reader.is_partial() => {
+            let message =
+                format!("{}: the latest {SPANS_MAX} spans were searched, and all ids", error.message());
+            Error::new(Code::NotFound, Reason::NOT_FOUND, message)
+        }
+        _ => error,
+    })
+}
+
+/// Returns the spans and the log lines of a trace, if it was kept: then there is a span.
+async fn kept(app: &App, trace: Option<u128>) -> Result<Option<(Vec<Span>, Vec<Numbered>)>> {
+    let Some(trace) = trace else { return Ok(None) };
+    app.remember(move |memory| {
+        let reader = memory.reader()?;
+        let spans = reader.trace(trace)?;
+        if spans.is_empty() {
+            return Ok(None);
+        }
+        let of_trace = LineFilter { trace_id: Some(trace), limit: LINES_MAX, ..LineFilter::default() };
+        Ok(Some((spans, reader.lines(&of_trace)?)))
+    })
+    .await
 }
 
 /// Returns the sagas that the spans are attempts of, with their journals. One whose service cannot be asked is left out.

@@ -30,7 +30,10 @@ async fn a_call_is_on_the_map_and_its_trace_has_its_event() {
     let kept = running.get(&format!("/api/topics/counted/messages?{place}")).await.body;
     assert_eq!((&kept["messages"][0]["id"], &kept["messages"][0]["trace_id"]), (&event["id"], &json!(trace)));
     let found = running.get("/api/traces?q=seen").await.body;
-    assert_eq!(found["traces"][0]["trace_id"], trace.as_str());
+    assert_eq!((&found["traces"][0]["trace_id"], &found["more"]), (&json!(trace), &json!(false)));
+    // What is no id is searched for, there too.
+    assert_eq!(running.get("/api/traces/seen").await.body["trace_id"], trace.as_str());
+    assert!(running.get("/api/logs?trace=seen").await.body["lines"].is_array());
 
     let map = eventually("the call on the map", async || {
         let map = running.get("/api/map?window_s=60").await.body;

@@ -65,7 +65,7 @@ export const api = {
 
   system: (signal?: AbortSignal) => get<t.System>("/api/system", {}, signal),
   map: (signal?: AbortSignal) => get<t.SystemMap>("/api/map", {}, signal),
-  traces: (query: Query, signal?: AbortSignal) => get<{ traces: t.TraceSummary[] }>("/api/traces", query, signal),
+  traces: (query: Query, signal?: AbortSignal) => get<{ traces: t.TraceSummary[]; more?: boolean }>("/api/traces", query, signal),
   trace: (id: string, signal?: AbortSignal) => get<t.Trace>(`/api/traces/${at(id)}`, {}, signal),
   logs: (query: Query, signal?: AbortSignal) => get<{ lines: t.LogLine[]; last?: number }>("/api/logs", query, signal),
 
