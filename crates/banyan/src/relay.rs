@@ -96,8 +96,9 @@ impl Relay {
         }
         let own = Context::new(&self.env, Identity::service(self.service));
         let begin = |event: &Envelope| {
-            let cx = own.with_correlation_id(&event.correlation_id).with_trace(event.trace()?);
+            let cx = own.with_trace(event.trace()?);
             let (_, mut span) = cx.begin(SpanKind::Producer, format!("publish {}", event.event_type));
+            span.correlation_id(&event.correlation_id);
             span.attribute("messaging.destination.name", event.topic.clone());
             span.attribute("messaging.message.id", event.id.clone());
             span.attribute("messaging.message.key", event.key.clone());

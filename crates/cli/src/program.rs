@@ -16,7 +16,9 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Serialize;
 use std::any::Any;
 use std::ffi::OsString;
+use std::future::ready;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -290,32 +292,34 @@ impl Program {
         if !matches!(verb, Verb::Run(_)) {
             drop(run::log(&globals));
         }
-        match verb {
+        // In boxes: as parts of one future they take the compiler far longer than one by one.
+        let work: Pin<Box<dyn Future<Output = Result<()>> + '_>> = match verb {
             // It leaves out at first what the start of the system ends with anyway.
-            Verb::Run(args) => run::run(self, args, globals).await,
-            Verb::Status => status::run(self.companions, globals).await,
-            Verb::Health => health::run(globals).await,
-            Verb::Move(args) => move_service::run(args, globals).await,
-            Verb::Topics(args) => topics::run(&self.system, args, globals).await,
-            Verb::Replay(args) => replay::run(args, globals).await,
-            Verb::Dlq(args) => dead_letters::run(args, globals).await,
-            Verb::Sagas(args) => sagas::run(args, globals).await,
-            Verb::Logs(args) => logs::run(args, globals).await,
-            Verb::Traces(args) => traces::run(args, globals).await,
-            Verb::Load(args) => load::run(*args, &self.load_scenarios, globals).await,
-            Verb::Operations(args) => operations::run(args, &globals),
-            Verb::ConsolePassword(_) => console_password::run(&globals).await,
-            Verb::Metrics(args) => metrics::run(args, globals).await,
-            Verb::Runs(args) => runs::run(args, globals).await,
-            Verb::Slos(args) => slos::run(args, globals).await,
-            Verb::Export(args) => export::run(&self.system, args, &globals),
-            Verb::Config(args) => config::run(&self.system, args, globals).await,
-            Verb::Copy(args) => copy::run(&self.system, args, globals).await,
-            Verb::Doctor(args) => doctor::run(&self.system, args, globals).await,
+            Verb::Run(args) => Box::pin(run::run(self, args, globals)),
+            Verb::Status => Box::pin(status::run(self.companions, globals)),
+            Verb::Health => Box::pin(health::run(globals)),
+            Verb::Move(args) => Box::pin(move_service::run(args, globals)),
+            Verb::Topics(args) => Box::pin(topics::run(&self.system, args, globals)),
+            Verb::Replay(args) => Box::pin(replay::run(args, globals)),
+            Verb::Dlq(args) => Box::pin(dead_letters::run(args, globals)),
+            Verb::Sagas(args) => Box::pin(sagas::run(args, globals)),
+            Verb::Logs(args) => Box::pin(logs::run(args, globals)),
+            Verb::Traces(args) => Box::pin(traces::run(args, globals)),
+            Verb::Load(args) => Box::pin(load::run(*args, &self.load_scenarios, globals)),
+            Verb::Operations(args) => Box::pin(ready(operations::run(args, &globals))),
+            Verb::ConsolePassword(_) => Box::pin(console_password::run(&globals)),
+            Verb::Metrics(args) => Box::pin(metrics::run(args, globals)),
+            Verb::Runs(args) => Box::pin(runs::run(args, globals)),
+            Verb::Slos(args) => Box::pin(slos::run(args, globals)),
+            Verb::Export(args) => Box::pin(ready(export::run(&self.system, args, &globals))),
+            Verb::Config(args) => Box::pin(config::run(&self.system, args, globals)),
+            Verb::Copy(args) => Box::pin(copy::run(&self.system, args, globals)),
+            Verb::Doctor(args) => Box::pin(doctor::run(&self.system, args, globals)),
             #[cfg(feature = "postgres")]
-            Verb::Cdc(args) => cdc::run(&self.system, args, globals).await,
+            Verb::Cdc(args) => Box::pin(cdc::run(&self.system, args, globals)),
             Verb::Process => unreachable!("it has returned"),
-        }
+        };
+        work.await
     }
 }
 

@@ -138,6 +138,9 @@ pub struct SpanRecord {
     pub attributes: Vec<(&'static str, Attribute)>,
 }
 
+/// Attributes that a span has room for before it allocates again.
+const ATTRIBUTES_EXPECTED: usize = 8;
+
 /// A piece of work that is being done. It is recorded when it is ended or dropped.
 #[must_use = "a span that is dropped at once measures nothing"]
 pub struct ActiveSpan(Option<Live>);
@@ -206,7 +209,11 @@ impl ActiveSpan {
     /// Says something about the work, by a name of `docs/specs/telemetry.md`. Never a secret.
     pub fn attribute(&mut self, name: &'static str, value: impl Into<Attribute>) {
         if let Some(live) = &mut self.0 {
-            live.record.attributes.push((name, value.into()));
+            let attributes = &mut live.record.attributes;
+            if attributes.capacity() == 0 {
+                attributes.reserve_exact(ATTRIBUTES_EXPECTED);
+            }
+            attributes.push((name, value.into()));
         }
     }
 
@@ -214,6 +221,13 @@ impl ActiveSpan {
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
         if let Some(live) = &mut self.0 {
             live.record.name = name.into();
+        }
+    }
+
+    /// Says which request the work follows from, where the context does not know.
+    pub fn correlation_id(&mut self, id: &str) {
+        if let Some(live) = &mut self.0 {
+            live.record.correlation_id = id.into();
         }
     }
 

@@ -1,9 +1,10 @@
 //! Brings what is worth keeping from the recorder of a process to where the system keeps it.
 
 use crate::metrics::{Metrics, Snapshot};
+use crate::packed::Origin;
 use crate::tail::Tail;
 use crate::{LogLine, Logs, Recorder, Span, TelemetryOptions};
-use banyan_core::{BoxFuture, Env, Result, SpanRecord, Tasks};
+use banyan_core::{BoxFuture, Env, Result, Tasks};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -107,28 +108,28 @@ impl Collector {
 
     fn collect(&mut self) {
         let now = self.env.clock.now();
-        for record in self.recorder.take() {
-            self.metrics.add(&record);
-            self.tail.add(record, now);
-        }
-        self.tail.forget(now);
-        let (instant, unix_ns) = self.anchor;
-        let started_ns = |record: &SpanRecord| {
-            let before = instant.saturating_duration_since(record.started_at).as_nanos() as u64;
-            let after = record.started_at.saturating_duration_since(instant).as_nanos() as u64;
-            unix_ns.saturating_add(after).saturating_sub(before)
-        };
-        for record in self.tail.take() {
-            let started_ns = started_ns(&record);
-            self.metrics.exemplify(&record, started_ns + record.duration.as_nanos() as u64);
-            self.pending.push_back(Span::of(*record, &self.process, started_ns));
-        }
+        self.recorder.take().into_iter().for_each(|spans| self.tail.add(spans, now));
+        let origin = Origin { process: &self.process, epoch_ns: self.epoch_ns() };
+        self.tail.take(now, |spans, entry| {
+            let span = spans.unpack(entry, origin);
+            self.metrics.exemplify(&span);
+            self.pending.push_back(span);
+        });
         while self.pending.len() > PENDING_MAX {
             self.pending.pop_front();
             self.lost += 1;
         }
         self.news.extend(self.tail.take_news());
         self.news.truncate(MARKS_MAX);
+    }
+
+    /// Returns what the times of packed spans are counted from, in nanoseconds since the Unix epoch.
+    fn epoch_ns(&self) -> i128 {
+        let (instant, unix_ns) = self.anchor;
+        let epoch = self.recorder.epoch().unwrap_or(instant);
+        let after = epoch.saturating_duration_since(instant).as_nanos() as i128;
+        let before = instant.saturating_duration_since(epoch).as_nanos() as i128;
+        i128::from(unix_ns) + after - before
     }
 
     /// Exchanges until nothing waits. Also when there is nothing to say: others may have found something.
@@ -160,6 +161,7 @@ impl Collector {
             keep: std::mem::take(&mut self.news),
             measured: with_measurements.then(|| {
                 let told = self.recorder.sources.read();
+                self.recorder.take_series().into_iter().for_each(|series| self.metrics.add(series));
                 self.metrics.snapshot(told, lost, self.tail.crowded_out())
             }),
             lines: Logs::installed().map(Logs::take).unwrap_or_default(),

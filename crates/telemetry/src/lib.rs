@@ -2,7 +2,7 @@
 //!
 //! Services do not know this crate: they work in a [`banyan_core::Context`], whose spans go to the [`Recorder`] that the
 //! process put into its [`banyan_core::Env`]. The recorder's [`Collector`] holds the spans of a trace until it is known
-//! whether the trace is worth keeping ([`tail`]): failed and slow ones always are, of the others a few a second. What is
+//! whether the trace is worth keeping: failed and slow ones always are, of the others a few a second. What is
 //! kept goes to the [`Memory`], a file of the system's data folder that the command line and the console read, and leaves
 //! as OTLP ([`otlp`]).
 
@@ -16,11 +16,12 @@ mod memory;
 pub mod metrics;
 mod options;
 pub mod otlp;
+mod packed;
 mod recorder;
 pub mod rules;
 pub mod slo;
 mod span;
-pub mod tail;
+mod tail;
 
 pub use collector::{Collector, Exchange, Keeper, Marks};
 pub use export::{Exporter, Headers, OtlpOptions, Protocol, Signal};

@@ -1,8 +1,7 @@
 //! A finished span, as it is kept and sent.
 
-use banyan_core::{Attribute, SpanKind, SpanOutcome, SpanRecord};
+use banyan_core::{SpanKind, SpanOutcome};
 use serde::Serialize;
-use std::borrow::Cow;
 
 /// A finished span with everything that it needs to be understood elsewhere.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,43 +65,18 @@ impl Span {
         let at_the_edge = || self.attributes.iter().any(|(name, _)| name == "http.request.method");
         self.parent_id == 0 || self.kind == Kind::Server && at_the_edge()
     }
-
-    /// Completes a record with the process it comes from and its place in time.
-    pub(crate) fn of(record: SpanRecord, process: &str, started_ns: u64) -> Self {
-        let constants = record.constants.iter().map(|(name, value)| (*name, Attribute::from(*value)));
-        let (status, code, reason, message) = match record.outcome {
-            SpanOutcome::Ok => (Status::Ok, String::new(), String::new(), String::new()),
-            SpanOutcome::Cancelled => (Status::Cancelled, String::new(), String::new(), String::new()),
-            SpanOutcome::Failed { code, reason, message, server } => {
-                let status = if server { Status::Failed } else { Status::Refused };
-                (status, code.name().to_owned(), reason, message)
-            }
-        };
-        Self {
-            trace_id: record.trace.trace_id,
-            span_id: record.trace.span_id,
-            parent_id: record.parent_id,
-            service: record.service.as_ref().to_owned(),
-            process: process.to_owned(),
-            kind: Kind::of(record.kind),
-            name: record.name.into_owned(),
-            started_ns,
-            duration_ns: u64::try_from(record.duration.as_nanos()).unwrap_or(u64::MAX),
-            status,
-            code,
-            reason,
-            message,
-            correlation_id: record.correlation_id.as_ref().to_owned(),
-            attributes: constants
-                .chain(record.attributes)
-                .map(|(name, value)| (name.to_owned(), json(value)))
-                .collect(),
-            links: record.links.iter().map(|to| (to.trace_id, to.span_id)).collect(),
-        }
-    }
 }
 
 impl Status {
+    pub(crate) fn of(outcome: &SpanOutcome) -> Self {
+        match outcome {
+            SpanOutcome::Ok => Self::Ok,
+            SpanOutcome::Failed { server: false, .. } => Self::Refused,
+            SpanOutcome::Failed { server: true, .. } => Self::Failed,
+            SpanOutcome::Cancelled => Self::Cancelled,
+        }
+    }
+
     pub(crate) fn from_number(number: u8) -> Self {
         match number {
             0 => Self::Ok,
@@ -114,7 +88,7 @@ impl Status {
 }
 
 impl Kind {
-    fn of(kind: SpanKind) -> Self {
+    pub(crate) fn of(kind: SpanKind) -> Self {
         match kind {
             SpanKind::Internal => Self::Internal,
             SpanKind::Server => Self::Server,
@@ -132,15 +106,6 @@ impl Kind {
             5 => Self::Consumer,
             _ => Self::Internal,
         }
-    }
-}
-
-fn json(value: Attribute) -> serde_json::Value {
-    match value {
-        Attribute::Text(Cow::Borrowed(text)) => text.into(),
-        Attribute::Text(Cow::Owned(text)) => text.into(),
-        Attribute::Number(number) => number.into(),
-        Attribute::Flag(flag) => flag.into(),
     }
 }
 

@@ -4,10 +4,8 @@
 //! are kept as examples, with a share for each kind of request. Every process holds the spans of the last seconds, tells the
 //! others which traces it found worth keeping, and is told by them; what nobody asked for in time is forgotten.
 
-#![expect(clippy::vec_box, reason = "spans are moved from list to list")]
-
 use crate::TelemetryOptions;
-use banyan_core::{SpanKind, SpanOutcome, SpanRecord};
+use crate::packed::{Entry, Packed};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,128 +20,135 @@ const KINDS_MAX: usize = 200;
 const KIND_IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// The spans that wait for their trace's verdict.
-pub struct Tail {
-    slow: Duration,
+pub(crate) struct Tail {
+    slow_ns: u64,
     held_for: Duration,
     held_max: usize,
-    held: HashMap<u128, Vec<Box<SpanRecord>>>,
+    /// What was added, oldest first.
+    held: VecDeque<Held>,
     spans_held: usize,
-    /// The traces in `held`, by the arrival of their first span.
-    order: VecDeque<(Instant, u128)>,
+    /// How many of `held`, the newest, were not looked through yet for what is kept.
+    unseen: usize,
     kept: HashMap<u128, usize>,
     kept_order: VecDeque<u128>,
+    /// The traces in `kept` of which earlier spans may still be held.
+    fresh: HashSet<u128>,
     examples: Examples,
-    out: Vec<Box<SpanRecord>>,
     news: HashSet<u128>,
     crowded_out: u64,
 }
 
+struct Held {
+    since: Instant,
+    spans: Packed,
+}
+
 impl Tail {
-    pub fn new(options: &TelemetryOptions, now: Instant) -> Self {
+    pub(crate) fn new(options: &TelemetryOptions, now: Instant) -> Self {
         Self {
-            slow: options.slow(),
+            slow_ns: u64::try_from(options.slow().as_nanos()).unwrap_or(u64::MAX),
             held_for: options.held(),
             held_max: options.spans_held_max,
-            held: HashMap::new(),
+            held: VecDeque::new(),
             spans_held: 0,
-            order: VecDeque::new(),
+            unseen: 0,
             kept: HashMap::new(),
             kept_order: VecDeque::new(),
+            fresh: HashSet::new(),
             examples: Examples::new(options.traces_per_second, now),
-            out: Vec::new(),
             news: HashSet::new(),
             crowded_out: 0,
         }
     }
 
-    /// Takes a finished span.
-    pub fn add(&mut self, span: Box<SpanRecord>, now: Instant) {
-        let id = span.trace.trace_id;
-        if let Some(count) = self.kept.get_mut(&id) {
-            *count += 1;
-            match *count <= SPANS_PER_TRACE_MAX {
-                true => self.out.push(span),
-                false => self.crowded_out += 1,
+    /// Takes finished spans.
+    pub(crate) fn add(&mut self, spans: Packed, now: Instant) {
+        for entry in spans.entries() {
+            let id = entry.trace_id;
+            let remarkable = entry.failed || entry.duration_ns >= self.slow_ns;
+            if (remarkable || entry.first)
+                && !self.kept.contains_key(&id)
+                && (remarkable || self.examples.take(&spans.name(*entry), now))
+            {
+                self.keep(id);
+                self.news.insert(id);
             }
-            return;
         }
-        let failed = matches!(span.outcome, SpanOutcome::Failed { server: true, .. });
-        let keep =
-            failed || span.duration >= self.slow || (is_first(&span) && self.examples.take(&span.name, now));
-        let spans = self.held.entry(id).or_insert_with(|| {
-            self.order.push_back((now, id));
-            Vec::new()
-        });
-        if spans.len() < SPANS_PER_TRACE_MAX {
-            spans.push(span);
-            self.spans_held += 1;
-        } else {
-            self.crowded_out += 1;
-        }
-        if keep {
-            self.keep(id);
-            self.news.insert(id);
-        }
-        self.forget(now);
+        self.spans_held += spans.len();
+        self.unseen += 1;
+        self.held.push_back(Held { since: now, spans });
     }
 
     /// Keeps a trace that another process found worth keeping.
-    pub fn mark(&mut self, trace_id: u128) {
+    pub(crate) fn mark(&mut self, trace_id: u128) {
         if !self.kept.contains_key(&trace_id) {
             self.keep(trace_id);
         }
     }
 
-    /// Takes the spans of kept traces.
-    pub fn take(&mut self) -> Vec<Box<SpanRecord>> {
-        std::mem::take(&mut self.out)
+    /// Hands out the spans of kept traces, each once, and forgets what waited too long or is too much.
+    pub(crate) fn take(&mut self, now: Instant, mut out: impl FnMut(&Packed, Entry)) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let seen = self.held.len() - std::mem::take(&mut self.unseen);
+        for (at, held) in self.held.iter_mut().enumerate() {
+            // What was looked through before has only what was not kept then.
+            let looked_for = |entry: &Entry| at >= seen || fresh.contains(&entry.trace_id);
+            if at < seen && fresh.is_empty() || self.kept.is_empty() {
+                continue;
+            }
+            for index in 0..held.spans.len() {
+                let entry = held.spans.entries()[index];
+                if entry.taken || !looked_for(&entry) {
+                    continue;
+                }
+                let Some(count) = self.kept.get_mut(&entry.trace_id) else { continue };
+                *count += 1;
+                if *count <= SPANS_PER_TRACE_MAX {
+                    out(&held.spans, entry);
+                } else {
+                    self.crowded_out += 1;
+                }
+                held.spans.mark_taken(index);
+            }
+        }
+        self.forget(now);
     }
 
     /// Takes the traces that this process decided to keep.
-    pub fn take_news(&mut self) -> Vec<u128> {
+    pub(crate) fn take_news(&mut self) -> Vec<u128> {
         self.news.drain().collect()
     }
 
     /// Returns how many spans were forgotten before their time so far, because there were too many: a trace that turned out to
     /// be worth keeping lacks them.
-    pub fn crowded_out(&self) -> u64 {
+    pub(crate) fn crowded_out(&self) -> u64 {
         self.crowded_out
     }
 
-    /// Forgets what waited too long, or is too much.
-    pub fn forget(&mut self, now: Instant) {
-        while let Some((since, id)) = self.order.front().copied() {
-            let is_old = now.saturating_duration_since(since) > self.held_for;
-            if !is_old && self.spans_held <= self.held_max && self.held.contains_key(&id) {
+    fn forget(&mut self, now: Instant) {
+        while let Some(oldest) = self.held.front() {
+            let is_old = now.saturating_duration_since(oldest.since) > self.held_for;
+            if !is_old && self.spans_held <= self.held_max {
                 return;
             }
-            self.order.pop_front();
-            if let Some(spans) = self.held.remove(&id) {
-                self.spans_held -= spans.len();
-                self.crowded_out += if is_old { 0 } else { spans.len() as u64 };
+            self.spans_held -= oldest.spans.len();
+            if !is_old {
+                self.crowded_out += oldest.spans.entries().iter().filter(|entry| !entry.taken).count() as u64;
             }
+            self.held.pop_front();
         }
     }
 
     fn keep(&mut self, id: u128) {
-        let spans = self.held.remove(&id).unwrap_or_default();
-        self.spans_held -= spans.len();
-        self.kept.insert(id, spans.len());
+        self.kept.insert(id, 0);
+        self.fresh.insert(id);
         self.kept_order.push_back(id);
-        self.out.extend(spans);
         if self.kept_order.len() > KEPT_MAX
             && let Some(oldest) = self.kept_order.pop_front()
         {
             self.kept.remove(&oldest);
         }
     }
-}
-
-/// Tells whether what a trace is of ends with this span: it has the answer. That is the first span, and the first one of ours
-/// where a browser began the trace.
-fn is_first(span: &SpanRecord) -> bool {
-    let at_the_edge = || span.attributes.iter().any(|(name, _)| *name == "http.request.method");
-    span.parent_id == 0 || span.kind == SpanKind::Server && at_the_edge()
 }
 
 /// Lets a number of traces through a second, and a second's worth at once. The kinds of requests that are asked for share it
@@ -194,7 +199,7 @@ impl Examples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_core::{Code, SpanKind, TraceContext};
+    use banyan_core::{Code, SpanKind, SpanOutcome, SpanRecord, TraceContext};
     use std::sync::Arc;
 
     fn span(trace_id: u128, parent_id: u64) -> SpanRecord {
@@ -216,7 +221,16 @@ mod tests {
 
     impl Tail {
         fn put(&mut self, span: SpanRecord) {
-            self.add(Box::new(span), Instant::now());
+            let mut packed = Packed::default();
+            packed.push(&span, Instant::now());
+            self.add(packed, Instant::now());
+        }
+
+        /// Takes the spans of kept traces: the trace and the name of each.
+        fn taken(&mut self) -> Vec<(u128, String)> {
+            let mut taken = Vec::new();
+            self.take(Instant::now(), |spans, entry| taken.push((entry.trace_id, spans.name(entry))));
+            taken
         }
     }
 
@@ -240,11 +254,11 @@ mod tests {
         tail.put(span(1, 7));
         tail.put(span(1, 0));
         tail.put(span(2, 0));
-        assert!(tail.take().is_empty());
+        assert!(tail.taken().is_empty());
         tail.put(failed(span(1, 7)));
-        assert_eq!((tail.take().len(), tail.take_news()), (3, vec![1]));
+        assert_eq!((tail.taken().len(), tail.take_news()), (3, vec![1]));
         tail.put(span(1, 7));
-        assert_eq!((tail.take().len(), tail.take_news()), (1, vec![]));
+        assert_eq!((tail.taken().len(), tail.take_news()), (1, vec![]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -255,7 +269,7 @@ mod tests {
         tail.mark(2);
         tail.mark(3);
         tail.put(span(3, 7));
-        let traces: Vec<_> = tail.take().iter().map(|s| s.trace.trace_id).collect();
+        let traces: Vec<_> = tail.taken().into_iter().map(|(trace, _)| trace).collect();
         assert_eq!((traces, tail.take_news()), (vec![1, 2, 3], vec![1]));
     }
 
@@ -265,19 +279,20 @@ mod tests {
         for id in 0..100 {
             tail.put(span(id, 0));
         }
-        assert_eq!(tail.take().len(), 10);
+        assert_eq!(tail.taken().len(), 10);
         tokio::time::advance(Duration::from_millis(500)).await;
         for id in 100..200 {
             tail.put(span(id, 0));
         }
-        assert_eq!(tail.take().len(), 5);
+        assert_eq!(tail.taken().len(), 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_of_one_kind_leave_examples_of_another() {
         let mut tail = Tail::new(&options(10), Instant::now());
         let of = |name: &'static str, id| SpanRecord { name: name.into(), ..span(id, 0) };
-        let kept = |tail: &mut Tail, name: &str| tail.take().iter().filter(|s| s.name == name).count();
+        let kept =
+            |tail: &mut Tail, name: &str| tail.taken().iter().filter(|(_, taken)| taken == name).count();
         (0..100).for_each(|id| tail.put(of("POST /v1/sessions", id)));
         assert_eq!(kept(&mut tail, "POST /v1/sessions"), 10);
         (100..200).for_each(|id| tail.put(of("POST /v1/orders", id)));
@@ -285,13 +300,13 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         (200..300).for_each(|id| tail.put(of("POST /v1/sessions", id)));
         (300..400).for_each(|id| tail.put(of("POST /v1/orders", id)));
-        assert_eq!(tail.take().len(), 10);
+        assert_eq!(tail.taken().len(), 10);
         // A kind that is gone leaves its share.
         for second in 1..=12 {
             tokio::time::advance(Duration::from_secs(1)).await;
             (0..100).for_each(|id| tail.put(of("POST /v1/orders", 1_000 * second + id)));
         }
-        tail.take();
+        tail.taken();
         tokio::time::advance(Duration::from_secs(1)).await;
         (500..600).for_each(|id| tail.put(of("POST /v1/orders", id)));
         assert_eq!(kept(&mut tail, "POST /v1/orders"), 10);
@@ -305,7 +320,7 @@ mod tests {
             let name = format!("GET /{id}").into();
             tail.put(SpanRecord { name, attributes: edge, ..span(id, 7) });
         }
-        assert_eq!((tail.take().len(), tail.examples.kinds.len()), (KINDS_MAX + 1, KINDS_MAX + 1));
+        assert_eq!((tail.taken().len(), tail.examples.kinds.len()), (KINDS_MAX + 1, KINDS_MAX + 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -314,12 +329,13 @@ mod tests {
         for id in 0..1_500 {
             tail.put(span(id, 0));
         }
+        assert!(tail.taken().is_empty());
         assert_eq!((tail.spans_held, tail.crowded_out()), (1_000, 500));
         tokio::time::advance(Duration::from_secs(31)).await;
-        tail.forget(Instant::now());
-        assert_eq!((tail.spans_held, tail.held.len(), tail.order.len(), tail.crowded_out()), (0, 0, 0, 500));
+        assert!(tail.taken().is_empty());
+        assert_eq!((tail.spans_held, tail.held.len(), tail.crowded_out()), (0, 0, 500));
         // Too late.
         tail.mark(1_400);
-        assert!(tail.take().is_empty());
+        assert!(tail.taken().is_empty());
     }
 }

@@ -385,7 +385,9 @@ mod tests {
         let id = format!("{:032x}", 1);
         assert_eq!(latest.find(&id, 5).expect("it can be read"), [1]);
         assert_eq!(latest.find("c-1", 20).expect("it can be read").len(), 10);
-        assert!(!memory.reader().expect("it is there").looking_back(20).expect("it can be read").is_partial());
+        assert!(
+            !memory.reader().expect("it is there").looking_back(20).expect("it can be read").is_partial()
+        );
     }
 
     #[tokio::test]

@@ -9,11 +9,12 @@ mod wire;
 pub use histogram::{Exemplar, Histogram, upper_bound};
 pub(crate) use prometheus::CLASSIC_POWERS;
 pub use prometheus::{Exposition, expose};
+pub(crate) use series::Table;
 
-use banyan_core::{Reading, SpanRecord};
+use crate::Span;
+use banyan_core::Reading;
 use parking_lot::Mutex;
 use resources::Resources;
-use series::Table;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -53,24 +54,24 @@ pub struct Number {
 }
 
 impl Metrics {
-    /// Counts a finished span.
-    pub(crate) fn add(&mut self, span: &SpanRecord) {
-        self.series.of(span).add(span.duration.as_secs_f64());
+    /// Adds what was counted elsewhere.
+    pub(crate) fn add(&mut self, series: Table) {
+        self.series.merge(series);
     }
 
     /// Remembers a kept span as an example of its series.
-    pub(crate) fn exemplify(&mut self, span: &SpanRecord, at_ns: u64) {
+    pub(crate) fn exemplify(&mut self, span: &Span) {
         let exemplar = Exemplar {
-            seconds: span.duration.as_secs_f64(),
-            trace_id: span.trace.trace_id,
-            span_id: span.trace.span_id,
-            at_ns,
+            seconds: Duration::from_nanos(span.duration_ns).as_secs_f64(),
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+            at_ns: span.started_ns.saturating_add(span.duration_ns),
         };
         self.series.of(span).exemplify(exemplar);
     }
 
-    /// Returns everything as it is now, what the parts of the process told included; `lost` spans were not counted, and as many
-    /// as `crowded_out` were forgotten before their time.
+    /// Returns everything as it is now, what the parts of the process told included; `lost` spans were lost to their traces, and
+    /// as many as `crowded_out` were forgotten before their time.
     pub(crate) fn snapshot(&mut self, told: Vec<Reading>, lost: u64, crowded_out: u64) -> Snapshot {
         let mut numbers = self.resources.read();
         let spans =

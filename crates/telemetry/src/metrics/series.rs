@@ -1,9 +1,12 @@
 //! Which measurement a span is: rate, errors and duration of everything that has spans, with nothing counted twice.
 
 use super::{Histogram, Series};
-use banyan_core::{Attribute, SpanKind, SpanOutcome, SpanRecord};
+use crate::{Kind, Span, Status};
+use banyan_core::{Attribute, SpanOutcome, SpanRecord};
+use foldhash::fast::RandomState;
+use serde_json::Value as Json;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
 /// Labels of a measurement, at most.
 const LABELS_MAX: usize = 3;
@@ -73,13 +76,25 @@ pub(super) fn help(name: &str) -> &'static str {
 const SERIES_MAX: usize = 5_000;
 /// What the labels of that one say.
 const OVERFLOW: &str = "_other";
+/// How spans ended that have no code.
+const OK: &str = "OK";
+const CANCELLED: &str = "CANCELLED";
 
-/// The series of a process. To find the one of a span allocates nothing.
+/// What tells the series of a span.
+pub(crate) trait Measured {
+    fn kind(&self) -> Kind;
+    fn name(&self) -> &str;
+    fn service(&self) -> &str;
+    fn code(&self) -> &str;
+    fn label(&self, name: &str) -> Option<Label<'_>>;
+}
+
+/// Series of spans. To find the one of a span allocates nothing.
 #[derive(Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     hasher: RandomState,
     /// By the hash of their keys.
-    rows: HashMap<u64, Vec<(Key, Histogram)>>,
+    rows: HashMap<u64, Vec<(Key, Histogram)>, RandomState>,
     count: usize,
 }
 
@@ -104,8 +119,9 @@ struct Wanted<'a> {
     labels: [Label<'a>; LABELS_MAX],
 }
 
+/// The value of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Label<'a> {
+pub(crate) enum Label<'a> {
     Text(&'a str),
     Number(i64),
     Flag(bool),
@@ -116,8 +132,18 @@ const NONE: Label<'static> = Label::Text("");
 
 impl Table {
     /// Returns the series that a span belongs to.
-    pub(super) fn of(&mut self, span: &SpanRecord) -> &mut Histogram {
-        let mut wanted = Wanted::of(span);
+    pub(crate) fn of(&mut self, span: &impl Measured) -> &mut Histogram {
+        self.find(Wanted::of(span))
+    }
+
+    /// Adds what another table counted.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (key, histogram) in other.rows.into_values().flatten() {
+            self.find(Wanted::of_key(&key)).merge(&histogram);
+        }
+    }
+
+    fn find(&mut self, mut wanted: Wanted<'_>) -> &mut Histogram {
         if self.count >= SERIES_MAX && !self.has(&wanted) {
             wanted.labels = [Label::Text(OVERFLOW); LABELS_MAX];
         }
@@ -152,34 +178,38 @@ impl Table {
 }
 
 impl<'a> Wanted<'a> {
-    fn of(span: &'a SpanRecord) -> Self {
-        let code = Label::Text(code(&span.outcome));
-        let name = Label::Text(&span.name);
-        let label = |name: &str| label(span, name).unwrap_or(NONE);
-        let has = |name: &str| self::label(span, name).is_some();
-        let (measure, labels) = match span.kind {
-            SpanKind::Server if has("http.request.method") => (
+    fn of(span: &'a impl Measured) -> Self {
+        let code = Label::Text(span.code());
+        let name = Label::Text(span.name());
+        let label = |name: &str| span.label(name).unwrap_or(NONE);
+        let has = |name: &str| span.label(name).is_some();
+        let (measure, labels) = match span.kind() {
+            Kind::Server if has("http.request.method") => (
                 &REQUEST,
                 [label("http.request.method"), label("http.route"), label("http.response.status_code")],
             ),
-            SpanKind::Server => (&SERVER, [name, code, NONE]),
-            SpanKind::Client if has("db.system.name") => (&STORE, [name, code, NONE]),
-            SpanKind::Client if has("http.request.method") => (
+            Kind::Server => (&SERVER, [name, code, NONE]),
+            Kind::Client if has("db.system.name") => (&STORE, [name, code, NONE]),
+            Kind::Client if has("http.request.method") => (
                 &FOREIGN,
                 [label("http.request.method"), label("server.address"), label("http.response.status_code")],
             ),
-            SpanKind::Client => (&CLIENT, [name, code, NONE]),
-            SpanKind::Producer => (&PUBLISH, [label("messaging.destination.name"), code, NONE]),
-            SpanKind::Consumer => (
+            Kind::Client => (&CLIENT, [name, code, NONE]),
+            Kind::Producer => (&PUBLISH, [label("messaging.destination.name"), code, NONE]),
+            Kind::Consumer => (
                 &PROCESS,
                 [label("messaging.destination.name"), label("messaging.consumer.group.name"), code],
             ),
-            SpanKind::Internal if has("banyan.saga.workflow") => {
+            Kind::Internal if has("banyan.saga.workflow") => {
                 (&SAGA, [label("banyan.saga.workflow"), name, code])
             }
-            SpanKind::Internal => (&WORK, [name, code, NONE]),
+            Kind::Internal => (&WORK, [name, code, NONE]),
         };
-        Self { measure, service: &span.service, labels }
+        Self { measure, service: span.service(), labels }
+    }
+
+    fn of_key(key: &'a Key) -> Self {
+        Self { measure: key.measure, service: &key.service, labels: key.values.each_ref().map(Value::label) }
     }
 
     fn hash(&self, hasher: &RandomState) -> u64 {
@@ -221,31 +251,77 @@ impl Value {
     }
 }
 
-fn code(outcome: &SpanOutcome) -> &'static str {
-    match outcome {
-        SpanOutcome::Ok => "OK",
-        SpanOutcome::Failed { code, .. } => code.name(),
-        SpanOutcome::Cancelled => "CANCELLED",
+impl Measured for SpanRecord {
+    fn kind(&self) -> Kind {
+        Kind::of(self.kind)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn service(&self) -> &str {
+        &self.service
+    }
+
+    fn code(&self) -> &str {
+        match &self.outcome {
+            SpanOutcome::Ok => OK,
+            SpanOutcome::Failed { code, .. } => code.name(),
+            SpanOutcome::Cancelled => CANCELLED,
+        }
+    }
+
+    fn label(&self, name: &str) -> Option<Label<'_>> {
+        let constant = self.constants.iter().find(|(key, _)| *key == name);
+        if let Some((_, text)) = constant {
+            return Some(Label::Text(text));
+        }
+        let (_, value) = self.attributes.iter().find(|(key, _)| *key == name)?;
+        Some(match value {
+            Attribute::Text(text) => Label::Text(text),
+            Attribute::Number(number) => Label::Number(*number),
+            Attribute::Flag(flag) => Label::Flag(*flag),
+        })
     }
 }
 
-fn label<'a>(span: &'a SpanRecord, name: &str) -> Option<Label<'a>> {
-    let constant = span.constants.iter().find(|(key, _)| *key == name);
-    if let Some((_, text)) = constant {
-        return Some(Label::Text(text));
+impl Measured for Span {
+    fn kind(&self) -> Kind {
+        self.kind
     }
-    let (_, value) = span.attributes.iter().find(|(key, _)| *key == name)?;
-    Some(match value {
-        Attribute::Text(text) => Label::Text(text),
-        Attribute::Number(number) => Label::Number(*number),
-        Attribute::Flag(flag) => Label::Flag(*flag),
-    })
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn service(&self) -> &str {
+        &self.service
+    }
+
+    fn code(&self) -> &str {
+        match self.status {
+            Status::Ok => OK,
+            Status::Refused | Status::Failed => &self.code,
+            Status::Cancelled => CANCELLED,
+        }
+    }
+
+    fn label(&self, name: &str) -> Option<Label<'_>> {
+        let (_, value) = self.attributes.iter().find(|(key, _)| key == name)?;
+        Some(match value {
+            Json::String(text) => Label::Text(text),
+            Json::Bool(flag) => Label::Flag(*flag),
+            number => Label::Number(number.as_i64().unwrap_or_default()),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_core::TraceContext;
+    use crate::packed::{Origin, Packed};
+    use banyan_core::{SpanKind, TraceContext};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -298,6 +374,22 @@ mod tests {
             ("http.server.request.duration", "orders GET  404", 1),
         ];
         assert_eq!(all, expected.map(|(name, labels, count)| (name.to_owned(), labels.to_owned(), count)));
+    }
+
+    #[test]
+    fn what_two_counted_is_one_series_and_a_kept_span_finds_it() {
+        let store = SpanRecord {
+            constants: &[("db.system.name", "sqlite")],
+            ..span(SpanKind::Client, "transact".to_owned())
+        };
+        let (mut one, mut other) = (Table::default(), Table::default());
+        one.of(&store).add(0.001);
+        other.of(&store).add(0.002);
+        one.merge(other);
+        let mut packed = Packed::default();
+        packed.push(&store, store.started_at);
+        let kept = packed.unpack(packed.entries()[0], Origin { process: "main", epoch_ns: 0 });
+        assert_eq!((one.of(&kept).count, one.count), (2, 1));
     }
 
     #[test]

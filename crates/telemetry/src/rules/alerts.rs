@@ -165,8 +165,8 @@ fn lost(scope: &Scope) -> Vec<Rule> {
             "0s",
             "warning",
             lost("banyan_telemetry_spans_lost_total", "service_instance_id"),
-            "{{ $labels.service_instance_id }} has not recorded {{ $value }} spans: there were too many at once",
-            "Rates and errors are too low by these. A process of its own for the busiest service has room of its own.",
+            "{{ $labels.service_instance_id }} has lost {{ $value }} spans: there were too many at once",
+            "Traces lack them; they are counted and timed all the same. A process of its own for the busiest service has room of its own.",
         ),
         alert(
             "ExportLost",

@@ -74,7 +74,7 @@ const NUMBERS: &[(&str, &str, &str)] = &[
     (
         "banyan.telemetry.spans.lost",
         COUNT,
-        "Spans that were not recorded because there were too many at once",
+        "Spans that were counted, but are lost to their traces because there were too many at once",
     ),
     (
         "banyan.telemetry.spans.crowded_out",
