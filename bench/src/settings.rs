@@ -49,7 +49,7 @@ impl Settings {
                 journeys: 60,
                 checkout_rounds: 3,
                 checkout_turn: Duration::from_secs(6),
-                telemetry_rounds: 9,
+                telemetry_rounds: 15,
                 starts: 12,
                 idle: Duration::from_secs(5),
                 shop,
