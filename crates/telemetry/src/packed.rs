@@ -72,23 +72,10 @@ impl Packed {
         self.outcome(&span.outcome);
         self.count(span.constants.len() + span.attributes.len());
         for (name, text) in span.constants {
-            self.text(name);
-            self.bytes.push(TEXT);
-            self.text(text);
+            self.attribute(name, &Attribute::from(*text));
         }
         for (name, value) in &span.attributes {
-            self.text(name);
-            match value {
-                Attribute::Text(text) => {
-                    self.bytes.push(TEXT);
-                    self.text(text);
-                }
-                Attribute::Number(number) => {
-                    self.bytes.push(NUMBER);
-                    self.bytes.extend(number.to_le_bytes());
-                }
-                Attribute::Flag(flag) => self.bytes.extend([FLAG, u8::from(*flag)]),
-            }
+            self.attribute(name, value);
         }
         self.count(span.links.len());
         for link in &span.links {
@@ -125,7 +112,7 @@ impl Packed {
     }
 
     /// Returns the name of a span of this row.
-    pub(crate) fn name(&self, entry: Entry) -> String {
+    pub(crate) fn name(&self, entry: Entry) -> &str {
         let mut unread = self.unread(entry);
         unread.skip(3 * size_of::<u64>() + 1);
         unread.text()
@@ -140,27 +127,27 @@ impl Packed {
         let (name, service, correlation_id) = (unread.text(), unread.text(), unread.text());
         let status = Status::from_number(unread.byte());
         let [code, reason, message] = match status {
-            Status::Ok | Status::Cancelled => [const { String::new() }; 3],
+            Status::Ok | Status::Cancelled => [""; 3],
             Status::Refused | Status::Failed => [unread.text(), unread.text(), unread.text()],
         };
-        let attributes = (0..unread.count()).map(|_| (unread.text(), unread.value())).collect();
+        let attributes = (0..unread.count()).map(|_| (unread.text().to_owned(), unread.value())).collect();
         let links =
             (0..unread.count()).map(|_| (u128::from_le_bytes(unread.array()), unread.number())).collect();
         Span {
             trace_id: entry.trace_id,
             span_id,
             parent_id,
-            service,
+            service: service.to_owned(),
             process: origin.process.to_owned(),
             kind,
-            name,
+            name: name.to_owned(),
             started_ns: u64::try_from(started_ns).unwrap_or(0),
             duration_ns: entry.duration_ns,
             status,
-            code,
-            reason,
-            message,
-            correlation_id,
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            correlation_id: correlation_id.to_owned(),
             attributes,
             links,
         }
@@ -172,6 +159,21 @@ impl Packed {
             self.text(code.name());
             self.text(reason);
             self.text(message);
+        }
+    }
+
+    fn attribute(&mut self, name: &str, value: &Attribute) {
+        self.text(name);
+        match value {
+            Attribute::Text(text) => {
+                self.bytes.push(TEXT);
+                self.text(text);
+            }
+            Attribute::Number(number) => {
+                self.bytes.push(NUMBER);
+                self.bytes.extend(number.to_le_bytes());
+            }
+            Attribute::Flag(flag) => self.bytes.extend([FLAG, u8::from(*flag)]),
         }
     }
 
@@ -196,7 +198,7 @@ impl Packed {
 /// What is left to read of a span. Bytes that are missing read as zeros.
 struct Unread<'a>(&'a [u8]);
 
-impl Unread<'_> {
+impl<'a> Unread<'a> {
     fn skip(&mut self, length: usize) {
         self.0 = self.0.get(length..).unwrap_or_default();
     }
@@ -220,9 +222,9 @@ impl Unread<'_> {
         u32::from_le_bytes(self.array())
     }
 
-    fn text(&mut self) -> String {
+    fn text(&mut self) -> &'a str {
         let length = self.count() as usize;
-        let text = String::from_utf8_lossy(self.0.get(..length).unwrap_or_default()).into_owned();
+        let text = str::from_utf8(self.0.get(..length).unwrap_or_default()).unwrap_or_default();
         self.skip(length);
         text
     }

@@ -68,7 +68,7 @@ impl Tail {
             let remarkable = entry.failed || entry.duration_ns >= self.slow_ns;
             if (remarkable || entry.first)
                 && !self.kept.contains_key(&id)
-                && (remarkable || self.examples.take(&spans.name(*entry), now))
+                && (remarkable || self.examples.take(spans.name(*entry), now))
             {
                 self.keep(id);
                 self.news.insert(id);
@@ -90,15 +90,12 @@ impl Tail {
     pub(crate) fn take(&mut self, now: Instant, mut out: impl FnMut(&Packed, Entry)) {
         let fresh = std::mem::take(&mut self.fresh);
         let seen = self.held.len() - std::mem::take(&mut self.unseen);
-        for (at, held) in self.held.iter_mut().enumerate() {
-            // What was looked through before has only what was not kept then.
-            let looked_for = |entry: &Entry| at >= seen || fresh.contains(&entry.trace_id);
-            if at < seen && fresh.is_empty() || self.kept.is_empty() {
-                continue;
-            }
+        // What was looked through before has only what was not kept then.
+        let from = if fresh.is_empty() { seen } else { 0 };
+        for (at, held) in self.held.iter_mut().enumerate().skip(from) {
             for index in 0..held.spans.len() {
                 let entry = held.spans.entries()[index];
-                if entry.taken || !looked_for(&entry) {
+                if entry.taken || at < seen && !fresh.contains(&entry.trace_id) {
                     continue;
                 }
                 let Some(count) = self.kept.get_mut(&entry.trace_id) else { continue };
@@ -229,7 +226,9 @@ mod tests {
         /// Takes the spans of kept traces: the trace and the name of each.
         fn taken(&mut self) -> Vec<(u128, String)> {
             let mut taken = Vec::new();
-            self.take(Instant::now(), |spans, entry| taken.push((entry.trace_id, spans.name(entry))));
+            self.take(Instant::now(), |spans, entry| {
+                taken.push((entry.trace_id, spans.name(entry).to_owned()))
+            });
             taken
         }
     }
