@@ -2,76 +2,11 @@
 //
 //   node tests/console.mjs SCENARIO http://127.0.0.1:8081 [JSON] [--screenshots FOLDER]
 //
-// The scenarios and what they are given as JSON stand at the end. It needs Chromium (`apt-get install chromium`; another one by
-// CHROMIUM=PATH).
+// The scenarios and what they are given as JSON stand at the end.
 
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
-
-const [scenario, url, json = "{}"] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
-const given = JSON.parse(json);
-const flag = process.argv.indexOf("--screenshots");
-const folder = flag > 0 ? process.argv[flag + 1] : undefined;
-if (folder) mkdirSync(folder, { recursive: true });
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const LEVELS = ["serious", "critical"];
-const DESK = { viewport: { width: 1280, height: 860 }, reducedMotion: "reduce" };
-/** How long something may take on a busy machine. */
-const WAIT_MS = 60_000;
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
-
-/** A tab of its own, in which nothing may go wrong unseen. */
-async function tab(options = {}) {
-  const context = await browser.newContext({ ...DESK, ...options });
-  const page = await context.newPage();
-  page.troubles = [];
-  page.on("pageerror", (error) => page.troubles.push(String(error)));
-  page.on("console", (message) => {
-    // A refusal is shown by the page; the browser notes it as well.
-    if (message.type() === "error" && !message.text().includes("Failed to load resource")) page.troubles.push(message.text());
-  });
-  page.setDefaultTimeout(WAIT_MS);
-  return page;
-}
-
-/** Checks the page as it stands, and draws it. */
-async function look(page, name) {
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(wide <= 0, `${name} is ${wide} pixels too wide`);
-  // The policy of the page admits no script but its own; the tools of the browser stand above it.
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  const serious = violations.filter((violation) => LEVELS.includes(violation.impact));
-  const told = serious.map((v) => `${v.id}: ${v.nodes.map((node) => `${node.html} ${node.any.map((c) => c.message)}`).join("\n  ")}`);
-  assert.deepEqual(told, [], `${name}: axe`);
-  assert.deepEqual(page.troubles, [], name);
-  if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
-}
-
-async function step(name, work) {
-  const began = Date.now();
-  await work();
-  console.log(`ok  ${name} (${Date.now() - began} ms)`);
-}
-
-const heading = (page, name) => page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
-
-/** Waits until a page has what it shows. */
-async function loaded(page, path, title) {
-  await page.goto(url + path);
-  await heading(page, title);
-  await page.locator(".waiting").waitFor({ state: "detached" });
-}
+import { close, given, heading, loaded, look, scenario, step, tab, tabTo, url } from "./browser.mjs";
+import { cancelled, commitAside, freed, notedThere, readAgain } from "./operating.mjs";
 
 /** A trace is found by the number of the order that it is about, and shows everything that followed. */
 async function traceByOrder(page) {
@@ -215,15 +150,6 @@ async function keyboard(page) {
   await page.keyboard.press("Escape");
 }
 
-/** Presses Tab until something has the focus, as often as a page may need. */
-async function tabTo(page, locator) {
-  for (let presses = 0; presses < 80; presses += 1) {
-    if (await locator.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-  }
-  assert.fail(`${locator} cannot be reached with Tab`);
-}
-
 const PAGES = [
   ["/", "Map"], ["/?view=table", "Map"], ["/?node=service:orders", "Map"], ["/traces", "Traces"], ["/logs", "Logs"],
   ["/services", "Services"], ["/services/orders", "orders"], ["/services/orders?tab=calls", "orders"],
@@ -321,7 +247,8 @@ async function viewer(page) {
 }
 
 /** What each scenario is given: `read` an order, its user, and the key of a dead letter of loyalty in dollars, beside another; `move` a service; `viewer`
- *  a name and its password. */
+ *  a name and its password; `operate` an order whose card is being charged by a processor that is stopped, and its process id; `configure` a configuration
+ *  file that is not there yet. */
 const SCENARIOS = {
   async read() {
     const page = await tab();
@@ -346,11 +273,22 @@ const SCENARIOS = {
     const page = await tab();
     await step("somebody who may only look", () => viewer(page));
   },
+  async operate() {
+    const page = await tab();
+    await step("the goods of an order leave behind its saga's back", () => commitAside(page));
+    await step("its saga is cancelled and gets stuck", () => cancelled(page));
+    await step("what is stuck is freed and undone", () => freed(page));
+    await step("what was done is noted", () => notedThere(page));
+  },
+  async configure() {
+    const page = await tab();
+    await step("a setting is read again and seen at once", () => readAgain(page, given.file));
+  },
 };
 
 try {
   assert.ok(SCENARIOS[scenario], `${scenario} is none of ${Object.keys(SCENARIOS)}`);
   await SCENARIOS[scenario]();
 } finally {
-  await browser.close();
+  await close();
 }

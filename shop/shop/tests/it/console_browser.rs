@@ -118,6 +118,44 @@ async fn a_service_is_moved_from_the_console_while_orders_flow_and_none_is_lost(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saga_is_cancelled_gets_stuck_and_is_freed_from_the_console() {
+    let shop = Shop::start(Setup::one_process()).await;
+    let customer = Person::register(&shop.client).await;
+    let lamp = shop.admin.product(1_000, 10).await;
+    let status = shop.status().await.expect("the shop tells its status");
+    let processor: u32 =
+        status["beside"][0]["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a pid");
+    // Its card is not charged before the walk lets the processor go on.
+    shop.signal("STOP", processor).await;
+    let order = order_id(&customer.place(&Draft::of(&lamp, 2)).await);
+    until(END_MAX, "the card was being charged", || async {
+        let saga = shop.command(&["sagas", "show", "orders", &order]).await.ok()?;
+        saga.to_string().contains("charge_card").then_some(())
+    })
+    .await;
+    walk(&shop, "operate", &json!({"order": order, "processor": processor})).await;
+    let order = customer.ended(&order).await;
+    assert_eq!(
+        (state(&order), &order["cancelReason"]),
+        ("CANCELLED", &"the customer called".into()),
+        "{order}"
+    );
+    shop.settled(&order_id(&order), 0).await;
+    assert_eq!(shop.admin.stock(&lamp).await, (10, 0));
+    shop.audit().await;
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_is_read_again_and_seen_with_where_it_stands() {
+    let shop = Shop::start(Setup::one_process()).await;
+    let data = shop.data();
+    let file = data.parent().expect("the data folder is in the shop's").join("banyan.toml");
+    walk(&shop, "configure", &json!({"file": file})).await;
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_only_look_logs_in_and_sees_no_button_that_would_be_refused() {
     let passwords = Passwords::new(&PasswordOptions::default()).expect("valid options");
     let hash =

@@ -1,0 +1,117 @@
+// Scenarios of who operates: sagas that are cancelled and freed, and a configuration that is read again.
+
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { given, heading, loaded, look, tab, tabTo } from "./browser.mjs";
+
+/** Calls a method that is asked by an order's id. */
+async function call(page, service, method, expected) {
+  await loaded(page, `/services/${service}?tab=calls&method=${method}`, service);
+  await page.getByLabel(/^orderId/).fill(given.order);
+  await page.getByRole("button", { name: "Call" }).click();
+  await page.getByRole("region", { name: "Answer" }).getByText(expected).waitFor();
+}
+
+/** Somebody sends the goods out by hand while the card is still being charged: the saga cannot release them any more. */
+export async function commitAside(page) {
+  await call(page, "inventory", "shop.inventory.v1.InventoryService/CommitReservation", "RESERVATION_STATE_COMMITTED");
+}
+
+const state = (page, name) => page.locator(".figures .badge").getByText(name, { exact: true }).waitFor();
+const entries = (page, kind) => page.getByRole("region", { name: "Journal" }).getByRole("cell", { name: kind, exact: true });
+
+/** Finds the saga of the order among those that run, without a mouse, and opens it. */
+async function opened(page, among) {
+  await loaded(page, "/sagas", "Sagas");
+  const filter = page.getByRole("button", { name: among, exact: true });
+  await tabTo(page, filter);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/state=/);
+  const row = page.locator(`table a[data-row][href$="/${given.order}"]`);
+  await row.waitFor();
+  await tabTo(page, row);
+  await page.keyboard.press("Enter");
+  await heading(page, "fulfil_order");
+}
+
+export async function cancelled(page) {
+  await opened(page, "running");
+  await page.getByRole("list", { name: "The way forward" }).locator("li.running").getByText("charge card").waitFor();
+  const cancel = page.getByRole("button", { name: "Cancel…" });
+  await cancel.click();
+  const question = page.getByRole("dialog", { name: "Cancel this saga?" });
+  assert.ok(await question.getByRole("button", { name: "Cancel it" }).isDisabled(), "nothing is cancelled without a reason");
+  await look(page, "saga-cancel");
+  await page.keyboard.press("Escape");
+  await question.waitFor({ state: "detached" });
+  assert.ok(await cancel.evaluate((button) => button === document.activeElement), "the focus is back where it was");
+  await page.keyboard.press("Enter");
+  await question.getByLabel("Reason").fill("the customer called");
+  await page.keyboard.press("Enter");
+  await page.getByText("It is being cancelled").waitFor();
+  await state(page, "compensating");
+  await page.getByRole("list", { name: "The way back" }).getByText("undo charge card").waitFor();
+  await look(page, "saga-compensating");
+  // The money can be given back again; what the goods did in the meantime cannot be undone.
+  process.kill(given.processor, "SIGCONT");
+  await state(page, "parked");
+  await page.locator("main .notice.bad").getByText("restock them instead").waitFor();
+  await look(page, "saga-parked");
+}
+
+export async function freed(page) {
+  await opened(page, "parked");
+  await page.getByRole("button", { name: "Retry" }).click();
+  await page.getByText("It runs again.").waitFor();
+  // Nothing was mended: it comes no further, and says so.
+  await entries(page, "parked").nth(1).waitFor();
+  await state(page, "parked");
+  await call(page, "inventory", "shop.inventory.v1.InventoryService/Restock", "RESERVATION_STATE_RESTOCKED");
+  await opened(page, "parked");
+  const retry = page.getByRole("button", { name: "Retry" });
+  await tabTo(page, retry);
+  await page.keyboard.press("Enter");
+  await state(page, "compensated");
+  await page.getByRole("list", { name: "The way back" }).locator("li.undone").getByText("undo reserve stock").waitFor();
+  assert.equal(await entries(page, "resumed").count(), 2);
+  for (const name of ["Retry", "Cancel…"]) assert.equal(await page.getByRole("button", { name }).count(), 0, `${name} of a saga that has ended`);
+  await look(page, "saga-compensated");
+}
+
+export async function notedThere(page) {
+  await loaded(page, "/operations", "Operations");
+  const rows = page.getByRole("row").filter({ hasText: `orders/${given.order}` });
+  await rows.filter({ hasText: "cancel saga" }).filter({ hasText: "the customer called" }).filter({ hasText: "done" }).waitFor();
+  await rows.filter({ hasText: "retry saga" }).filter({ hasText: "done" }).nth(1).waitFor();
+}
+
+const KEY = "services.payments.processor_timeout_ms";
+
+/** A value is written into the file and read again; another page that is open sees it, with where it stands now. */
+export async function readAgain(page, file) {
+  const other = await tab();
+  await loaded(other, "/services/payments?tab=configuration", "payments");
+  const seen = (...texts) => texts.reduce((row, hasText) => row.filter({ hasText }), other.getByRole("row").filter({ hasText: KEY })).waitFor();
+  const read = async (text) => {
+    writeFileSync(file, text);
+    await page.getByRole("button", { name: "Read it again" }).click();
+  };
+  await loaded(page, "/services", "Services");
+  await read("[services.payments]\nprocessor_timeout_ms = 3500\n");
+  await page.getByText("Read again: 1 setting changed.").waitFor();
+  await seen("3500", "banyan.toml:2");
+  await look(other, "setting-changed");
+  // The same place of another value, another place of the next; what is wrong changes nothing, and is named.
+  await read("[services.payments]\nprocessor_timeout_ms = 0\n");
+  await page.getByRole("alert").getByText(/processor_timeout_ms/).first().waitFor();
+  await look(page, "setting-refused");
+  await seen("3500", "banyan.toml:2");
+  await read("# Slower, for a while.\n\n[services.payments]\nprocessor_timeout_ms = 3600\n");
+  await page.getByText("Read again: 1 setting changed.").waitFor();
+  await seen("3600", "banyan.toml:4");
+  await page.getByText("All settings").click();
+  const all = page.getByRole("region", { name: "Settings" }).getByRole("row").filter({ hasText: KEY });
+  await all.filter({ hasText: "3600" }).filter({ hasText: "banyan.toml:4" }).waitFor();
+  await loaded(page, "/operations", "Operations");
+  await page.getByRole("row").filter({ hasText: "reload configuration" }).filter({ hasText: "done" }).nth(1).waitFor();
+}
