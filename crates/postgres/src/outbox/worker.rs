@@ -271,7 +271,12 @@ impl Worker {
             return Ok(Claimed { ids: Vec::new(), events: Vec::new() });
         }
         if self.draining {
+            let counting = self.outbox.counting();
             let claimed = self.of_table(limit).await?;
+            if claimed.ids.is_empty() {
+                // An answer that was lost may have said that the last ones were deleted.
+                self.outbox.counted(counting, 0);
+            }
             if !claimed.ids.is_empty() || self.source.is_none() {
                 return Ok(claimed);
             }
