@@ -6,6 +6,7 @@ use crate::live::Live;
 use crate::map::Window;
 use crate::searches::Searches;
 use crate::sessions::Sessions;
+use crate::streams::Streams;
 use crate::{ConsoleParts, audit};
 use axum::extract::State;
 use banyan::ConsoleRole;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) window: Window,
     pub(crate) live: Live,
     pub(crate) searches: Searches,
+    pub(crate) streams: Streams,
     pub(crate) tasks: Tasks,
     pub(crate) started_ms: u64,
 }
@@ -54,6 +56,7 @@ impl App {
             window: Window::default(),
             live: Live::default(),
             searches: Searches::default(),
+            streams: Streams::default(),
             tasks: tasks.clone(),
             started_ms: parts.env.clock.unix_ms(),
             parts,

@@ -1,7 +1,7 @@
 //! The contracts of the system: what they say, and calls of their methods with JSON.
 
 use crate::answer::{Answer, Body, refusal};
-use crate::app::{Operator, Shared};
+use crate::app::{App, Operator, Shared};
 use crate::audit::Deed;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use banyan_rpc::{Idempotency, Kind, MethodInfo, contract_methods, problem};
 use banyan_transcoding::Transcoder;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -69,8 +70,7 @@ impl Contracts {
                 let reads = method.idempotency == banyan_transcoding::Idempotency::NoSideEffects;
                 json!({
                     "name": method.name, "input": method.input(), "output": method.output(),
-                    "no_side_effects": reads, "streams": method.client_streaming || method.server_streaming,
-                    "access": method.access.name(), "http": http,
+                    "no_side_effects": reads, "kind": kind(method), "access": method.access.name(), "http": http,
                 })
             })
             .collect()
@@ -82,6 +82,15 @@ impl Contracts {
             || Error::invalid("method", format!("there is no method {path}: expected CONTRACT/METHOD"));
         let (contract, method) = path.trim_start_matches('/').split_once('/').ok_or_else(missing)?;
         self.methods.get(contract).and_then(|methods| methods.get(method)).copied().ok_or_else(missing)
+    }
+
+    /// Shows an answer of a method, without what its contract marks as secret, with its size as JSON, in bytes.
+    ///
+    /// # Errors
+    /// If it is not what the contract says.
+    pub(crate) fn shown(&self, method: &MethodInfo, answer: &[u8]) -> Result<(Value, usize)> {
+        let json = self.messages.encode_redacted(&output(self, method), answer)?;
+        Ok((serde_json::from_str(&json).map_err(Error::internal)?, json.len()))
     }
 
     /// Shows the payload of an event, without what its contract marks as secret: members of the object that describes it.
@@ -147,37 +156,20 @@ pub(crate) async fn call(
     Extension(who): Extension<Operator>,
     Body(call): Body<Call>,
 ) -> Response {
-    let identity = match call.user.as_deref() {
-        Some(user) => Identity::user(user, &[]),
-        None => Identity::service("operator"),
-    };
-    let cx = Context::new(&app.parts.env, identity).with_timeout(CALL_MAX);
-    let trace_id = format!("{:032x}", cx.trace().trace_id);
-    let (method, request) = match prepared(&app.contracts, &call) {
+    let prepared = match prepared(&app, call, Kind::Unary, CALL_MAX) {
         Ok(prepared) => prepared,
         Err(error) => return refusal(&error),
     };
-    let shown = app.contracts.messages.encode_redacted(&input(&app.contracts, method), &request);
-    let shown: Value = shown.ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-    let reads = method.idempotency == Idempotency::NoSideEffects;
-    let deed = Deed {
-        action: "call",
-        needs: if reads { ConsoleRole::Operator } else { ConsoleRole::Admin },
-        target: method.path.trim_start_matches('/').to_owned(),
-        arguments: json!({"message": shown, "as": call.user, "trace_id": trace_id}),
-    };
-    let (calling, within, trace) = (app.clone(), cx.clone(), trace_id.clone());
+    let (trace_id, deed, calling) = (prepared.trace_id.clone(), prepared.deed(), app.clone());
     let done = app.act(&who, deed, async move {
+        let Prepared { method, request, cx, trace_id, .. } = prepared;
         let channel = calling.parts.directory.channel(method.service);
         // The trace begins here: a request that has no first span is no example of anything.
-        let span = within.begin_here(0, SpanKind::Internal, "console call");
-        let answered = channel.unary_bytes(&within, method, request).await;
+        let span = cx.begin_here(0, SpanKind::Internal, "console call");
+        let answered = channel.unary_bytes(&cx, method, request).await;
         span.end(&answered);
-        let answer = answered?;
-        let output =
-            calling.contracts.messages.encode_redacted(&output(&calling.contracts, method), &answer)?;
-        let message: Value = serde_json::from_str(&output).map_err(Error::internal)?;
-        Ok(json!({"message": message, "trace_id": trace}))
+        let (message, _) = calling.contracts.shown(method, &answered?)?;
+        Ok(json!({"message": message, "trace_id": trace_id}))
     });
     match done.await {
         Ok(answer) => Json(answer).into_response(),
@@ -186,14 +178,69 @@ pub(crate) async fn call(
     }
 }
 
-/// Finds the method and encodes the request.
-fn prepared(contracts: &Contracts, call: &Call) -> Result<(&'static MethodInfo, bytes::Bytes)> {
-    let method = contracts.find(&call.method)?;
-    if method.kind != Kind::Unary {
-        return Err(Error::invalid("method", "streams: the console calls methods that answer once"));
+/// A call that can be made.
+pub(crate) struct Prepared {
+    pub(crate) method: &'static MethodInfo,
+    pub(crate) request: Bytes,
+    pub(crate) cx: Context,
+    pub(crate) trace_id: String,
+    /// The request without what its contract marks as secret.
+    shown: Value,
+    user: Option<String>,
+}
+
+impl Prepared {
+    /// What the call is to who may make it, and to the audit log.
+    pub(crate) fn deed(&self) -> Deed {
+        let reads = self.method.idempotency == Idempotency::NoSideEffects;
+        Deed {
+            action: "call",
+            needs: if reads { ConsoleRole::Operator } else { ConsoleRole::Admin },
+            target: self.method.path.trim_start_matches('/').to_owned(),
+            arguments: json!({"message": self.shown, "as": self.user, "trace_id": self.trace_id}),
+        }
     }
-    let request = contracts.messages.decode_message(&input(contracts, method), &call.message.to_string());
-    Ok((method, request.map_err(|error| within("message", &error))?))
+}
+
+/// Finds the method, which has to be of this kind, and encodes the request.
+///
+/// # Errors
+/// [`banyan_core::Code::InvalidArgument`], naming `method` or the field of the message.
+pub(crate) fn prepared(app: &App, call: Call, kind: Kind, lasts_max: Duration) -> Result<Prepared> {
+    let contracts = &app.contracts;
+    let method = contracts.find(&call.method)?;
+    if method.kind != kind {
+        let why = match method.kind {
+            Kind::Unary => "answers once: call it with /api/call",
+            Kind::ServerStreaming => "answers with a stream: follow it with /api/stream",
+            Kind::ClientStreaming | Kind::Bidirectional => {
+                "takes a stream of messages, and the console sends one: call it with a gRPC client at the gateway"
+            }
+        };
+        return Err(Error::invalid("method", why));
+    }
+    let input = input(contracts, method);
+    let request = contracts.messages.decode_message(&input, &call.message.to_string());
+    let request = request.map_err(|error| within("message", &error))?;
+    let shown = contracts.messages.encode_redacted(&input, &request);
+    let shown = shown.ok().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let identity = match call.user.as_deref() {
+        Some(user) => Identity::user(user, &[]),
+        None => Identity::service("operator"),
+    };
+    let cx = Context::new(&app.parts.env, identity).with_timeout(lasts_max);
+    let trace_id = format!("{:032x}", cx.trace().trace_id);
+    Ok(Prepared { method, request, cx, trace_id, shown, user: call.user })
+}
+
+/// Names which sides of a method are streams.
+fn kind(method: &banyan_transcoding::Method) -> &'static str {
+    match (method.client_streaming, method.server_streaming) {
+        (false, false) => "unary",
+        (false, true) => "server_streaming",
+        (true, false) => "client_streaming",
+        (true, true) => "bidirectional",
+    }
 }
 
 fn input(contracts: &Contracts, method: &MethodInfo) -> String {

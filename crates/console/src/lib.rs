@@ -25,6 +25,7 @@ mod sagas;
 mod searches;
 mod services;
 mod sessions;
+mod streams;
 mod system;
 mod topics;
 mod traces;

@@ -3,8 +3,8 @@
 use crate::answer::refusal;
 use crate::app::{App, Shared};
 use crate::{
-    contracts, dead_letters, door, health, live, logs, map, measured, sagas, services, sessions, system,
-    topics, traces,
+    contracts, dead_letters, door, health, live, logs, map, measured, sagas, services, sessions, streams,
+    system, topics, traces,
 };
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -49,6 +49,7 @@ fn api() -> Router<Arc<App>> {
         .route("/api/services/{service}/move", post(services::move_service))
         .route("/api/contracts/{contract}", get(contracts::contract))
         .route("/api/call", post(contracts::call))
+        .route("/api/stream", post(streams::stream))
         .route("/api/config", get(system::config))
         .route("/api/config/reload", post(system::reload))
         .route("/api/topics", get(topics::list))

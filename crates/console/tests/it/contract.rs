@@ -46,6 +46,17 @@ pub(crate) static ADD: MethodInfo = method("Add", "/test.v1.CounterService/Add",
 /// Answers what it is asked.
 pub(crate) static GET: MethodInfo = method("Get", "/test.v1.CounterService/Get", Idempotency::NoSideEffects);
 
+/// Counts on from what it is given; to the end, or where the name is `endless`, without one.
+pub(crate) static COUNT: MethodInfo = MethodInfo {
+    kind: Kind::ServerStreaming,
+    ..method("Count", "/test.v1.CounterService/Count", Idempotency::NoSideEffects)
+};
+/// Is never called: the console sends no streams.
+pub(crate) static SUM: MethodInfo = MethodInfo {
+    kind: Kind::ClientStreaming,
+    ..method("Sum", "/test.v1.CounterService/Sum", Idempotency::NoSideEffects)
+};
+
 const fn method(name: &'static str, path: &'static str, idempotency: Idempotency) -> MethodInfo {
     MethodInfo { service: COUNTER, name, path, kind: Kind::Unary, idempotency }
 }
@@ -81,7 +92,12 @@ pub(crate) fn descriptors() -> &'static [u8] {
             }],
             service: vec![ServiceDescriptorProto {
                 name: Some("CounterService".into()),
-                method: vec![method("Add", 2), method("Get", 1)],
+                method: vec![
+                    method("Add", 2),
+                    method("Get", 1),
+                    MethodDescriptorProto { server_streaming: Some(true), ..method("Count", 1) },
+                    MethodDescriptorProto { client_streaming: Some(true), ..method("Sum", 1) },
+                ],
                 ..ServiceDescriptorProto::default()
             }],
             ..FileDescriptorProto::default()

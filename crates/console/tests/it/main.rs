@@ -10,4 +10,5 @@ mod pages;
 mod roles;
 mod running;
 mod sight;
+mod streaming;
 mod wire;

@@ -1,14 +1,16 @@
 //! A root process with a console, and how it is asked.
 
-use crate::contract::{ADD, COUNTER, Counted, GET, descriptors};
+use crate::contract::{ADD, COUNT, COUNTER, Counted, GET, SUM, descriptors};
+use axum::body::Body;
 use banyan::prelude::*;
-use banyan::rpc::Service;
+use banyan::rpc::{Service, Streaming};
 use banyan::{Config, System};
 use banyan_console::{Console, ConsoleParts};
 use banyan_control::root::Root;
 use banyan_identity::{PasswordOptions, Passwords, Secret};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use futures::StreamExt as _;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -68,10 +70,31 @@ async fn counter(host: Host, heard: Heard) -> Result<()> {
                 "" => Err(Error::invalid("name", "is empty")),
                 _ => Ok(counted),
             }
-        });
+        })
+        .server_streaming(&COUNT, |_: Context, counted: Counted| async move { count(counted) })
+        .client_streaming(&SUM, |_: Context, _: Streaming<Counted>| async move { Ok(Counted::default()) });
     host.serve(service.build());
     host.subscribe::<Counted, _>(Arc::new(Hears("counter", heard)));
     Ok(())
+}
+
+/// Three numbers; without end where the name is `endless`; one and no more for a long time where it is `slow`.
+fn count(from: Counted) -> Result<Streaming<Counted>> {
+    if from.name.is_empty() {
+        return Err(Error::invalid("name", "is empty"));
+    }
+    let numbers = (from.number..).take(if from.name == "endless" { usize::MAX } else { 3 });
+    let (name, slow, breaks) = (from.name.clone(), from.name == "slow", from.name == "breaks");
+    Ok(Streaming::new(futures::stream::iter(numbers.enumerate()).then(move |(at, number)| {
+        let name = name.clone();
+        async move {
+            match at {
+                1 if slow => std::future::pending().await,
+                1 if breaks => Err(Error::unavailable("it broke")),
+                _ => Ok(Counted { name, number }),
+            }
+        }
+    })))
 }
 
 fn system(heard: &Heard) -> System {
@@ -118,9 +141,13 @@ impl Running {
         Self::start(&users.concat()).await
     }
 
+    /// Sends a request; the body of its answer may be read as it comes.
+    pub(crate) async fn respond(&self, request: Request<Full<Bytes>>) -> Response<Body> {
+        self.client.request(request).await.unwrap().map(Body::new)
+    }
+
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Told {
-        let response = self.client.request(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.respond(request).await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());

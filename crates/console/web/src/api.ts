@@ -24,12 +24,15 @@ export function whenLoggedOut(listener: () => void): void {
 }
 
 async function refusal(response: Response): Promise<Problem> {
-  const body = await response.json().catch(() => ({}));
-  const title = body.detail || body.title || `The console answered with ${response.status}.`;
-  return new Problem(response.status, body.reason ?? `HTTP_${response.status}`, title, body.violations ?? [], body.trace_id ?? body.instance);
+  return refused(response.status, await response.json().catch(() => ({})));
 }
 
-async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+function refused(status: number, body: any): Problem {
+  const title = body.detail || body.title || `The console answered with ${status}.`;
+  return new Problem(status, body.reason ?? `HTTP_${status}`, title, body.violations ?? [], body.trace_id ?? body.instance);
+}
+
+async function ask(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   const headers = body === undefined ? undefined : { "content-type": "application/json" };
   let response;
   try {
@@ -43,8 +46,45 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
     if (problem.status === 401 && path !== "/api/session") onLoggedOut();
     throw problem;
   }
-  const text = await response.text();
+  return response;
+}
+
+async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const text = await (await ask(method, path, body, signal)).text();
   return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** Reads server-sent events as they come; what asks for them is a POST, which an `EventSource` cannot do. */
+async function* events(response: Response): AsyncGenerator<{ event: string; data: unknown }> {
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  for (let held = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const whole = (held + value).split("\n\n");
+    held = whole.pop()!;
+    for (const text of whole) {
+      const field = (name: string) => text.split("\n").find((line) => line.startsWith(name))?.slice(name.length);
+      const [event, data] = [field("event: "), field("data: ")];
+      if (event && data) yield { event, data: JSON.parse(data) };
+    }
+  }
+}
+
+/** Calls a method that answers with a stream; `hear` gets each of what comes, until it ends or `signal` stops it. */
+async function stream(body: unknown, hear: (told: t.Streamed) => void, signal: AbortSignal): Promise<void> {
+  try {
+    for await (const told of events(await ask("POST", "/api/stream", body, signal))) {
+      if (told.event === "problem") {
+        const problem = told.data as { status: number };
+        throw refused(problem.status, problem);
+      }
+      hear(told as t.Streamed);
+      if (told.event === "end") return;
+    }
+  } catch (error) {
+    if (signal.aborted || error instanceof Problem) throw error;
+  }
+  throw new Problem(0, "UNREACHABLE", "The answers broke off: the console cannot be reached any more.");
 }
 
 function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
@@ -75,6 +115,8 @@ export const api = {
   contract: (name: string, signal?: AbortSignal) => get<t.Contract>(`/api/contracts/${at(name)}`, {}, signal),
   call: (method: string, message: unknown, as?: string) =>
     post<{ message: unknown; trace_id?: string }>("/api/call", { method, message, as: as || undefined }),
+  stream: (method: string, message: unknown, as: string, hear: (told: t.Streamed) => void, signal: AbortSignal) =>
+    stream({ method, message, as: as || undefined }, hear, signal),
   health: (signal?: AbortSignal) => get<t.HealthNode>("/api/health", {}, signal),
   config: (signal?: AbortSignal) => get<t.Config>("/api/config", {}, signal),
   reload: () => post<{ changed: unknown[]; restart: unknown[] }>("/api/config/reload"),

@@ -1,14 +1,18 @@
-// The typed API explorer: a method, a form for its message, the answer, and the trace of the call.
+// The typed API explorer: a method, a form for its message, the answer or the answers as they come, and the trace of the call.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Answers, type Followed, heard, NOTHING, TraceOf } from "./answers";
 import { api } from "./api";
 import { useAction, useLoaded } from "./async";
-import { bare, duration } from "./format";
-import { Code, Empty, Field, Id, Refused, Shown } from "./parts";
-import { Link, useFilters } from "./router";
+import { bare } from "./format";
+import { Code, Empty, Field, Refused, Shown } from "./parts";
+import { useFilters } from "./router";
 import { begin, Fields, filled, type Json } from "./schema-form";
 import { useMay } from "./session";
-import type { Contract, ContractBrief } from "./types";
+import { useTold } from "./live";
+import type { Contract, ContractBrief, MethodBrief } from "./types";
+
+const STREAMS = { unary: "", server_streaming: " · streams answers", client_streaming: " · takes a stream", bidirectional: " · streams both ways" };
 
 export function Explorer({ contracts }: { contracts: ContractBrief[] }) {
   const [filters, setFilters] = useFilters();
@@ -26,6 +30,7 @@ export function Explorer({ contracts }: { contracts: ContractBrief[] }) {
               <option value={nameOf(one)} key={nameOf(one)}>
                 {bare(nameOf(one))}
                 {one.no_side_effects ? " · reads" : ""}
+                {STREAMS[one.kind]}
                 {one.http?.length ? ` · ${one.http.join(", ")}` : ""}
               </option>
             ))}
@@ -34,10 +39,10 @@ export function Explorer({ contracts }: { contracts: ContractBrief[] }) {
       </Field>
       <Shown of={contract} what="the contract">
         {(value) =>
-          chosen.streams ? (
-            <Empty>It streams: call it with a client of its contract.</Empty>
+          chosen.kind === "client_streaming" || chosen.kind === "bidirectional" ? (
+            <Elsewhere contract={value} method={nameOf(chosen)} brief={chosen} />
           ) : (
-            <Caller contract={value} method={nameOf(chosen)} reads={chosen.no_side_effects ?? false} key={nameOf(chosen)} />
+            <Caller contract={value} method={nameOf(chosen)} brief={chosen} key={nameOf(chosen)} />
           )
         }
       </Shown>
@@ -45,16 +50,56 @@ export function Explorer({ contracts }: { contracts: ContractBrief[] }) {
   );
 }
 
-function Caller({ contract, method, reads }: { contract: Contract; method: string; reads: boolean }) {
+interface OneProps {
+  contract: Contract;
+  method: string;
+  brief: MethodBrief;
+}
+
+function find({ contract, method }: OneProps) {
+  return contract.methods.find((one) => method.endsWith(`/${one.name.split("/").at(-1)}`));
+}
+
+/** A method that a form cannot call: why, and what can. */
+function Elsewhere(props: OneProps) {
+  const { brief, method } = props;
+  const gateway = useTold("system")?.gateway ?? "http://127.0.0.1:8080";
+  const signedIn = brief.access === "public" ? "" : '-H "authorization: Bearer $TOKEN" ';
+  const plain = gateway.startsWith("https:") ? "" : "-plaintext ";
+  const description = find(props)?.description;
+  return (
+    <div class="stack">
+      <strong>{bare(method)}</strong>
+      {description && <p class="fine">{description}</p>}
+      <p class="notice warn">
+        It takes a stream of messages, and a form sends one message: it cannot be called here.{" "}
+        {brief.access === "internal"
+          ? "The gateway offers it to nobody either: services of the system call it."
+          : "grpcurl calls it at the gateway, with one JSON message after the other from a file:"}
+      </p>
+      {brief.access !== "internal" && (
+        <Code label="Command">{`grpcurl ${plain}${signedIn}-d @ ${gateway.replace(/^https?:\/\//, "")} ${method} < messages.json`}</Code>
+      )}
+    </div>
+  );
+}
+
+function Caller(props: OneProps) {
+  const { contract, method, brief } = props;
+  const reads = brief.no_side_effects ?? false;
+  const streams = brief.kind === "server_streaming";
   const mayCall = useMay(reads ? "operator" : "admin");
-  const described = contract.methods.find((one) => method.endsWith(`/${one.name.split("/").at(-1)}`));
+  const described = find(props);
   const root = contract;
   const [value, setValue] = useState<Json>(() => (described ? begin(described.input, root) : {}));
   const [asJson, setAsJson] = useState(false);
   const [text, setText] = useState("{}");
   const [as, setAs] = useState("");
-  const [answer, setAnswer] = useState<{ message: unknown; trace_id?: string; tookMs: number }>();
+  const [followed, setFollowed] = useState<Followed>();
+  const stopping = useRef(new AbortController());
   const action = useAction();
+  // Who leaves the page wants no more answers.
+  useEffect(() => () => stopping.current.abort(), []);
   useEffect(() => setText(JSON.stringify(filled(value), null, 2)), [asJson]);
   if (!described) return <Empty>The contract does not describe this method.</Empty>;
   const wrong = (path: string): string | undefined => {
@@ -63,10 +108,24 @@ function Caller({ contract, method, reads }: { contract: Contract; method: strin
   };
   const call = () =>
     action.run(async () => {
-      setAnswer(undefined);
+      setFollowed(undefined);
       const message: unknown = asJson ? JSON.parse(text) : filled(value);
       const began = performance.now();
-      setAnswer({ ...(await api.call(method, message, as.trim())), tookMs: performance.now() - began });
+      const add = (told: Parameters<typeof heard>[1]) => setFollowed((before = NOTHING) => heard(before, told, performance.now() - began));
+      if (!streams) {
+        const { message: answer, trace_id } = await api.call(method, message, as.trim());
+        add({ event: "begun", data: { trace_id: trace_id ?? "" } });
+        add({ event: "answer", data: { number: 1, message: answer } });
+        return;
+      }
+      const control = new AbortController();
+      stopping.current = control;
+      try {
+        await api.stream(method, message, as.trim(), add, control.signal);
+      } catch (error) {
+        if (!control.signal.aborted) throw error;
+        add({ event: "end", data: { why: "stopped", says: "you stopped it", answers: 0 } });
+      }
     });
   const change = () => {
     if (asJson) {
@@ -116,40 +175,29 @@ function Caller({ contract, method, reads }: { contract: Contract; method: strin
         {mayCall ? (
           <div class="buttons">
             <button type="submit" class="button" disabled={action.busy}>
-              {action.busy ? "Calling…" : "Call"}
+              {action.busy ? (streams ? "Following…" : "Calling…") : "Call"}
             </button>
+            {streams && action.busy && (
+              <button type="button" class="button quiet" onClick={() => stopping.current.abort()}>
+                Stop
+              </button>
+            )}
             {!reads && <span class="fine">It may change something.</span>}
           </div>
         ) : (
           <p class="fine">{reads ? "Operators may call it." : "It may change something: administrators may call it."}</p>
         )}
       </form>
-      <div class="stack" aria-live="polite">
+      <div class="stack">
+        {followed && <Answers of={followed} streams={streams} />}
         {action.problem && (
           <>
             <Refused problem={action.problem} />
-            {action.problem.traceId && <TraceOf id={action.problem.traceId} />}
+            {!followed && action.problem.traceId && <TraceOf id={action.problem.traceId} />}
           </>
         )}
-        {answer && (
-          <>
-            <p class="toolbar">
-              <strong>Answer</strong> <span class="fine">after {duration(answer.tookMs)}</span>
-            </p>
-            <Code label="Answer">{JSON.stringify(answer.message, null, 2)}</Code>
-            {answer.trace_id && <TraceOf id={answer.trace_id} />}
-          </>
-        )}
-        {!answer && !action.problem && <Empty>The answer will stand here, with its trace.</Empty>}
+        {!followed && !action.problem && <Empty>{streams ? "The answers will stand here as they come" : "The answer will stand here"}, with the trace.</Empty>}
       </div>
     </div>
-  );
-}
-
-function TraceOf({ id }: { id: string }) {
-  return (
-    <p>
-      <Link href={`/traces/${id}`}>Its trace</Link> <Id id={id} />
-    </p>
   );
 }

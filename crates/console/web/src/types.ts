@@ -168,10 +168,24 @@ export interface ConfigEntry {
 export interface Config {
   entries: ConfigEntry[];
 }
+export interface MethodBrief {
+  name: string;
+  input?: string;
+  output?: string;
+  no_side_effects?: boolean;
+  kind: "unary" | "server_streaming" | "client_streaming" | "bidirectional";
+  access: "internal" | "public" | "user" | "admin";
+  http?: string[];
+}
 export interface ContractBrief {
   name: string;
-  methods: { name: string; input?: string; output?: string; no_side_effects?: boolean; streams?: boolean; http?: string[] }[];
+  methods: MethodBrief[];
 }
+/** What a call that is answered with a stream tells, one after the other; a problem is thrown. */
+export type Streamed =
+  | { event: "begun"; data: { trace_id: string } }
+  | { event: "answer"; data: { number: number; message: unknown } }
+  | { event: "end"; data: { why: string; says: string; answers: number } };
 export interface ServiceDetail {
   service: string;
   state: string;

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { close, given, heading, loaded, look, scenario, step, tab, tabTo, url } from "./browser.mjs";
-import { cancelled, commitAside, freed, notedThere, readAgain } from "./operating.mjs";
+import { cancelled, commitAside, followed, followedToItsEnd, freed, notedThere, readAgain } from "./operating.mjs";
 
 /** A trace is found by the number of the order that it is about, and shows everything that followed. */
 async function traceByOrder(page) {
@@ -107,6 +107,12 @@ async function explorer(page) {
   await page.getByLabel(/^orderId/).fill("no-such-order");
   await page.getByRole("button", { name: "Call" }).click();
   await page.getByRole("alert").waitFor();
+  // What no form can call says why, and what can.
+  await loaded(page, "/services/catalog?tab=calls&method=shop.catalog.v1.CatalogService/ImportProducts", "catalog");
+  await page.getByText("it cannot be called here").waitFor();
+  await page.getByRole("region", { name: "Command" }).getByText(/^grpcurl -plaintext .* shop.catalog.v1.CatalogService\/ImportProducts < messages.json$/).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Call" }).count(), 0);
+  await look(page, "explorer-elsewhere");
 }
 
 /** Nobody touches the mouse. */
@@ -275,9 +281,12 @@ const SCENARIOS = {
   },
   async operate() {
     const page = await tab();
+    let following;
+    await step("an order is followed as it goes", async () => (following = await followed()));
     await step("the goods of an order leave behind its saga's back", () => commitAside(page));
     await step("its saga is cancelled and gets stuck", () => cancelled(page));
     await step("what is stuck is freed and undone", () => freed(page));
+    await step("who followed it knows", () => followedToItsEnd(following));
     await step("what was done is noted", () => notedThere(page));
   },
   async configure() {

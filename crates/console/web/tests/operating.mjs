@@ -12,6 +12,42 @@ async function call(page, service, method, expected) {
   await page.getByRole("region", { name: "Answer" }).getByText(expected).waitFor();
 }
 
+const WATCH = "/services/orders?tab=calls&method=shop.orders.v1.OrderService/WatchOrder";
+const answers = (page) => page.getByRole("list", { name: "Answers" }).getByRole("region");
+
+/** Follows the order in a tab that stays: what is answered is shown as it comes, and somebody can stop it. */
+export async function followed() {
+  const page = await tab();
+  await loaded(page, WATCH, "orders");
+  await page.getByLabel(/^orderId/).fill("no-such-order");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").waitFor();
+  await page.getByLabel(/^orderId/).fill(given.order);
+  await page.keyboard.press("Enter");
+  await answers(page).getByText("ORDER_STATE_PENDING").waitFor();
+  await page.getByText("1 answer so far").waitFor();
+  await look(page, "explorer-following");
+  const stop = page.getByRole("button", { name: "Stop" });
+  await tabTo(page, stop);
+  await page.keyboard.press("Enter");
+  await page.getByText("you stopped it").waitFor();
+  await stop.waitFor({ state: "detached" });
+  await look(page, "explorer-stopped");
+  await page.getByRole("button", { name: "Call" }).click();
+  await page.getByText("1 answer so far").waitFor();
+  return page;
+}
+
+/** The order has come to its end: so has what was answered. */
+export async function followedToItsEnd(page) {
+  await answers(page).nth(1).getByText("ORDER_STATE_CANCELLED").waitFor();
+  await page.getByText("there are no more answers").waitFor();
+  await look(page, "explorer-followed");
+  await page.getByRole("link", { name: "Its trace" }).click();
+  await heading(page, "Trace");
+  await page.getByRole("treegrid", { name: "Timeline" }).getByText("OrderService/WatchOrder").first().waitFor();
+}
+
 /** Somebody sends the goods out by hand while the card is still being charged: the saga cannot release them any more. */
 export async function commitAside(page) {
   await call(page, "inventory", "shop.inventory.v1.InventoryService/CommitReservation", "RESERVATION_STATE_COMMITTED");
@@ -83,6 +119,8 @@ export async function notedThere(page) {
   const rows = page.getByRole("row").filter({ hasText: `orders/${given.order}` });
   await rows.filter({ hasText: "cancel saga" }).filter({ hasText: "the customer called" }).filter({ hasText: "done" }).waitFor();
   await rows.filter({ hasText: "retry saga" }).filter({ hasText: "done" }).nth(1).waitFor();
+  const calls = page.getByRole("row").filter({ hasText: "OrderService/WatchOrder" });
+  for (const outcome of ["NOT_FOUND", "who called stopped it", "done"]) await calls.filter({ hasText: outcome }).waitFor();
 }
 
 const KEY = "services.payments.processor_timeout_ms";
