@@ -1,6 +1,6 @@
 //! Conformance of consumers: order, retries, dead letters.
 
-use super::{Corner, Harness, Number, number_of, soon};
+use super::{Corner, Harness, Number, PATIENCE, answered, number_of, soon};
 use crate::api::Delivery;
 use crate::consumer::{Consumer, ConsumerOptions, Mode, handler_fn};
 use crate::dead_letters;
@@ -55,7 +55,7 @@ impl Corner {
         let group = self.group(group);
         soon("the group catches up", async {
             loop {
-                let groups = self.log.groups().await.expect("groups can be listed");
+                let groups = answered("groups are listed", async || self.log.groups().await).await;
                 if groups.iter().find(|g| g.group == group).is_some_and(|g| g.lag() == 0) {
                     return;
                 }
@@ -70,7 +70,7 @@ impl Corner {
 type KeyState = (Option<u64>, bool);
 
 pub(super) async fn drain(tasks: Tasks) {
-    tasks.drain(Duration::from_secs(20)).await.expect("consumers stop when they are asked to");
+    tasks.drain(PATIENCE).await.expect("consumers stop when they are asked to");
 }
 
 /// Handlers that fail at random: every event is handled, those of one key in order, and the offsets follow.

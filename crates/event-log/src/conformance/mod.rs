@@ -47,7 +47,7 @@ pub use requests::{a_late_reply_is_dropped_and_counted, a_request_gets_its_reply
 pub use results::{outcome, run};
 
 use crate::api::{Delivery, EventLog, Subscription};
-use banyan_core::{Context, Env, Envelope, Event, Identity, Payload, Result, Tasks};
+use banyan_core::{Context, Env, Envelope, Event, Identity, Payload, Result, Retry, Tasks};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,6 +216,21 @@ fn number_of(delivery: &Delivery) -> u64 {
 /// Waits for something that must happen.
 async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: it did not happen within {PATIENCE:?}"))
+}
+
+/// Asks until there is an answer: an engine that was hurt a moment ago may refuse, as long as it says that asking again may
+/// help.
+async fn answered<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T>) -> T {
+    soon(what, async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => assert_ne!(error.retry(), Retry::Never, "{what}: {error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
 }
 
 /// Receives until there are `count` deliveries, passing over announcements of a rebalance.

@@ -140,7 +140,7 @@ async fn check(log: &EmbeddedLog, acknowledged: &BTreeMap<(String, u32, u64), St
     // The group goes on where it was.
     if log.groups().await.unwrap().iter().any(|g| g.lag() > 0) {
         let mut member = log.subscribe(SubscriptionSpec::new("g", ["a", "b"], "m")).await.unwrap();
-        let next = tokio::time::timeout(Duration::from_secs(10), member.next(1)).await;
+        let next = tokio::time::timeout(Duration::from_secs(60), member.next(1)).await;
         assert_eq!(next.expect("there is something to do").unwrap().len(), 1);
     }
 }

@@ -225,7 +225,7 @@ async fn a_consumer_stops_at_damage_until_somebody_seeks_past_it() {
     let options = ConsumerOptions { backoff: Backoff::default(), ..ConsumerOptions::new("g", ["t"]) };
     Consumer::new(Arc::new(log.clone()), options, Env::default()).run(handler, &tasks);
     assert_eq!(handled.recv().await.unwrap(), "first-word");
-    let stopped = tokio::time::timeout(Duration::from_secs(20), async {
+    let stopped = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             let group = log.groups().await.unwrap().remove(0);
             let partition = group.partitions.into_iter().find(|p| p.topic == "t").unwrap();
@@ -240,9 +240,9 @@ async fn a_consumer_stops_at_damage_until_somebody_seeks_past_it() {
     assert!(handled.try_recv().is_err(), "nothing behind the damage is handled");
 
     log.seek("g", "t", SeekTo::Offset { partition: 0, offset: 2 }).await.unwrap();
-    let next = tokio::time::timeout(Duration::from_secs(20), handled.recv()).await;
+    let next = tokio::time::timeout(Duration::from_secs(60), handled.recv()).await;
     assert_eq!(next.expect("the group goes on").unwrap(), "third-word");
-    tasks.drain(Duration::from_secs(20)).await.unwrap();
+    tasks.drain(Duration::from_secs(60)).await.unwrap();
     let group = log.groups().await.unwrap().remove(0);
     assert!(group.partitions.iter().all(|p| p.stopped.is_none() && p.lag == 0), "{group:?}");
 }

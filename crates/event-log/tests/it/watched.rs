@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn attempt_of(span: &SpanRecord) -> (i64, bool, Vec<TraceContext>) {
     let of = |name: &str| span.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
@@ -58,7 +58,7 @@ async fn an_attempt_is_linked_to_the_one_that_failed_also_when_it_is_redriven() 
     began().await;
     assert_eq!(recorded.number("banyan.consumer.running"), Some(1.0));
     assert_eq!(recorded.number("banyan.consumer.held"), Some(1.0));
-    assert!(recorded.number("banyan.consumer.lag.time").is_some_and(|age| age < 20.0));
+    assert!(recorded.number("banyan.consumer.lag.time").is_some_and(|age| age < 120.0));
     fails.send_replace(false);
     tasks.drain(PATIENCE).await.unwrap();
     assert_eq!(recorded.number("banyan.consumer.running"), None, "who has gone tells nothing");
