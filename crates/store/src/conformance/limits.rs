@@ -87,7 +87,7 @@ pub async fn a_closure_that_dawdles_is_rolled_back(database: Arc<dyn Database>) 
 }
 
 pub async fn an_endless_statement_is_stopped_and_rolled_back(database: Arc<dyn Database>) {
-    let fixture = Fixture::with(database, |o| o.transaction_ms_max = 500).await;
+    let fixture = Fixture::with(database, |o| o.transaction_ms_max = 2_000).await;
     fixture.insert("first", 1).await.expect("it commits");
     let read = fixture.store.read(&fixture.cx, |read| read.query(ENDLESS_READ, params![], |_| Ok(()))).await;
     let error = read.unwrap_err();

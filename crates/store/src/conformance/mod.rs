@@ -202,6 +202,8 @@ impl Fixture {
 
     async fn with(database: Arc<dyn Database>, change: impl FnOnce(&mut StoreOptions)) -> Self {
         let mut options = StoreOptions::new("conformance", Env::default());
+        // Unless a function is about it, no limit of a transaction is met on a busy machine.
+        options.transaction_ms_max = 20_000;
         change(&mut options);
         let cx = Context::new(&options.env, Identity::user("u-1", &[]));
         let store = database.open(options.clone()).await.expect("a new store opens");
