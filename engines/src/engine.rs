@@ -16,7 +16,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(25);
 /// Bound of one such question.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+const KILL_LIMIT: Duration = Duration::from_secs(60);
 /// How long a graceful stop may take before the process is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How many lines of its log an engine's failure shows.

@@ -44,6 +44,7 @@ pub use kind::Kind;
 pub use launchers::openbao::OPENBAO_TOKEN;
 pub use outcome::Outcome;
 pub use peer::{Parent, Peer};
+pub use ports::free as free_ports;
 pub use proxy::{Counts, Direction, FaultProxy, RandomFaults};
 pub use shared::Shared;
 pub use slow_disk::SlowDisk;

@@ -31,7 +31,7 @@ const ARGUMENT: &str = "BANYAN_TEST_PEER";
 /// Marks what a peer says among what the test harness prints.
 const MARK: &str = "@peer ";
 /// How long a killed peer may take to be gone.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+const KILL_LIMIT: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// Lines that wait to be heard.

@@ -12,7 +12,7 @@ const RANGE: Range<u16> = 21_000..32_000;
 
 /// Returns `N` different ports that are free now, from a random place of the range on: tests that start at the same
 /// moment do not meet.
-pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
+pub fn free<const N: usize>() -> Result<[u16; N]> {
     let length = RANGE.end - RANGE.start;
     let random = RandomState::new().build_hasher().finish();
     let first = u16::try_from(random % u64::from(length)).context("the range is shorter than 2^16")?;

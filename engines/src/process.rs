@@ -15,9 +15,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long a dropped engine may take to end by itself.
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
 /// How long a dropped engine may take to be gone after SIGKILL.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+const KILL_LIMIT: Duration = Duration::from_secs(60);
 /// How long processes may take to stand still after SIGSTOP.
-const PAUSE_LIMIT: Duration = Duration::from_secs(10);
+const PAUSE_LIMIT: Duration = Duration::from_secs(60);
 /// Bound of the walk through `/proc`.
 const PROCESSES_MAX: usize = 10_000;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The calls that are held back: all by which a program waits until its data are on the disk.
 const FLUSHES: &str = "fsync,fdatasync,sync_file_range,msync";
 /// How long it may take until every thread is followed.
-const ATTACH_LIMIT: Duration = Duration::from_secs(10);
+const ATTACH_LIMIT: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// How long `strace` may take to let go before it is killed; the kernel lets go then.
@@ -174,7 +174,7 @@ mod tests {
             line.expect("it goes on until a flush hangs");
         }
         drop(disk);
-        let flushed = tokio::time::timeout(Duration::from_secs(10), flushes.recv()).await;
+        let flushed = tokio::time::timeout(Duration::from_secs(60), flushes.recv()).await;
         flushed.expect("the disk is fast again").expect("the script goes on");
         child.kill().unwrap();
         child.wait().unwrap();

@@ -21,7 +21,7 @@ impl Launcher for Alertmanager {
             // Debian gives it a longer name.
             programs: &["prometheus-alertmanager", "alertmanager"],
             packages: Packages::apt(&["prometheus-alertmanager"]),
-            start_limit: Duration::from_secs(30),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

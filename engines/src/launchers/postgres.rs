@@ -63,6 +63,9 @@ impl Launcher for Postgres {
             "unix_socket_directories=",
             "wal_level=logical",
             "max_connections=200",
+            // Tests that share a server have slots at the same time, and some leave theirs behind.
+            "max_replication_slots=100",
+            "max_wal_senders=100",
         ];
         let launch = as_system_user(&site.program).arg("-D").arg(site.data());
         let launch = launch.args(["-p".to_owned(), site.port.to_string()]);

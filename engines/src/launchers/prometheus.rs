@@ -33,7 +33,7 @@ impl Launcher for Prometheus {
             name: "prometheus",
             programs: &["prometheus"],
             packages: Packages::apt(&["prometheus"]),
-            start_limit: Duration::from_secs(30),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

@@ -15,7 +15,7 @@ impl Launcher for Redis {
             name: "redis",
             programs: &["/usr/bin/redis-server", "redis-server"],
             packages: Packages::apt(&["redis-server"]),
-            start_limit: Duration::from_secs(20),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

@@ -16,7 +16,7 @@ impl Launcher for Rotel {
             name: "rotel",
             programs: &["lib/python*/site-packages/rotel/rotel-agent"],
             packages: Packages::pip(&["rotel==0.0.1a15"]),
-            start_limit: Duration::from_secs(30),
+            start_limit: Duration::from_secs(60),
             stop_signal: Signal::TERM,
             abort_signal: Signal::KILL,
         };

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Names the folder of the engine that a test process of its own starts.
 const FOLDER: &str = "BANYAN_GUARD_TEST_FOLDER";
 /// How long a guard may take to notice; it reads a pipe, so this is only a bound.
-const NOTICE_LIMIT: Duration = Duration::from_secs(30);
+const NOTICE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Does nothing in a test run. Started by the test below in a process of its own, it starts an engine and never ends.
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::{connect, options};
 use banyan_core::{Code, Env, Envelope};
-use banyan_engines::{Engine, Kind, Options};
+use banyan_engines::{Engine, Kind, Options, free_ports};
 use banyan_event_log::{
     EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
 };
@@ -139,11 +139,7 @@ async fn what_cannot_be_reached_or_named_is_refused() {
 
 #[tokio::test]
 async fn brokers_are_told_who_we_are() {
-    let ports = async || {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let (port, login, controller) = (ports().await, ports().await, ports().await);
+    let [port, login, controller] = free_ports().unwrap();
     let listeners = format!("PLAINTEXT://127.0.0.1:{port},LOGIN://127.0.0.1:{login}");
     let overrides = [
         format!("listeners={listeners},CONTROLLER://127.0.0.1:{controller}"),

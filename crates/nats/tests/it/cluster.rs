@@ -2,7 +2,7 @@
 
 use super::harness;
 use banyan_core::{BoxFuture, Env};
-use banyan_engines::{Kind, install};
+use banyan_engines::{Kind, free_ports, install};
 use banyan_event_log::EventLog;
 use banyan_event_log::conformance::{self, Faults, Harness, Site};
 use banyan_nats::{NatsLog, NatsOptions};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
@@ -29,7 +29,8 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server on a free port.
     pub(super) async fn start(arguments: &[String]) -> Self {
-        Self::start_on(free_port().await, arguments).await
+        let [port] = free_ports().unwrap();
+        Self::start_on(port, arguments).await
     }
 
     async fn start_on(port: u16, arguments: &[String]) -> Self {
@@ -65,10 +66,6 @@ async fn spawn(port: u16, arguments: &[String]) -> Child {
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
 }
 
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 /// Three servers that know each other.
 struct Cluster {
     servers: Vec<Server>,
@@ -79,10 +76,7 @@ struct Cluster {
 impl Cluster {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut routes = Vec::new();
-        for _ in 0..3 {
-            routes.push(format!("nats://127.0.0.1:{}", free_port().await));
-        }
+        let routes = free_ports::<3>().unwrap().map(|port| format!("nats://127.0.0.1:{port}"));
         let mut servers = Vec::new();
         for (at, route) in routes.iter().enumerate() {
             let arguments = Self::arguments(folder.path(), at, route, &routes);

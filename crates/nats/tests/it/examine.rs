@@ -20,7 +20,7 @@ fn asked(env: Env, limit: Duration) -> LogExamination {
 }
 
 async fn examine(url: &str) -> Vec<Finding> {
-    NatsLogs.examine(url, asked(Env::default(), Duration::from_secs(20))).await
+    NatsLogs.examine(url, asked(Env::default(), Duration::from_secs(60))).await
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_healthy_server_is_fine_and_stays_as_it_is() {
     assert_eq!(account.streams, 0, "nothing stays");
 
     let ahead = Env::simulated(1, Env::default().clock.unix_ms() + SKEW_MS);
-    let findings = NatsLogs.examine(engine.url(), asked(ahead, Duration::from_secs(20))).await;
+    let findings = NatsLogs.examine(engine.url(), asked(ahead, Duration::from_secs(60))).await;
     let clock = Finding::of(&findings, Check::Clock, "server");
     assert!(clock.verdict == Verdict::Fail && clock.found.starts_with("-"), "{clock:?}");
 

@@ -35,7 +35,7 @@ fn event(topic: &str, id: &str, key: &str) -> Envelope {
 }
 
 async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    tokio::time::timeout(Duration::from_secs(60), work).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 async fn one_partition(log: &NatsLog, topic: &str) {

@@ -2,7 +2,7 @@
 
 use super::{connect, few_partitions, options};
 use banyan_core::{Code, Env, Envelope};
-use banyan_engines::{Engine, Kind, Options};
+use banyan_engines::{Engine, Kind, Options, free_ports};
 use banyan_event_log::{
     EventLog, LogOptions, LogProvider, ReadFrom, Retention, SubscriptionSpec, TopicConfig,
 };
@@ -359,7 +359,7 @@ async fn an_encrypted_connection_verifies_both_sides() {
     let (pem, key) = certificate(folder.path(), "server", Some(&issuer));
     let (mine, my_key) = certificate(folder.path(), "client", Some(&issuer));
     let ca = &issuer.0;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [port] = free_ports().unwrap();
     let (ca, pem, key) = (ca.display(), pem.display(), key.display());
     let (mine, my_key) = (mine.display(), my_key.display());
     let listener = format!(
