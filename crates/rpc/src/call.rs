@@ -33,17 +33,26 @@ impl Call<'_> {
     /// Attempts the call until it succeeds or must not be attempted again.
     pub(crate) async fn run(self, mut request: Messages) -> Result<Messages> {
         let mut attempt = 1;
+        let mut waited_for = None;
         self.slot.budget.record_call();
         loop {
             let place = self.slot.place.load_full();
-            let Failure { error, request: kept } = match self.attempt(&place, request, attempt).await {
+            let Failure { mut error, request: kept } = match self.attempt(&place, request, attempt).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
+            // The time may be up while it looks for a place again: then too it says what it waited for.
+            if error.code() == Code::DeadlineExceeded
+                && std::error::Error::source(&error).is_none()
+                && let Some(refusal) = waited_for.take()
+            {
+                error = error.with_source(refusal);
+            }
             let Some(kept) = kept else {
                 return Err(error);
             };
             if has_no_place(&error) {
+                waited_for = Some(error.clone());
                 Box::pin(self.wait_for_place(&place, error)).await?;
             } else {
                 Box::pin(self.wait_for_attempt(attempt, error)).await?;

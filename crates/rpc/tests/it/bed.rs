@@ -10,6 +10,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// How long anything that is expected may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A deadline that a test waits for, after which a busy machine has at least begun with the call.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) const NAME: &str = "probe.v1.ProbeService";
 
 pub(crate) static DO: MethodInfo = method("Do", "/probe.v1.ProbeService/Do", Kind::Unary);
@@ -104,8 +108,7 @@ impl Bed {
             Placement::Remote => Some(server(&service).await),
         };
         directory.set(NAME, target(server.as_ref(), &service));
-        let cx = Context::new(&env, Identity::user("u-1", &["admin".into()]))
-            .with_timeout(Duration::from_secs(20));
+        let cx = Context::new(&env, Identity::user("u-1", &["admin".into()])).with_timeout(PATIENCE);
         Self { channel: directory.channel(NAME), directory, service, server, cx }
     }
 
@@ -153,9 +156,9 @@ impl Signal {
         self.0.notify_one();
     }
 
-    /// Waits for the signal; a test that waits 10 seconds has failed.
+    /// Waits for the signal; a test that waits longer than anything may take has failed.
     pub(crate) async fn received(&self) {
-        let waiting = tokio::time::timeout(Duration::from_secs(10), self.0.notified());
+        let waiting = tokio::time::timeout(PATIENCE, self.0.notified());
         waiting.await.expect("the signal never came");
     }
 

@@ -1,6 +1,6 @@
 //! A router that was written with axum behaves like one of our services, wherever it is.
 
-use crate::bed::{Placement, Signal, in_both_placements, options, server, target};
+use crate::bed::{DEADLINE, PATIENCE, Placement, Signal, in_both_placements, options, server, target};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::response::sse::{Event, Sse};
@@ -14,7 +14,6 @@ use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 in_both_placements!(
     a_request_arrives_as_it_was_sent,
@@ -49,7 +48,7 @@ impl Bed {
         };
         directory.set(http_contract("legacy"), target(server.as_ref(), &service));
         let cx = Context::new(&env, Identity::user("u-1", &["admin".into()]));
-        let cx = cx.with_timeout(Duration::from_secs(20)).with_correlation_id("c-1");
+        let cx = cx.with_timeout(PATIENCE).with_correlation_id("c-1");
         let channel = HttpChannel::new(&directory, "legacy", "/old/shop");
         Self { directory, channel, service, cx, _server: server }
     }
@@ -179,18 +178,18 @@ async fn first_event(response: Response<Body>) -> axum::body::BodyDataStream {
 
 async fn events_flow_past_the_deadline_of_the_head(placement: Placement) {
     let bed = Bed::new(placement, events(&Signal::default())).await;
-    let cx = bed.cx.with_timeout(Duration::from_millis(500));
+    let cx = bed.cx.with_timeout(DEADLINE);
     let request = Request::get("/old/shop/events").body(Body::empty()).unwrap();
     let mut body = first_event(bed.channel.send(&cx, request).await.unwrap()).await;
     assert_eq!(bed.service.in_flight(), 1);
-    let later = tokio::time::timeout(Duration::from_millis(700), body.next()).await;
+    let later = tokio::time::timeout(DEADLINE * 3 / 2, body.next()).await;
     assert!(later.is_err(), "the stream ended: {later:?}");
 }
 
 async fn closing_ends_streams_of_events(placement: Placement) {
     let bed = Bed::new(placement, events(&Signal::default())).await;
     let mut body = first_event(bed.get("/old/shop/events").await.unwrap()).await;
-    let closing = tokio::time::timeout(Duration::from_secs(10), bed.service.close());
+    let closing = tokio::time::timeout(PATIENCE, bed.service.close());
     let (closed, rest) = tokio::join!(closing, body.next());
     assert!(closed.is_ok() && rest.is_none(), "{rest:?}");
 }
@@ -259,10 +258,10 @@ async fn only_reads_are_sent_twice(placement: Placement) {
 
 async fn a_client_may_set_the_deadline(placement: Placement) {
     let bed = Bed::new(placement, events(&Signal::default())).await;
-    let request = Request::get("/old/shop/events").header("grpc-timeout", "300m").body(Body::empty());
-    let cx = bed.cx.with_timeout(Duration::from_millis(300));
+    let request = Request::get("/old/shop/events").header("grpc-timeout", "1S").body(Body::empty());
+    let cx = bed.cx.with_timeout(DEADLINE);
     let mut body = first_event(bed.channel.send(&cx, request.unwrap()).await.unwrap()).await;
-    let ended = tokio::time::timeout(Duration::from_secs(10), body.next()).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, body.next()).await.unwrap();
     let error = ended.unwrap().unwrap_err();
     let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
     let late = |cause: &(dyn std::error::Error + 'static)| {

@@ -1,7 +1,8 @@
 //! A service that was written with tonic behaves like one of ours, wherever it is.
 
 use crate::bed::{
-    Bed, CHAT, COUNT, DESCRIPTORS, DO, GET, NAME, Placement, Probe, SUM, Signal, in_both_placements, probe,
+    Bed, CHAT, COUNT, DEADLINE, DESCRIPTORS, DO, GET, NAME, Placement, Probe, SUM, Signal,
+    in_both_placements, probe,
 };
 use banyan_core::{BoxFuture, Code, Context, Error, Reason, Retry};
 use banyan_rpc::{Service, Streaming};
@@ -9,7 +10,6 @@ use futures::StreamExt;
 use prost::Message;
 use std::convert::Infallible;
 use std::task::{Context as Poller, Poll};
-use std::time::Duration;
 use tonic::body::Body;
 use tonic::server::{NamedService, UnaryService};
 use tonic::{Request, Response, Status};
@@ -245,7 +245,7 @@ async fn a_failing_request_stream_fails_the_call(placement: Placement) {
 
 async fn the_deadline_drops_the_callee(placement: Placement) {
     let (bed, dropped) = bed(placement).await;
-    let cx = bed.cx.with_timeout(Duration::from_millis(100));
+    let cx = bed.cx.with_timeout(DEADLINE);
     let error = bed.call(&cx, &DO, probe("hang", 0)).await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
     dropped.received().await;

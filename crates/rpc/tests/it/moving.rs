@@ -1,8 +1,8 @@
 //! A service that moves: calls wait for it, and none fails or is executed twice.
 
 use crate::bed::{
-    Bed, COUNT, DO, NAME, Placement, Probe, builder, echo, in_both_placements, options, probe, server,
-    target, unary,
+    Bed, COUNT, DO, NAME, PATIENCE, Placement, Probe, builder, echo, in_both_placements, options, probe,
+    server, target, unary,
 };
 use banyan_core::{Code, Context, Env, Reason};
 use banyan_rpc::{CallLimits, Directory, DirectoryOptions, Service, Streaming, Target};
@@ -60,7 +60,7 @@ async fn nothing_waits_in_a_process_that_ends(placement: Placement) {
     assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
     bed.directory.stop_waiting();
     let late = bed.call(&bed.cx, &DO, probe("late", 1));
-    let (waited, late) = tokio::time::timeout(Duration::from_secs(5), futures::future::join(waiting, late))
+    let (waited, late) = tokio::time::timeout(PATIENCE / 2, futures::future::join(waiting, late))
         .await
         .expect("neither waits for its deadline");
     assert!(waited.unwrap_err().is(Reason::SERVICE_MOVING) && late.unwrap_err().is(Reason::SERVICE_MOVING));

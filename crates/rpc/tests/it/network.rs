@@ -1,17 +1,19 @@
 //! What only a call to another process can meet.
 
 use crate::bed::{
-    Bed, DO, GET, NAME, Placement, Probe, Signal, echo, options, probe, secret, server, server_options, unary,
+    Bed, DO, GET, NAME, PATIENCE, Placement, Probe, Signal, echo, options, probe, secret, server,
+    server_options, unary,
 };
 use banyan_core::{Code, Context, Env, Identity, Reason, Retry};
 use banyan_rpc::{Directory, DirectoryOptions, Endpoint, MESSAGE_TOO_LARGE, Server, ServerOptions, Target};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
-/// Returns an address where nobody listens.
-async fn nobody() -> Endpoint {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().into()
+/// Returns an address where nobody listens, and nobody else will.
+fn nobody() -> Endpoint {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    Box::leak(Box::new(socket)).local_addr().unwrap().into()
 }
 
 fn to(endpoints: Vec<Endpoint>, options: DirectoryOptions) -> Directory {
@@ -53,14 +55,14 @@ async fn a_message_above_the_limit_is_refused_on_either_side() {
 async fn a_refused_connection_is_safe_to_retry() {
     let mut options = options();
     options.limits.attempts.attempts_max = 2;
-    let error = call(&to(vec![nobody().await], options), Probe::default()).await.unwrap_err();
+    let error = call(&to(vec![nobody()], options), Probe::default()).await.unwrap_err();
     assert_eq!((error.code(), error.retry()), (Code::Unavailable, Retry::Safe));
 }
 
 #[tokio::test]
 async fn a_failed_endpoint_is_passed_over() {
     let (first, second) = (server(&echo()).await, server(&echo()).await);
-    let endpoints = vec![first.address().into(), nobody().await, second.address().into()];
+    let endpoints = vec![first.address().into(), nobody(), second.address().into()];
     let mut options = options();
     options.limits.attempts.attempts_max = 1;
     let directory = to(endpoints, options);
@@ -126,7 +128,7 @@ async fn a_drain_finishes_what_is_in_flight_and_refuses_the_rest() {
     let calling = bed.call(&bed.cx, &DO, probe("last", 1));
     let draining = async {
         started.received().await;
-        let draining = server.drain(Duration::from_secs(10));
+        let draining = server.drain(PATIENCE);
         let releasing = async {
             tokio::task::yield_now().await;
             release.send();
@@ -144,7 +146,7 @@ async fn calls_survive_a_server_that_restarts_on_its_port() {
     let first = server(&echo()).await;
     let directory = to(vec![first.address().into()], options());
     call(&directory, probe("", 1)).await.unwrap();
-    first.drain(Duration::from_secs(10)).await.unwrap();
+    first.drain(PATIENCE).await.unwrap();
     let again = ServerOptions { port: first.address().port(), ..server_options() };
     let calling = call(&directory, probe("", 2));
     let restarting = async {

@@ -1,10 +1,10 @@
 //! A service that has a replica in the caller's process and others elsewhere: the near one first, never as the only choice.
 
-use crate::bed::{DO, GET, NAME, Probe, Signal, builder, options, probe, server, unary};
+use crate::bed::{DEADLINE, DO, GET, NAME, Probe, Signal, builder, options, probe, server, unary};
 use banyan_core::{Code, Context, Env, Error, Reason, Result};
 use banyan_rpc::{Channel, Directory, Endpoint, MethodInfo, Server, Service, Target};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 /// A replica that says where it is.
 fn replica(place: &'static str) -> Service {
@@ -101,9 +101,10 @@ async fn what_fails_here_is_attempted_elsewhere_if_that_is_harmless() {
 
 #[tokio::test]
 async fn one_that_cannot_be_reached_harms_nobody() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody: Endpoint = listener.local_addr().unwrap().into();
-    drop(listener);
+    // Bound, so that nobody else listens there, and without a listener.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nobody: Endpoint = socket.local_addr().unwrap().into();
     let here = replica("here");
     let channel = channel(&here, nobody);
     assert_eq!(call(&channel, &DO).await.unwrap(), "here");
@@ -113,7 +114,7 @@ async fn one_that_cannot_be_reached_harms_nobody() {
     here.reopen();
     assert_eq!(calling.await.unwrap(), "here");
     here.close().await;
-    let cx = Context::background().with_timeout(Duration::from_millis(100));
+    let cx = Context::background().with_timeout(DEADLINE);
     let late: Error = channel.unary::<_, Probe>(&cx, &DO, probe("", 1)).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
     let source = std::error::Error::source(&late).map(ToString::to_string).unwrap_or_default();

@@ -1,10 +1,11 @@
 //! The three kinds of methods with streams.
 
-use crate::bed::{Bed, CHAT, COUNT, Placement, Probe, SUM, Signal, builder, in_both_placements, probe};
+use crate::bed::{
+    Bed, CHAT, COUNT, DEADLINE, Placement, Probe, SUM, Signal, builder, in_both_placements, probe,
+};
 use banyan_core::{Code, Context, Error, Reason, Result};
 use banyan_rpc::{Service, Streaming};
 use futures::StreamExt;
-use std::time::Duration;
 
 in_both_placements!(
     a_response_stream_arrives,
@@ -166,7 +167,7 @@ async fn a_failing_request_stream_fails_the_response_stream(placement: Placement
 async fn a_deadline_ends_a_stream(placement: Placement) {
     let dropped = Signal::default();
     let bed = Bed::new(placement, endless(&dropped)).await;
-    let cx = bed.cx.with_timeout(Duration::from_millis(200));
+    let cx = bed.cx.with_timeout(DEADLINE);
     let mut stream: Streaming<Probe> =
         bed.channel.server_streaming(&cx, &COUNT, Probe::default()).await.unwrap();
     let error = loop {
