@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a test waits for anything before it fails.
-pub const WAIT_MAX: Duration = Duration::from_secs(30);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
 

@@ -128,7 +128,7 @@ impl Drop for Guard {
 
 impl Dropped {
     async fn wait(&self) {
-        tokio::time::timeout(Duration::from_secs(10), self.0.notified()).await.expect("it was never dropped");
+        tokio::time::timeout(Duration::from_secs(60), self.0.notified()).await.expect("it was never dropped");
     }
 }
 
@@ -244,6 +244,6 @@ async fn streams_of_events_do_not_hold_up_the_end() {
     body.next().await.unwrap().unwrap();
     let ended = async { while let Some(Ok(_)) = body.next().await {} };
     let stopped = async { tokio::join!(bed.gateway.stop(), ended) };
-    tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("the stream went on");
+    tokio::time::timeout(Duration::from_secs(60), stopped).await.expect("the stream went on");
     dropped.wait().await;
 }

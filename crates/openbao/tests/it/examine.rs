@@ -14,7 +14,7 @@ async fn examine(address: &str, login: Login, env: Env) -> Vec<Finding> {
     let options = OpenBaoOptions { address: address.to_owned(), login, ..OpenBaoOptions::default() };
     let paths = ["kv/shop/db#password", "kv/shop/db#user", "kv/other#password"];
     let paths = paths.into_iter().map(str::to_owned).collect();
-    let asked = SecretExamination { paths, env: env.clone(), limit: Duration::from_secs(10) };
+    let asked = SecretExamination { paths, env: env.clone(), limit: Duration::from_secs(60) };
     let findings = OpenBao::new(options, env).examine(asked).await;
     assert!(!format!("{findings:?}").contains("hunter"), "a secret is shown: {findings:?}");
     findings

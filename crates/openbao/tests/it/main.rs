@@ -13,6 +13,12 @@ use bao::Bao;
 use serde_json::json;
 use std::time::Duration;
 
+/// How long anything that is expected may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long credentials last that a test renews, and how long it does.
+const TERM: &str = "6s";
+const KEPT: Duration = Duration::from_secs(13);
+
 fn source(bao: &Bao, login: Login) -> OpenBao {
     let options = OpenBaoOptions { address: bao.url().to_owned(), login, ..OpenBaoOptions::default() };
     OpenBao::new(options, Env::default())
@@ -82,20 +88,20 @@ async fn leases_are_given_back() -> Result<()> {
         let source = source(&bao, login);
         source.read("database/creds/orders#username").await?;
         assert_eq!(bao.leases("database/creds/orders").await?.len(), 1);
-        source.release(Duration::from_secs(5)).await;
+        source.release(PATIENCE).await;
         let ended = async {
             while !bao.leases("database/creds/orders").await?.is_empty() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(Duration::from_secs(10), ended).await??;
+        tokio::time::timeout(PATIENCE, ended).await??;
     }
     // A server that does not answer holds nobody up.
     let paused = source(&bao, Login::Token(Secret::new(banyan_engines::OPENBAO_TOKEN.to_owned())));
     paused.read("database/creds/orders#username").await?;
     bao.pause().await?;
-    tokio::time::timeout(Duration::from_secs(5), paused.release(Duration::from_secs(1))).await?;
+    tokio::time::timeout(PATIENCE, paused.release(Duration::from_secs(1))).await?;
     postgres.stop().await
 }
 
@@ -121,15 +127,15 @@ async fn credentials_of_a_database_are_renewed() -> Result<()> {
     let bao = Bao::start().await?;
     let folder = tempfile::tempdir()?;
     let postgres = Engine::start(Kind::Postgres, Options::in_folder(folder.path())).await?;
-    database(&bao, &postgres, "3s").await?;
-    let login = bao.role(&["database/creds/orders"], "3s").await?;
+    database(&bao, &postgres, TERM).await?;
+    let login = bao.role(&["database/creds/orders"], TERM).await?;
     let source = source(&bao, login);
     let username = source.read("database/creds/orders#username").await?;
     source.read("database/creds/orders#password").await?;
     assert_eq!(bao.leases("database/creds/orders").await?.len(), 1);
 
     // Twice the term of both: nothing but time ends a lease.
-    let kept = tokio::time::timeout(Duration::from_secs(7), source.keep(&|| ())).await;
+    let kept = tokio::time::timeout(KEPT, source.keep(&|| ())).await;
     assert!(kept.is_err(), "it is kept as long as it is asked to");
     assert_eq!(bao.leases("database/creds/orders").await?.len(), 1);
     assert_eq!(source.read("database/creds/orders#username").await?.expose(), username.expose());
@@ -141,6 +147,6 @@ async fn credentials_of_a_database_are_renewed() -> Result<()> {
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout(Duration::from_secs(30), ended).await??;
+    tokio::time::timeout(PATIENCE, ended).await??;
     postgres.stop().await
 }
