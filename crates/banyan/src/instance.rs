@@ -91,7 +91,7 @@ impl Instance {
             consume(&group, &[topic], mode, handler);
             groups.push(group);
         }
-        let probes = Probes { store: store.clone(), has_cache, checks, groups, calls };
+        let probes = Probes { store: store.clone(), store_place: None, has_cache, checks, groups, calls };
         Ok(Self { name: def.name(), services, store, sagas, probes, work, support })
     }
 

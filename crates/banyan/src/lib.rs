@@ -41,7 +41,7 @@ pub use config::{
 };
 pub use doctor::{DoctorOptions, EngineReport, Report};
 pub use engines::ENGINE_UNKNOWN;
-pub use health::{HealthNode, HealthSource, HealthStatus, ServiceHealth};
+pub use health::{HealthNode, HealthSource, HealthStatus, NOT_READY, ServiceHealth, not_ready};
 pub use host::Host;
 pub use live::Live;
 pub use mount::Mount;

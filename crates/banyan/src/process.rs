@@ -329,11 +329,13 @@ impl Process {
 
     /// Checks what the services that run here depend on, in bounded time. One that is being started or stopped is left out.
     pub async fn health(&self) -> Vec<ServiceHealth> {
+        let config = self.config();
         let probes = |(name, slot): (&&'static str, &Mutex<Option<Instance>>)| {
-            Some((*name, slot.try_lock().ok()?.as_ref()?.probes().clone()))
+            let probes = slot.try_lock().ok()?.as_ref()?.probes().clone();
+            Some((*name, health::Probes { store_place: config.store_place(name), ..probes }))
         };
         let services = self.0.instances.iter().filter_map(probes).collect();
-        let caches = self.0.caches.lock().clone();
+        let caches = self.0.caches.lock().clone().map(|caches| (caches, config.cache_place()));
         health::ask(self.env(), services, caches).await
     }
 

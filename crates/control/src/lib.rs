@@ -33,7 +33,6 @@ mod traces;
 
 /// The contract between the processes, generated from `crates/control/proto`.
 pub use generated::banyan::control::v1 as contract;
-pub use health::NOT_READY;
 pub use health::wire::from_node as health_from_contract;
 pub use reload::Reader;
 pub use remote_log::RemoteLog;

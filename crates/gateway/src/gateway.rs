@@ -83,8 +83,8 @@ impl Gateway {
         let gate = Arc::new(Gate::new(options.tokens, limits, directory.clone(), env.clock.clone()));
         let untraced = health::UNTRACED;
         let server = ServerOptions { port, document, untraced, ..ServerOptions::default() };
-        let health = Health::new(gate.clone(), health);
-        let mut builder = Server::builder(&env, server).merge(health.router());
+        let health = Health::new(gate.clone(), health, &system);
+        let mut builder = Server::builder(&env, server).merge(health.router()).fitness(health.clone());
         if has_pages(&system) {
             builder = builder.merge(Pages::new(&options.pages).router());
         }

@@ -1,21 +1,23 @@
-//! What a probe of the gateway is told: `/health`, `/health/live`, `/health/ready`, `/health/detailed`.
+//! What a probe of the gateway is told: `/health`, `/health/live`, `/health/ready[/SERVICE]`, `/health/detailed`, and the gRPC
+//! health protocol.
 //!
-//! Liveness asks for an answer and nothing more; readiness for what is known anyway; only the details ask every process, and
-//! they do it once for all who ask in the same moment. The rules are those of `docs/specs/health.md`.
+//! Liveness asks for an answer and nothing more; readiness of the gateway for what is known anyway; only the details, and how one
+//! service is, ask every process, and they do it once for all who ask in the same moment. The rules are those of `docs/specs/health.md`.
 
 use crate::gate::Gate;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Request};
+use axum::extract::{Extension, Path, Request};
 use axum::response::Response;
 use axum::routing::get;
-use banyan::{HealthNode, HealthSource, HealthStatus};
-use banyan_core::{Code, Context, Error, Reason, Result};
-use banyan_rpc::{Peer, problem};
+use banyan::{HealthNode, HealthSource, HealthStatus, System};
+use banyan_core::{BoxFuture, Code, Context, Error, Reason, Result};
+use banyan_rpc::{Fitness, Peer, problem};
 use banyan_transcoding::Access;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,12 +41,21 @@ pub(crate) struct Health {
     gate: Arc<Gate>,
     /// Without it the gateway is ready until it drains, and knows nothing more.
     source: Option<Arc<dyn HealthSource>>,
+    services: BTreeSet<&'static str>,
+    /// Which service has a contract.
+    contracts: HashMap<&'static str, &'static str>,
     draining: AtomicBool,
 }
 
 impl Health {
-    pub(crate) fn new(gate: Arc<Gate>, source: Option<Arc<dyn HealthSource>>) -> Arc<Self> {
-        Arc::new(Self { gate, source, draining: AtomicBool::new(false) })
+    pub(crate) fn new(gate: Arc<Gate>, source: Option<Arc<dyn HealthSource>>, system: &System) -> Arc<Self> {
+        let services = system.services();
+        let of_service = |service: &'static str, contracts: &[&'static str]| {
+            contracts.iter().map(|contract| (*contract, service)).collect::<Vec<_>>()
+        };
+        let contracts = services.iter().flat_map(|def| of_service(def.name(), def.contracts())).collect();
+        let services = services.iter().map(|service| service.name()).collect();
+        Arc::new(Self { gate, source, services, contracts, draining: AtomicBool::new(false) })
     }
 
     /// Is not ready any more from now on.
@@ -54,8 +65,12 @@ impl Health {
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         let live = || std::future::ready(answer(StatusCode::OK, &json!({"status": HealthStatus::Ok})));
-        let (ready, detailed) = (self.clone(), self.clone());
+        let (ready, one, detailed) = (self.clone(), self.clone(), self.clone());
         let ready = move |Extension(cx): Extension<Context>| std::future::ready(ready.readiness(&cx));
+        let one = move |Extension(cx): Extension<Context>, Path(service): Path<String>| {
+            let this = one.clone();
+            async move { told(this.service_ready(&service).await, &cx) }
+        };
         let detailed =
             move |Extension(cx): Extension<Context>, Extension(peer): Extension<Peer>, request: Request| {
                 // Its body is nobody's, and cannot be shared.
@@ -66,6 +81,7 @@ impl Health {
             .route(PREFIX, get(live))
             .route(&format!("{PREFIX}/live"), get(live))
             .route(&format!("{PREFIX}/ready"), get(ready))
+            .route(&format!("{PREFIX}/ready/{{service}}"), get(one))
             .route(&format!("{PREFIX}/detailed"), get(detailed))
     }
 
@@ -79,9 +95,23 @@ impl Health {
     }
 
     fn readiness(&self, cx: &Context) -> Response {
-        match self.ready() {
-            Ok(()) => answer(StatusCode::OK, &json!({"status": HealthStatus::Ok})),
-            Err(error) => unstored(problem(&error, cx.correlation_id())),
+        told(self.ready(), cx)
+    }
+
+    /// Finds out whether a service can work: it has a place, and its store answers there.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no such service; `DRAINING`; `NOT_READY`.
+    async fn service_ready(&self, service: &str) -> Result<()> {
+        if !self.services.contains(service) {
+            return Err(Error::not_found("service", service));
+        }
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Error::new(Code::Unavailable, DRAINING, "the gateway is about to stop"));
+        }
+        match &self.source {
+            Some(source) => source.health().await.service_ready(service),
+            None => Ok(()),
         }
     }
 
@@ -122,14 +152,37 @@ impl Health {
                 },
             }})
         };
+        let mut of_service = operation("GetServiceReadiness", "Tells whether one service can work");
+        of_service["get"]["parameters"] =
+            json!([{"name": "service", "in": "path", "required": true, "schema": {"type": "string"}}]);
         vec![
             (PREFIX.to_owned(), operation("GetLiveness", "Tells that the gateway's process answers")),
             (format!("{PREFIX}/ready"), operation("GetReadiness", "Tells whether requests can be served")),
+            (format!("{PREFIX}/ready/{{service}}"), of_service),
             (
                 format!("{PREFIX}/detailed"),
                 operation("GetHealth", "Tells how every part is, to administrators and on this machine"),
             ),
         ]
+    }
+}
+
+impl Fitness for Health {
+    fn is_fit<'a>(&'a self, contract: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            match (self.contracts.get(contract), &self.source) {
+                (Some(service), Some(source)) => source.health().await.service_ready(service).is_ok(),
+                _ => true,
+            }
+        })
+    }
+}
+
+/// Answers who asks whether something is ready.
+fn told(ready: Result<()>, cx: &Context) -> Response {
+    match ready {
+        Ok(()) => answer(StatusCode::OK, &json!({"status": HealthStatus::Ok})),
+        Err(error) => unstored(problem(&error, cx.correlation_id())),
     }
 }
 

@@ -33,7 +33,7 @@ pub use http_service::{BODY_BYTES_MAX, HttpChannel, http_contract, is_event_stre
 pub use method::{Idempotency, Kind, MethodInfo};
 pub use options::{CallLimits, DirectoryOptions, Endpoint, PeerSecret};
 pub use server::{
-    Arrival, Edge, METHOD_NOT_ALLOWED, Peer, ROUTE_NOT_FOUND, Server, ServerBuilder, ServerOptions,
+    Arrival, Edge, Fitness, METHOD_NOT_ALLOWED, Peer, ROUTE_NOT_FOUND, Server, ServerBuilder, ServerOptions,
     UNSUPPORTED_MEDIA_TYPE, contract_methods, problem,
 };
 pub use service::{MALFORMED_MESSAGE, Service, ServiceBuilder};

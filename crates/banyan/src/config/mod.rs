@@ -256,6 +256,21 @@ impl Config {
         self.events.url.as_deref().map(|url| self.sources.fill_url("events.url", url)).transpose()
     }
 
+    /// Returns where the store of `service` is, without what nobody is to see; `None` for a file in the data folder.
+    pub fn store_place(&self, service: &str) -> Option<String> {
+        self.store_url(service).ok().flatten().map(|url| redact::place(url.expose()))
+    }
+
+    /// Returns where the event log is, without what nobody is to see; `None` for the data folder.
+    pub fn events_place(&self) -> Option<String> {
+        self.events_url().ok().flatten().map(|url| redact::place(url.expose()))
+    }
+
+    /// Returns where caches are, without what nobody is to see; `None` for the memory of each process.
+    pub fn cache_place(&self) -> Option<String> {
+        self.cache_url().ok().flatten().map(|url| redact::place(url.expose()))
+    }
+
     /// Reads the settings of one service.
     ///
     /// # Errors

@@ -151,6 +151,15 @@ pub(crate) fn url(text: &str) -> String {
     }
 }
 
+/// Leaves of a URL what says where something is: no user, no password, no options.
+pub(crate) fn place(text: &str) -> String {
+    let shown = url(text);
+    let Some((scheme, rest)) = shown.split_once("://") else { return REDACTED.to_owned() };
+    let place = rest.split_once('?').map_or(rest, |(place, _)| place);
+    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
 /// Tells by its name whether a setting is a secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -216,6 +225,20 @@ mod tests {
             ("sqlite", "sqlite"),
         ] {
             assert_eq!(url(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_server_and_nobody_on_it() {
+        for (text, shown) in [
+            ("postgres://u:hunter2@h:5432/db?sslmode=require", "postgres://h:5432/db"),
+            ("postgres://h/db?password=hunter2", "postgres://h/db"),
+            ("postgres://u:hun?ter2@h/db", "postgres://[redacted]"),
+            ("redis://:hunter2@h", "redis://h"),
+            ("nats://hunter2@h:4222", "nats://h:4222"),
+            ("hunter2", "[redacted]"),
+        ] {
+            assert_eq!(place(text), shown);
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct HealthCheck {
 #[derive(Clone, Default)]
 pub(crate) struct Probes {
     pub(crate) store: Option<Store>,
+    /// Where it is, unless it is a file.
+    pub(crate) store_place: Option<String>,
     pub(crate) has_cache: bool,
     pub(crate) checks: Vec<HealthCheck>,
     pub(crate) groups: Vec<String>,
@@ -49,11 +51,11 @@ struct Round {
     room: Semaphore,
 }
 
-/// Asks all of `services`; `caches` is where caches are kept, if they are.
+/// Asks all of `services`; `caches` is where caches are kept, if they are, and what that place is called.
 pub(crate) async fn ask(
     env: &Env,
     services: Vec<(&'static str, Probes)>,
-    caches: Option<SharedStores>,
+    caches: Option<(SharedStores, Option<String>)>,
 ) -> Vec<ServiceHealth> {
     // What is asked again and again is no request: it leaves no trace.
     let env = Env { signals: Signals::default(), ..env.clone() };
@@ -78,10 +80,11 @@ impl Round {
     async fn service(&self, probes: &Probes) -> Vec<HealthNode> {
         let mut asked: Vec<BoxFuture<'_, HealthNode>> = Vec::new();
         if let Some(store) = &probes.store {
-            asked.push(Box::pin(self.check("store", "store", |cx| read(store.clone(), cx))));
+            let place = probes.store_place.as_deref();
+            asked.push(Box::pin(self.check("store", "store", place, |cx| read(store.clone(), cx))));
         }
         for HealthCheck { name, check } in &probes.checks {
-            asked.push(Box::pin(self.check(name, "check", |cx| check(cx))));
+            asked.push(Box::pin(self.check(name, "check", None, |cx| check(cx))));
         }
         let mut found = futures::future::join_all(asked).await;
         if let Some(store) = &probes.store {
@@ -100,21 +103,22 @@ impl Round {
         }
     }
 
-    async fn cache(&self, caches: Option<SharedStores>) -> Option<HealthNode> {
-        let caches = caches?;
+    async fn cache(&self, caches: Option<(SharedStores, Option<String>)>) -> Option<HealthNode> {
+        let (caches, place) = caches?;
         if !caches.shared {
             let node = HealthNode::new("cache", "cache", HealthStatus::Ok, self.env.clock.unix_ms());
             return Some(node.with_message("in this process's memory"));
         }
         let ask = |_| async move { caches.cache.get(CACHE_KEY).await.map(drop) };
-        Some(self.check("cache", "cache", ask).await)
+        Some(self.check("cache", "cache", place.as_deref(), ask).await)
     }
 
-    /// Does one check when there is room for it.
+    /// Does one check when there is room for it. What is at a `place` is said to be there; an error says it by itself.
     async fn check<Fut: Future<Output = Result<()>>>(
         &self,
         name: &str,
         kind: &str,
+        place: Option<&str>,
         ask: impl FnOnce(Context) -> Fut,
     ) -> HealthNode {
         let clock = &self.env.clock;
@@ -131,11 +135,14 @@ impl Round {
             Ok(Ok(Err(error))) if error.code() != Code::DeadlineExceeded => Some(told(&error)),
             Ok(Err(_)) => Some("the check panicked".to_owned()),
             // Whoever noticed first.
-            _ => Some(format!("no answer within {} ms", CHECK_MAX.as_millis())),
+            _ => Some(match place {
+                Some(place) => format!("no answer within {} ms: {place}", CHECK_MAX.as_millis()),
+                None => format!("no answer within {} ms", CHECK_MAX.as_millis()),
+            }),
         };
         let status = if problem.is_none() { HealthStatus::Ok } else { HealthStatus::Failed };
         let node = HealthNode::new(name, kind, status, clock.unix_ms()).with_latency(began.elapsed());
-        node.with_message(problem.unwrap_or_default())
+        node.with_message(problem.or(place.map(str::to_owned)).unwrap_or_default())
     }
 }
 

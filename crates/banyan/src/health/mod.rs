@@ -6,10 +6,17 @@ mod checks;
 
 pub(crate) use checks::{CHECKS_MAX, HealthCheck, Probes, ask};
 
-use banyan_core::{BoxFuture, Result};
+use banyan_core::{BoxFuture, Code, Error, Reason, Result};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A service that requests need serves nowhere, or cannot work.
+pub const NOT_READY: Reason = Reason::new("NOT_READY");
+
+/// When what is not ready should be asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a part of a system is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -67,6 +74,11 @@ pub trait HealthSource: Send + Sync + 'static {
     fn health(&self) -> BoxFuture<'_, Arc<HealthNode>>;
 }
 
+/// Says that something is not ready.
+pub fn not_ready(message: String) -> Error {
+    Error::new(Code::Unavailable, NOT_READY, message).with_retry_after(ASK_AGAIN)
+}
+
 impl HealthStatus {
     pub fn name(self) -> &'static str {
         match self {
@@ -104,7 +116,7 @@ impl HealthNode {
     }
 
     #[must_use]
-    pub fn with_latency(mut self, latency: std::time::Duration) -> Self {
+    pub fn with_latency(mut self, latency: Duration) -> Self {
         // Microseconds are fine enough to be read.
         self.latency_ms = Some(latency.as_micros() as f64 / 1000.0);
         self
@@ -114,6 +126,18 @@ impl HealthNode {
     pub fn with_children(mut self, children: Vec<HealthNode>) -> Self {
         self.children = children;
         self
+    }
+
+    /// Tells whether the service `name` of this system can work: whether it is ok or degraded.
+    ///
+    /// # Errors
+    /// `NOT_READY`; also if nobody could say.
+    pub fn service_ready(&self, name: &str) -> Result<()> {
+        let found = self.children.iter().find(|node| node.kind == "service" && node.name == name);
+        match found.map_or(HealthStatus::Unknown, |node| node.status) {
+            HealthStatus::Ok | HealthStatus::Degraded => Ok(()),
+            status => Err(not_ready(format!("the service {name} is {status}; /health/detailed says why"))),
+        }
     }
 
     /// Tells how a service is that has these parts in one process: it fails with its store, and can do without the rest.
@@ -151,12 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn a_service_is_ready_that_works_somehow() {
+        use HealthStatus::{Degraded, Failed, Ok, Unknown};
+        for (status, ready) in [(Ok, true), (Degraded, true), (Failed, false), (Unknown, false)] {
+            let system =
+                node("system", status).with_children(vec![node("call", Ok), node("service", status)]);
+            assert_eq!(system.service_ready("x").is_ok(), ready, "{status}");
+            let refused = system.service_ready("y").unwrap_err();
+            assert!(refused.is(NOT_READY) && refused.message().starts_with("the service y is unknown"));
+        }
+    }
+
+    #[test]
     fn a_node_is_written_as_it_is_read() {
         for status in [HealthStatus::Ok, HealthStatus::Degraded, HealthStatus::Failed, HealthStatus::Unknown]
         {
             assert_eq!(HealthStatus::from_name(status.name()), status);
         }
-        let leaf = node("store", HealthStatus::Ok).with_latency(std::time::Duration::from_micros(1_250));
+        let leaf = node("store", HealthStatus::Ok).with_latency(Duration::from_micros(1_250));
         let text = serde_json::to_value(node("service", HealthStatus::Degraded).with_children(vec![leaf]));
         let expected = serde_json::json!({
             "name": "x", "kind": "service", "status": "degraded", "latency_ms": null, "checked_ms": 1,

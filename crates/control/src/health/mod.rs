@@ -14,13 +14,10 @@ use crate::health::tree::{Answer, Found, Log};
 use crate::registry::Registry;
 use crate::supervisor::Supervisor;
 use banyan::event_log::EventLog;
-use banyan::{HealthNode, HealthSource, HealthStatus};
-use banyan_core::{BoxFuture, Code, Error, Reason, Result, Tasks};
+use banyan::{HealthNode, HealthSource, HealthStatus, not_ready};
+use banyan_core::{BoxFuture, Error, Result, Tasks};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A service that requests need serves nowhere.
-pub const NOT_READY: Reason = Reason::new("NOT_READY");
 
 /// How long an answer serves everybody who asks.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -30,8 +27,6 @@ const PROCESS_MAX: Duration = Duration::from_millis(1_200);
 const LOG_MAX: Duration = Duration::from_millis(500);
 /// How long anybody waits for the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// When a system that is not ready should be asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Finds out how a system is.
 pub(crate) struct SystemHealth {
@@ -71,7 +66,7 @@ impl HealthSource for SystemHealth {
             return Ok(());
         }
         let message = format!("these services do not serve at the moment: {}", unserved.join(", "));
-        Err(Error::new(Code::Unavailable, NOT_READY, message).with_retry_after(ASK_AGAIN))
+        Err(not_ready(message))
     }
 
     fn health(&self) -> BoxFuture<'_, Arc<HealthNode>> {
@@ -107,7 +102,9 @@ async fn ask(supervisor: &Supervisor, client: &api::ProcessServiceClient) -> Ans
 async fn read(supervisor: &Supervisor, log: &Arc<dyn EventLog>) -> Log {
     let clock = &supervisor.parts.env.clock;
     let began = clock.now();
-    let late = || Error::unavailable(format!("no answer within {} ms", LOG_MAX.as_millis()));
+    let place = supervisor.parts.agent.config().events_place();
+    let at = place.as_ref().map_or_else(String::new, |place| format!(": {place}"));
+    let late = || Error::unavailable(format!("no answer within {} ms{at}", LOG_MAX.as_millis()));
     let groups = tokio::time::timeout(LOG_MAX, log.groups()).await.unwrap_or_else(|_| Err(late()));
-    Log { groups, latency: began.elapsed() }
+    Log { groups, place, latency: began.elapsed() }
 }

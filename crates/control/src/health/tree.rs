@@ -30,6 +30,8 @@ pub(crate) struct Answer {
 /// What the event log said.
 pub(crate) struct Log {
     pub(crate) groups: Result<Vec<GroupInfo>>,
+    /// Where it is, unless it is in the data folder.
+    pub(crate) place: Option<String>,
     pub(crate) latency: Duration,
 }
 
@@ -65,7 +67,8 @@ impl Found {
         let (status, message) = match &self.log.groups {
             Ok(groups) => {
                 let lag: u64 = groups.iter().map(GroupInfo::lag).sum();
-                (HealthStatus::Ok, format!("{} consumer groups, {lag} events behind", groups.len()))
+                let at = self.log.place.as_ref().map_or_else(String::new, |place| format!("{place}, "));
+                (HealthStatus::Ok, format!("{at}{} consumer groups, {lag} events behind", groups.len()))
             }
             Err(error) => (HealthStatus::Failed, format!("{}: {}", error.reason(), error.message())),
         };
@@ -228,7 +231,7 @@ mod tests {
             ..api::ProcessStatus::default()
         };
         let processes = answers.keys().map(process).collect();
-        let log = Log { groups: Ok(Vec::new()), latency: Duration::ZERO };
+        let log = Log { groups: Ok(Vec::new()), place: None, latency: Duration::ZERO };
         Found { processes, services, answers, log, now_ms: 1 }
     }
 

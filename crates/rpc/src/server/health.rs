@@ -4,10 +4,24 @@ use crate::directory::{Place, Slot};
 use crate::proto::Proto;
 use crate::server::table::{Backend, Table, Tables};
 use crate::{Idempotency, Kind, MethodInfo, Service, Streaming};
-use banyan_core::{Context, Error, Result};
+use banyan_core::{BoxFuture, Context, Error, Result};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) const NAME: &str = "grpc.health.v1.Health";
+
+/// How often a stream looks whether a service has become fit, or is not any more.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Who knows whether a contract service that has a place can work there: its store may be away.
+pub trait Fitness: Send + Sync + 'static {
+    /// Tells whether the contract service `contract` can work, in bounded time. It is asked for every check of the gRPC health
+    /// protocol, and again and again by every watch: however many ask, it must cost no more than one who asks.
+    fn is_fit<'a>(&'a self, contract: &'a str) -> BoxFuture<'a, bool>;
+}
+
+/// Who is asked whether services are fit, if anybody is.
+pub(crate) type Judge = Option<Arc<dyn Fitness>>;
 
 static CHECK: MethodInfo = MethodInfo {
     service: NAME,
@@ -47,20 +61,38 @@ enum Health {
 }
 
 /// Makes the health service of a server: one contract service is healthy while it serves, here or where its calls go, and
-/// the server (the empty name) until it drains. One that moves or has no place at the moment is not.
-pub(crate) fn service(tables: &Arc<Tables>) -> Option<Service> {
-    let (checked, watched) = (tables.clone(), tables.clone());
+/// the server (the empty name) until it drains. One that moves, has no place at the moment, or is not fit by `judge` is not.
+pub(crate) fn service(tables: &Arc<Tables>, judge: &Judge) -> Option<Service> {
+    let (checked, watched) = ((tables.clone(), judge.clone()), (tables.clone(), judge.clone()));
     let builder = Service::builder(NAME, &[])
         .unary(&CHECK, move |_: Context, Proto(request): Proto<HealthRequest>| {
-            std::future::ready(match check(&checked.current(), &request.service) {
-                Health::ServiceUnknown => Err(Error::not_found("service", &request.service)),
-                status => Ok(Proto(HealthResponse { status: status.into() })),
-            })
+            let (tables, judge) = checked.clone();
+            async move {
+                match judged(check(&tables.current(), &request.service), &judge, &request.service).await {
+                    Health::ServiceUnknown => Err(Error::not_found("service", &request.service)),
+                    status => Ok(Proto(HealthResponse { status: status.into() })),
+                }
+            }
         })
         .server_streaming(&WATCH, move |_: Context, Proto(request): Proto<HealthRequest>| {
-            std::future::ready(Ok(watch(watched.clone(), request.service)))
+            let (tables, judge) = watched.clone();
+            std::future::ready(Ok(watch(tables, judge, request.service)))
         });
     Some(builder.build())
+}
+
+/// Asks of a service that serves whether it is fit.
+async fn judged(status: Health, judge: &Judge, service: &str) -> Health {
+    match judge {
+        Some(judge) if status == Health::Serving && !service.is_empty() => {
+            if judge.is_fit(service).await {
+                Health::Serving
+            } else {
+                Health::NotServing
+            }
+        }
+        _ => status,
+    }
 }
 
 fn check(table: &Table, service: &str) -> Health {
@@ -73,10 +105,10 @@ fn check(table: &Table, service: &str) -> Health {
 }
 
 /// Streams the status now and after every change of it.
-fn watch(tables: Arc<Tables>, service: String) -> Streaming<Proto<HealthResponse>> {
+fn watch(tables: Arc<Tables>, judge: Judge, service: String) -> Streaming<Proto<HealthResponse>> {
     let changes = tables.changes();
-    let state = (tables, service, changes, None::<Health>);
-    Streaming::new(futures::stream::unfold(state, |(tables, service, mut changes, last)| async move {
+    let state = (tables, judge, service, changes, None::<Health>);
+    Streaming::new(futures::stream::unfold(state, |(tables, judge, service, mut changes, last)| async move {
         loop {
             changes.borrow_and_update();
             let table = tables.current();
@@ -84,14 +116,15 @@ fn watch(tables: Arc<Tables>, service: String) -> Streaming<Proto<HealthResponse
             // It hears of every change from here on, before it looks.
             let placed = standing.as_ref().and_then(|standing| standing.slot.as_deref());
             let placed = placed.map(|slot| slot.changed.notified());
-            let status = check(&table, &service);
+            let status = judged(check(&table, &service), &judge, &service).await;
             if last != Some(status) {
                 let response: Result<_> = Ok(Proto(HealthResponse { status: status.into() }));
-                return Some((response, (tables, service, changes, Some(status))));
+                return Some((response, (tables, judge, service, changes, Some(status))));
             }
             tokio::select! {
                 changed = changes.changed() => changed.ok()?,
                 () = or_never(placed) => {}
+                () = or_never(judge.as_ref().map(|_| tokio::time::sleep(LOOK_EVERY))) => {}
                 () = or_never(standing.as_ref().map(Standing::turned)) => {}
             }
         }

@@ -17,6 +17,7 @@ mod table;
 
 pub use contract::methods as contract_methods;
 pub use edge::{Arrival, Edge, Peer};
+pub use health::Fitness;
 pub use http::{METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND};
 pub use json::UNSUPPORTED_MEDIA_TYPE;
 pub use options::ServerOptions;
@@ -53,6 +54,7 @@ pub struct ServerBuilder {
     options: ServerOptions,
     router: Option<Router>,
     edge: Option<Arc<dyn Edge>>,
+    judge: health::Judge,
     tables: Tables,
 }
 
@@ -79,7 +81,8 @@ pub(crate) struct Load {
 
 impl Server {
     pub fn builder(env: &Env, options: ServerOptions) -> ServerBuilder {
-        ServerBuilder { env: env.clone(), options, router: None, edge: None, tables: Tables::new() }
+        let (env, tables) = (env.clone(), Tables::new());
+        ServerBuilder { env, options, router: None, edge: None, judge: None, tables }
     }
 
     /// Serves `service` from now on, in the place of one with the same name.
@@ -160,6 +163,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Asks `judge` whether services are fit that have a place, for those who ask for their health.
+    pub fn fitness(mut self, judge: Arc<dyn Fitness>) -> Self {
+        self.judge = Some(judge);
+        self
+    }
+
     /// Passes calls to the contract service `name` on to `channel`, as [`Server::expose`] does, from the first request
     /// on: nobody is told that there is no such route.
     ///
@@ -191,7 +200,7 @@ impl ServerBuilder {
             Error::unavailable(format!("cannot listen on 127.0.0.1:{port}: {error}")).with_source(error)
         })?;
         let tables = Arc::new(self.tables);
-        let builtin = health::service(&tables).into_iter().chain(reflection::services(&tables));
+        let builtin = health::service(&tables, &self.judge).into_iter().chain(reflection::services(&tables));
         let builtin = builtin.map(|service| (service.name(), service)).collect();
         let connections_max = self.options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(connections_max));

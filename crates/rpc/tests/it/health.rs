@@ -1,9 +1,10 @@
 //! The gRPC health protocol with a client of somebody else's making.
 
-use crate::bed::{DESCRIPTORS, NAME, unary};
-use banyan_core::Env;
-use banyan_rpc::{Access, Directory, Endpoint, Server, ServerOptions, Target};
-use std::time::Duration;
+use crate::bed::{DESCRIPTORS, NAME, PATIENCE, unary};
+use banyan_core::{BoxFuture, Env};
+use banyan_rpc::{Access, Directory, Endpoint, Fitness, Server, ServerOptions, Target};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tonic::transport::{Channel, Endpoint as Address};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -35,7 +36,7 @@ async fn what_is_exposed_is_as_healthy_as_its_place() {
 
     let mut watching = client.watch(of(NAME)).await.unwrap().into_inner();
     let mut next = async || {
-        let told = tokio::time::timeout(Duration::from_secs(10), watching.message()).await;
+        let told = tokio::time::timeout(PATIENCE, watching.message()).await;
         told.expect("it tells").unwrap().expect("it goes on").status()
     };
     assert_eq!(next().await, ServingStatus::NotServing);
@@ -53,4 +54,42 @@ async fn what_is_exposed_is_as_healthy_as_its_place() {
     assert_eq!(next().await, ServingStatus::NotServing);
     assert_eq!(check(&mut client, "").await, ServingStatus::NotServing);
     assert_eq!(check(&mut client, NAME).await, ServingStatus::NotServing, "and it is still there to say so");
+}
+
+/// Says of every service what it was told.
+struct Judge(AtomicBool);
+
+impl Fitness for Judge {
+    fn is_fit<'a>(&'a self, contract: &'a str) -> BoxFuture<'a, bool> {
+        assert_eq!(contract, NAME);
+        Box::pin(async { self.0.load(Ordering::Relaxed) })
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_fit_does_not_serve_wherever_it_is() {
+    let env = Env::default();
+    let directory = Directory::new(&env);
+    let judge = Arc::new(Judge(AtomicBool::new(true)));
+    let mut builder = Server::builder(&env, ServerOptions::default()).fitness(judge.clone());
+    builder.expose(NAME, *DESCRIPTORS, directory.channel(NAME), Access::Public).unwrap();
+    let gateway = builder.bind().await.unwrap();
+    let mut client = client(&gateway).await;
+    assert_eq!(
+        check(&mut client, NAME).await,
+        ServingStatus::NotServing,
+        "it has no place, whatever is said"
+    );
+    directory.set(NAME, Target::Local(unary(|_, request| async { Ok(request) })));
+    assert_eq!(check(&mut client, NAME).await, ServingStatus::Serving);
+
+    let mut watching = client.watch(of(NAME)).await.unwrap().into_inner();
+    for fit in [true, false, true] {
+        judge.0.store(fit, Ordering::Relaxed);
+        let told = tokio::time::timeout(PATIENCE, watching.message()).await;
+        let status = told.expect("it tells").unwrap().expect("it goes on").status();
+        let expected = if fit { ServingStatus::Serving } else { ServingStatus::NotServing };
+        assert_eq!((status, check(&mut client, NAME).await), (expected, expected));
+        assert_eq!(check(&mut client, "").await, ServingStatus::Serving, "the gateway serves all the same");
+    }
 }

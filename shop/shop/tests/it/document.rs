@@ -93,6 +93,7 @@ fn check_operations(document: &Value) {
             "get /health",
             "get /health/detailed",
             "get /health/ready",
+            "get /health/ready/{service}",
             "get /v1/categories",
             "get /v1/products",
             "get /v1/products/{product_id}",

@@ -1,6 +1,6 @@
 //! What a probe is told while parts of the shop do not work, and what it costs to ask.
 
-use crate::support::{Ask, Client, Patience, Person, Setup, Shop, list, until, until_every};
+use crate::support::{Answer, Ask, Client, Patience, Person, Setup, Shop, list, until, until_every};
 use banyan::core::Clock;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -21,14 +21,14 @@ async fn tree(client: &Client) -> Value {
     answer.expect("it is answered").body
 }
 
-fn of<'a>(tree: &'a Value, kind: &str, name: &str) -> &'a Value {
+pub(crate) fn of<'a>(tree: &'a Value, kind: &str, name: &str) -> &'a Value {
     let children = tree["children"].as_array().expect("there is something below it");
     let found = children.iter().find(|node| node["kind"] == kind && node["name"] == name);
     found.unwrap_or_else(|| panic!("there is no {kind} {name} in {tree}"))
 }
 
 /// Waits until the tree is as `wanted`.
-async fn seen(client: &Client, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn seen(client: &Client, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let wanted = &wanted;
     until(SEEN_MAX, what, || async {
         let tree = tree(client).await;
@@ -37,8 +37,13 @@ async fn seen(client: &Client, what: &str, wanted: impl Fn(&Value) -> bool) -> V
     .await
 }
 
+/// Asks once whether a service is ready.
+pub(crate) async fn service_ready(client: &Client, service: &str) -> Answer {
+    client.send(&Ask::get(format!("/health/ready/{service}"))).await.expect("it is answered")
+}
+
 /// Neither is told of anything that goes wrong elsewhere.
-async fn live_and_ready(client: &Client) {
+pub(crate) async fn live_and_ready(client: &Client) {
     for path in ["/health", "/health/live", "/health/ready"] {
         assert_eq!(client.ask(Ask::get(path)).await.ok()["status"], "ok", "{path}");
     }
@@ -103,6 +108,9 @@ async fn a_process_that_hangs_is_named_in_time() {
     assert_eq!(of(&failed, "service", "payments")["status"], "unknown");
     assert_eq!(of(&failed, "service", "orders")["status"], "degraded", "it calls payments");
     assert_eq!(failed["status"], "failed");
+    service_ready(&shop.client, "payments").await.refused(503, "NOT_READY");
+    assert_eq!(service_ready(&shop.client, "orders").await.ok()["status"], "ok", "it can work");
+    service_ready(&shop.client, "nothing").await.refused(404, "NOT_FOUND");
     let detailed = shop.client.send(&Ask::get("/health/detailed")).await.expect("it is answered");
     assert_eq!(detailed.status, 503);
     live_and_ready(&shop.client).await;
