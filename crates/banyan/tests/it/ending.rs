@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 
 /// How long one piece of work takes.
 const WORK: Duration = Duration::from_millis(30);
-/// How long the end of a loaded process may take: many times the work, far less than any deadline or drain limit.
-const END_MAX: Duration = Duration::from_secs(2);
+/// How long the end of a loaded process may take on a busy machine: less than any deadline or drain limit.
+const END_MAX: Duration = Duration::from_secs(8);
 
 /// Calls `LEAF` of the other service.
 static WORK_PING: MethodInfo = method("test.Ping", "Work", "/test.Ping/Work");
@@ -155,7 +155,7 @@ async fn a_stop_goes_on_when_nobody_waits_for_it() {
     let begun = Arc::new(AtomicUsize::new(0));
     let system = TestSystem::of(services(&begun)).start().await.unwrap();
     let calling = async {
-        let cx = Context::background().with_timeout(Duration::from_secs(20));
+        let cx = Context::background().with_timeout(Duration::from_secs(60));
         Other(system.client::<Ping>().0, &WORK_PING).call(&cx).await
     };
     let given_up = tokio::time::timeout(WORK / 3, system.process().stop("ping"));

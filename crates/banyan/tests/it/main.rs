@@ -117,7 +117,7 @@ async fn a_request_over_messaging_is_answered_or_its_deadline_passes() {
     });
     let system = TestSystem::of([answering, asking]).start().await.unwrap();
     let requester = requester.lock().unwrap().clone().unwrap();
-    let cx = Context::background().with_timeout(Duration::from_secs(10));
+    let cx = Context::background().with_timeout(Duration::from_secs(60));
     let answer: Noted = requester.request(&cx, &Asked("why".into())).await.unwrap();
     assert_eq!(answer, Noted("why!".into()));
     let refused = requester.request::<_, Noted>(&cx, &Asked("no".into())).await.unwrap_err();

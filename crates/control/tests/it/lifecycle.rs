@@ -11,10 +11,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
+/// A limit of the draining that is far away: who waits for something that does not come reaches it.
+const PATIENT: &str = "limits.drain_ms_max = 60_000";
+/// When a system has ended that waited for nothing but what was under way, on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_is_told_to_end_answers_what_it_began() {
     for placement in ["[]", "'all'"] {
-        let config = format!("placement.apart = {placement}\ntelemetry.slow_ms = 500");
+        let config = format!("placement.apart = {placement}\ntelemetry.slow_ms = 500\n{PATIENT}");
         let system = Running::start(&config).await;
         let pids = system.pids().await;
         let (counter, mut calls) = (system.counter(), JoinSet::new());
@@ -30,7 +35,7 @@ async fn a_system_that_is_told_to_end_answers_what_it_began() {
         assert!(status.success(), "{status}\n{}", setup.log());
         let answer = calls.join_next().await.unwrap().unwrap();
         assert_eq!(answer.unwrap().number, 700, "what was begun is answered\n{}", setup.log());
-        assert!(took < Duration::from_secs(4), "it took {took:?}\n{}", setup.log());
+        assert!(took < SOON, "it took {took:?}\n{}", setup.log());
         assert!(pids.iter().all(|pid| is_gone(*pid)));
         // It is recorded too, although it ended after everything had been told to end.
         let memory = Reader::open(&memory_path(&setup.data())).unwrap();
@@ -42,7 +47,7 @@ async fn a_system_that_is_told_to_end_answers_what_it_began() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loaded_system_ends_soon_and_goes_on_where_it_was() {
     for placement in ["[]", "['counter']", "'all'"] {
-        let system = Running::start(&format!("placement.apart = {placement}")).await;
+        let system = Running::start(&format!("placement.apart = {placement}\n{PATIENT}")).await;
         let mut load = Load::start(&system, 32, Failures::Repeat);
         load.flows(300).await;
         let clock = Clock::default();
@@ -52,7 +57,7 @@ async fn a_loaded_system_ends_soon_and_goes_on_where_it_was() {
         println!("{placement}: ended after {took:?}");
         let added = load.abandon();
         assert!(status.success(), "{status}\n{}", setup.log());
-        assert!(took < Duration::from_secs(3), "{placement}: it took {took:?}\n{}", setup.log());
+        assert!(took < SOON, "{placement}: it took {took:?}\n{}", setup.log());
         let system = setup.start().await;
         let counted = system.counted().await;
         assert!((added..=added + 32).contains(&counted), "{added} were answered, {counted} counted");

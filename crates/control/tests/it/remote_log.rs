@@ -166,14 +166,17 @@ async fn what_was_acknowledged_survives_a_killed_engine() {
     let (folder, mut next, mut acknowledged) = (TempDir::new().unwrap(), 0, Vec::new());
     for _ in 0..3 {
         let (mut host, log) = hosted(TEST, &folder).await;
+        let first = tokio::sync::Notify::new();
         let publish = async {
             while log.publish(numbered(next)).await.is_ok() {
                 acknowledged.push(next);
                 next += 1;
+                first.notify_one();
             }
             next += 1;
         };
         let kill = async {
+            soon("something is acknowledged", first.notified()).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
             host.kill().await.unwrap();
         };
@@ -239,7 +242,7 @@ fn event(topic: &str, payload: Vec<u8>) -> Envelope {
 }
 
 async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    tokio::time::timeout(Duration::from_secs(60), work).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,11 +21,11 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 /// How long a caller's request may take, with all its waits.
-const CALL_MAX: Duration = Duration::from_secs(20);
+const CALL_MAX: Duration = Duration::from_secs(60);
 /// How long events may take to arrive.
-const HEAR_MAX: Duration = Duration::from_secs(30);
+const HEAR_MAX: Duration = Duration::from_secs(60);
 /// How long a program may take to end.
-pub(crate) const END_MAX: Duration = Duration::from_secs(20);
+pub(crate) const END_MAX: Duration = Duration::from_secs(60);
 
 /// A running system in a folder of its own.
 pub(crate) struct Running {
@@ -192,7 +192,7 @@ impl Running {
     ) -> Result<MoveServiceResponse> {
         let (service, process) = ("counter".into(), to.into());
         let request = MoveServiceRequest { service, process, destination: destination.into() };
-        self.control().move_service(&context().with_timeout(Duration::from_secs(60)), request).await
+        self.control().move_service(&context(), request).await
     }
 
     pub(crate) async fn count(&self, name: &str) -> i64 {
@@ -201,8 +201,7 @@ impl Running {
 
     async fn read(&self, method: &'static MethodInfo, name: &str) -> i64 {
         let request = Amount { name: name.to_owned(), number: 0 };
-        let cx = context().with_timeout(CALL_MAX);
-        self.counter().unary::<_, Amount>(&cx, method, request).await.unwrap().number
+        self.counter().unary::<_, Amount>(&context(), method, request).await.unwrap().number
     }
 
     /// Returns how much was counted in all.
@@ -285,7 +284,7 @@ impl Running {
 }
 
 pub(crate) fn context() -> Context {
-    Context::new(&Env::default(), Identity::service("test")).with_timeout(Duration::from_secs(10))
+    Context::new(&Env::default(), Identity::service("test")).with_timeout(CALL_MAX)
 }
 
 /// Sends a signal to a process.
@@ -404,6 +403,6 @@ impl Load {
 }
 
 async fn add(channel: &Channel, method: &'static MethodInfo, key: &str, amount: Amount) -> Result<Amount> {
-    let cx = context().with_timeout(CALL_MAX).with_idempotency_key(key);
+    let cx = context().with_idempotency_key(key);
     channel.unary(&cx, method, amount).await
 }
