@@ -21,6 +21,7 @@ mod logs;
 mod map;
 mod measured;
 mod router;
+mod runs;
 mod sagas;
 mod searches;
 mod services;

@@ -3,8 +3,8 @@
 use crate::answer::refusal;
 use crate::app::{App, Shared};
 use crate::{
-    contracts, dead_letters, door, health, live, logs, map, measured, sagas, services, sessions, streams,
-    system, topics, traces,
+    contracts, dead_letters, door, health, live, logs, map, measured, runs, sagas, services, sessions,
+    streams, system, topics, traces,
 };
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -64,6 +64,8 @@ fn api() -> Router<Arc<App>> {
         .route("/api/sagas/{service}/{id}/cancel", post(sagas::cancel))
         .route("/api/metrics", get(measured::metrics))
         .route("/api/slos", get(measured::slos))
+        .route("/api/runs", get(runs::list))
+        .route("/api/runs/compare", get(runs::compared))
         .route("/api/invariants", get(system::invariants))
         .route("/api/audit", get(sessions::operations))
 }

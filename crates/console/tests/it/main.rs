@@ -9,6 +9,7 @@ mod login;
 mod pages;
 mod roles;
 mod running;
+mod runs;
 mod sight;
 mod streaming;
 mod wire;

@@ -141,6 +141,8 @@ export const api = {
 
   metrics: (query: Query, signal?: AbortSignal) => get<{ series: t.Series[] }>("/api/metrics", query, signal),
   slos: (signal?: AbortSignal) => get<{ slos: t.Slo[] }>("/api/slos", {}, signal),
+  runs: (signal?: AbortSignal) => get<{ runs: t.Run[] }>("/api/runs", {}, signal),
+  compare: (query: Query, signal?: AbortSignal) => get<t.Comparison>("/api/runs/compare", query, signal),
   invariants: (signal?: AbortSignal) => get<t.Invariants>("/api/invariants", {}, signal),
   audit: (limit: number, signal?: AbortSignal) => get<{ entries: t.Operation[] }>("/api/audit", { limit }, signal),
 };

@@ -15,6 +15,7 @@ export const PLACES: Place[] = [
   { letter: "m", path: "/", label: "Map", group: "Watch" },
   { letter: "t", path: "/traces", label: "Traces", group: "Watch" },
   { letter: "l", path: "/logs", label: "Logs", group: "Watch" },
+  { letter: "r", path: "/runs", label: "Runs", group: "Watch" },
   { letter: "s", path: "/services", label: "Services", group: "Run" },
   { letter: "e", path: "/events", label: "Events", group: "Run" },
   { letter: "d", path: "/dead-letters", label: "Dead letters", group: "Run" },

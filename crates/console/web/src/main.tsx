@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api, type Problem, whenLoggedOut } from "./api";
 import { asProblem } from "./async";
 import { begin, end } from "./live";
+import { ComparisonPage } from "./pages/comparison";
 import { DeadLetters } from "./pages/dead-letters";
 import { Events } from "./pages/events";
 import { Invariants } from "./pages/invariants";
@@ -12,6 +13,7 @@ import { Login } from "./pages/login";
 import { Logs } from "./pages/logs";
 import { MapPage } from "./pages/map";
 import { Operations } from "./pages/operations";
+import { Runs } from "./pages/runs";
 import { SagaPage } from "./pages/saga";
 import { Sagas } from "./pages/sagas";
 import { ServicePage } from "./pages/service";
@@ -39,6 +41,8 @@ function Shows({ path }: { path: string }) {
       return second ? <TracePage id={second} key={second} /> : <Traces />;
     case "logs":
       return <Logs />;
+    case "runs":
+      return third ? <ComparisonPage before={second} after={third} key={path} /> : <Runs />;
     case "services":
       return second ? <ServicePage name={second} key={second} /> : <Services />;
     case "events":

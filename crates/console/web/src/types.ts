@@ -336,3 +336,47 @@ export interface Operation {
   /** How often: the same refusal is one entry for an hour. */
   count: number;
 }
+
+export interface Run {
+  id: number;
+  started_ms: number;
+  /** When it stopped, or was last heard of. */
+  until_ms: number;
+  state: "running" | "stopped" | "killed";
+  label: string;
+  build: string;
+  /** Tells settings apart. */
+  configuration: string;
+}
+/** Durations in seconds. */
+export interface MetricPoint {
+  count: number;
+  rate: number;
+  error_share: number;
+  p50: number | null;
+  p90: number | null;
+  p99: number | null;
+}
+export interface RunLoad {
+  run: Run;
+  seconds: number;
+  requests: MetricPoint;
+  cpu_ms_per_request: number | null;
+  memory_bytes_max: number;
+}
+export type Verdict = "worse" | "mixed" | "better" | "same" | "unclear" | "new" | "gone";
+export interface WorkChange {
+  metric: string;
+  labels: Record<string, string>;
+  before: MetricPoint | null;
+  after: MetricPoint | null;
+  verdict: Verdict;
+  because: string[];
+  slowest: { trace_id: string; duration_ns: number } | null;
+}
+export interface Comparison {
+  before: RunLoad;
+  after: RunLoad;
+  settings: Record<string, { before: string | null; after: string | null }>;
+  work: WorkChange[];
+}

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { close, given, heading, loaded, look, scenario, step, tab, tabTo, url } from "./browser.mjs";
-import { cancelled, commitAside, followed, followedToItsEnd, freed, notedThere, readAgain } from "./operating.mjs";
+import { cancelled, commitAside, followed, followedToItsEnd, freed, notedThere, readAgain, runs } from "./operating.mjs";
 
 /** A trace is found by the number of the order that it is about, and shows everything that followed. */
 async function traceByOrder(page) {
@@ -161,7 +161,7 @@ const PAGES = [
   ["/services", "Services"], ["/services/orders", "orders"], ["/services/orders?tab=calls", "orders"],
   ["/services/orders?tab=configuration", "orders"], ["/events", "Events"], ["/events/orders", "orders"],
   ["/dead-letters", "Dead letters"], ["/sagas", "Sagas"], ["/slos", "SLOs"], ["/invariants", "Invariants"],
-  ["/operations", "Operations"], ["/nowhere", "Not found"],
+  ["/operations", "Operations"], ["/runs", "Runs"], ["/nowhere", "Not found"],
 ];
 
 /** Every page, as `scheme` has it. */
@@ -252,7 +252,7 @@ async function viewer(page) {
   await heading(page, "Console");
 }
 
-/** What each scenario is given: `read` an order, its user, and the key of a dead letter of loyalty in dollars, beside another; `move` a service; `viewer`
+/** What each scenario is given (`runs` nothing: run 1 stopped, `before` was killed, `after` is slower): `read` an order, its user, and the key of a dead letter of loyalty in dollars, beside another; `move` a service; `viewer`
  *  a name and its password; `operate` an order whose card is being charged by a processor that is stopped, and its process id; `configure` a configuration
  *  file that is not there yet. */
 const SCENARIOS = {
@@ -288,6 +288,10 @@ const SCENARIOS = {
     await step("what is stuck is freed and undone", () => freed(page));
     await step("who followed it knows", () => followedToItsEnd(following));
     await step("what was done is noted", () => notedThere(page));
+  },
+  async runs() {
+    const page = await tab();
+    await step("two runs are set side by side", () => runs(page));
   },
   async configure() {
     const page = await tab();

@@ -153,3 +153,62 @@ export async function readAgain(page, file) {
   await loaded(page, "/operations", "Operations");
   await page.getByRole("row").filter({ hasText: "reload configuration" }).filter({ hasText: "done" }).nth(1).waitFor();
 }
+
+/** Each run says how it ended; two of them are set side by side, without a mouse. */
+export async function runs(page) {
+  await loaded(page, "/", "Map");
+  await page.keyboard.press("g");
+  await page.keyboard.press("r");
+  await heading(page, "Runs");
+  const row = (label) => page.getByRole("region", { name: "Runs" }).getByRole("row").filter({ hasText: label });
+  await row("after").getByText("running", { exact: true }).waitFor();
+  await row("before").getByText("killed", { exact: true }).waitFor();
+  await row("before").getByText("last heard of").waitFor();
+  await row("first").getByText("stopped", { exact: true }).waitFor();
+  await look(page, "runs");
+  const links = page.locator("table a[data-row]");
+  await tabTo(page, links.first());
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await heading(page, "Run 1 and run 2");
+  await page.goBack();
+  await heading(page, "Runs");
+  await tabTo(page, page.getByRole("button", { name: "Compare" }));
+  await page.keyboard.press("Enter");
+  await heading(page, "Run 2 and run 3");
+  await page.getByText(/kinds? of work became worse/).waitFor();
+  const setting = page.getByRole("region", { name: "Settings that differ" }).getByRole("row").filter({ hasText: "faults.delay_ms" });
+  await setting.getByText("200").waitFor();
+  const worse = page.getByRole("region", { name: "Worse", exact: true }).getByRole("row").filter({ hasText: "step reserve_stock" });
+  await worse.getByText(/p50/).waitFor();
+  await worse.getByText(/ → 2\d\d ms/).first().waitFor();
+  await look(page, "runs-compared");
+  // What is the same is shown to who asks for it, and it stands in the address.
+  const all = page.getByRole("checkbox", { name: "All work" });
+  await tabTo(page, all);
+  await page.keyboard.press("Space");
+  await page.getByRole("heading", { name: /The same|Too rare to say/ }).first().waitFor();
+  assert.ok(page.url().includes("all=1"), page.url());
+  await page.getByRole("combobox", { name: "and" }).selectOption("50");
+  await page.waitForURL(/ms=50/);
+  await worse.waitFor();
+  await page.getByRole("link", { name: "The other way round" }).click();
+  await heading(page, "Run 3 and run 2");
+  await page.getByRole("region", { name: "Better", exact: true }).getByRole("row").filter({ hasText: "step reserve_stock" }).waitFor();
+  // The slowest trace of what became worse was kept.
+  await loaded(page, "/runs/before/after", "Run before and run after");
+  const slowest = page.getByRole("region", { name: "Worse", exact: true }).locator("a[data-row]").first();
+  await slowest.click();
+  await heading(page, "Trace");
+  await page.getByRole("treegrid", { name: "Timeline" }).waitFor();
+  await loaded(page, "/runs/1/9", "Run 1 and run 9");
+  await page.getByRole("alert").getByText(/run/).first().waitFor();
+  const dark = await tab({ colorScheme: "dark" });
+  for (const [path, title] of [["/runs", "Runs"], ["/runs/2/3?all=1", "Run 2 and run 3"]]) {
+    await loaded(dark, path, title);
+    await look(dark, `dark${path.replace(/[^a-z0-9]+/g, "-")}`);
+  }
+  const phone = await tab({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  await loaded(phone, "/runs/2/3", "Run 2 and run 3");
+  await look(phone, "phone-runs");
+}

@@ -156,6 +156,46 @@ async fn a_setting_is_read_again_and_seen_with_where_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_are_listed_with_how_they_ended_and_set_side_by_side() {
+    const ORDERS: usize = 25;
+    let labelled = |label: &str| Setup::one_process().set(&format!("telemetry.label={label}"));
+    let mut shop = Shop::start(labelled("first")).await;
+    let lamp = shop.admin.product(1_000, 500).await;
+    shop.end_root().await;
+    shop.set_up(labelled("before"));
+    shop.restart().await;
+    buy(&shop, &lamp, ORDERS, "before").await;
+    shop.kill_root().await;
+    shop.set_up(labelled("after").set("faults.delay_probability=1").set("faults.delay_ms=200"));
+    shop.restart().await;
+    buy(&shop, &lamp, ORDERS, "after").await;
+    walk(&shop, "runs", &json!({})).await;
+    shop.stop().await;
+}
+
+/// Buys so many pieces, each with an order of its own, and waits until that is measured in the run of this label.
+async fn buy(shop: &Shop, product: &str, orders: usize, run: &str) {
+    let customer = Person::register(&shop.client).await;
+    let mut placed = JoinSet::new();
+    for _ in 0..orders {
+        let (customer, draft) = (customer.clone(), Draft::of(product, 1));
+        placed.spawn(async move { assert_eq!(state(&customer.buy(&draft).await), "CONFIRMED") });
+    }
+    while let Some(bought) = placed.join_next().await {
+        bought.expect("it is confirmed");
+    }
+    until(END_MAX, "all orders were measured", || async {
+        let query =
+            ["metrics", "banyan.saga.operation.duration", "--by", "banyan.saga.operation", "--run", run];
+        let sagas = shop.command(&query).await.ok()?;
+        let series = sagas["series"].as_array().cloned().unwrap_or_default();
+        let confirmed = series.iter().find(|s| s["labels"]["banyan.saga.operation"] == "commit confirm")?;
+        (confirmed["total"]["count"] == orders).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_only_look_logs_in_and_sees_no_button_that_would_be_refused() {
     let passwords = Passwords::new(&PasswordOptions::default()).expect("valid options");
     let hash =

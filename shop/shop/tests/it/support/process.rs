@@ -95,15 +95,23 @@ impl Shop {
         ended.expect("a killed process ends in time").expect("it is our child");
     }
 
-    /// Sends SIGTERM and waits until every process has ended.
+    /// Sends SIGTERM to the root process and waits until it has ended.
     ///
     /// # Panics
-    /// If the shop does not end by itself with success, or panicked.
-    pub(crate) async fn stop(mut self) {
+    /// If it does not end by itself with success.
+    pub(crate) async fn end_root(&mut self) {
         signal("TERM", self.pid()).await;
         let ended = tokio::time::timeout(STOP_MAX, self.root.child.wait()).await;
         let status = ended.expect("it drains in time").expect("it is our child");
         assert!(status.success(), "{status}");
+    }
+
+    /// Ends the root process and waits until every process has ended.
+    ///
+    /// # Panics
+    /// If the shop does not end by itself with success, or panicked.
+    pub(crate) async fn stop(mut self) {
+        self.end_root().await;
         until(STOP_MAX, "all processes had ended", || async {
             processes_of(self.folder.path()).is_empty().then_some(())
         })
