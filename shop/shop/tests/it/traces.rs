@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long the last span of an order may take to arrive.
-const ARRIVED_MAX: Duration = Duration::from_secs(30);
+const ARRIVED_MAX: Duration = Duration::from_secs(90);
 /// The last things that follow from an order.
 const LAST: [&str; 3] = [
     "notifications process shop.orders.v1.OrderConfirmed",
@@ -55,6 +55,12 @@ async fn one_trace(setup: Setup) -> BTreeSet<String> {
     }
     let failed: Vec<_> = spans.iter().filter(|span| text(span, "status") != "ok").collect();
     assert!(failed.is_empty(), "{failed:#?}");
+    let slow = shop.command(&["traces", "--min-ms", "3600000"]).await.expect("it lists");
+    assert_eq!(
+        slow,
+        serde_json::json!({"traces": [], "more": false, "looked_through": null}),
+        "all was seen"
+    );
     let drawn = shop.print(&["traces", "show", &order_id(&order)]).await;
     assert!(drawn.contains("● POST /v1/orders") && drawn.contains("· step charge_card"), "{drawn}");
     let processes = spans.iter().map(|span| text(span, "process")).collect();
@@ -88,7 +94,9 @@ async fn what_failed_is_kept_whole_wherever_it_failed_and_the_rest_is_forgotten(
     let of_mended = |trace: &Value| text(trace, "correlation_id") == text(&spans[0], "correlation_id");
     assert!(list(&kept["traces"]).iter().any(of_mended), "{kept}");
     shop.restart().await;
-    assert_eq!(whole_trace(&shop, &order_id(&mended)).await.len(), spans.len());
+    // Spans at the ends of the trace may have come after it was looked at.
+    let ids = |spans: &[Value]| spans.iter().map(|span| text(span, "span_id")).collect::<BTreeSet<_>>();
+    assert!(ids(&whole_trace(&shop, &order_id(&mended)).await).is_superset(&ids(&spans)));
     shop.stop().await;
 }
 
@@ -149,7 +157,17 @@ async fn whole_trace(shop: &Shop, order: &str) -> Vec<Value> {
             let parent = text(span, "parent_id");
             begins(&parent) || ids.contains(&parent)
         };
-        let is_whole = LAST.iter().all(|last| names.contains(*last)) && spans.iter().all(is_rooted);
+        let parents: BTreeSet<_> = spans.iter().map(|span| text(span, "parent_id")).collect();
+        // What a call caused in another process comes when that one hands it over.
+        let is_answered = |span: &Value| {
+            let name = text(span, "name");
+            let method = name.strip_prefix("shop.").filter(|method| method.contains('/'));
+            let callee = method.and_then(|method| method.split('.').next());
+            callee.is_none_or(|callee| text(span, "service") == callee)
+                || parents.contains(&text(span, "span_id"))
+        };
+        let is_whole = LAST.iter().all(|last| names.contains(*last))
+            && spans.iter().all(|span| is_rooted(span) && is_answered(span));
         is_whole.then_some(spans)
     })
     .await
