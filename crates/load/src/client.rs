@@ -1,19 +1,25 @@
-//! Requests over HTTP/1.1 with kept connections, or HTTP/2 without TLS.
+//! Requests over HTTP/1.1 with kept connections, or HTTP/2; in the clear, or over TLS.
 
 use crate::limits::ANSWER_KEPT_MAX;
+use crate::target::Target;
+use crate::tls;
+use banyan_core::Error;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::Duration;
+use tower::ServiceExt;
 
 /// How long a connection may stay unused.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) struct HttpClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
     timeout: Duration,
 }
 
@@ -28,15 +34,33 @@ pub(crate) struct Answer {
 }
 
 impl HttpClient {
-    pub(crate) fn new(http2: bool, timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+    pub(crate) fn new(target: &Target, http2: bool, timeout: Duration) -> Self {
+        let mut plain = HttpConnector::new();
+        plain.set_nodelay(true);
+        plain.enforce_http(false);
+        let tls = target.tls().cloned().unwrap_or_else(tls::nobody);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let connector = match http2 {
+            true => connector.enable_http2().wrap_connector(plain),
+            false => connector.enable_http1().wrap_connector(plain),
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .http2_only(http2)
-            .build(connector);
-        Self { client, timeout }
+            .build(connector.clone());
+        Self { client, connector, timeout }
+    }
+
+    /// Connects to an encrypted target, and sends nothing.
+    ///
+    /// # Errors
+    /// `LOAD_TARGET_UNTRUSTED` if TLS does not come about. What else keeps the connection is no error: the load will tell.
+    pub(crate) async fn check(&self, target: &Target) -> Result<(), Error> {
+        let Some(uri) = target.tls().and_then(|_| target.uri("/").ok()) else { return Ok(()) };
+        let connecting = self.connector.clone().oneshot(uri);
+        let Ok(Err(error)) = tokio::time::timeout(self.timeout, connecting).await else { return Ok(()) };
+        tls::failure(error.as_ref()).map_or(Ok(()), |problem| Err(tls::untrusted(target, problem)))
     }
 
     /// Sends a request and reads its answer to the end. Of a success, the body is kept only if `keep`.
@@ -70,6 +94,9 @@ impl HttpClient {
 
 fn kind(error: &hyper_util::client::legacy::Error) -> &'static str {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
+    if tls::failure(error).is_some() {
+        return "TLS failed";
+    }
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             return match io.kind() {

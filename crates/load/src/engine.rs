@@ -81,7 +81,7 @@ impl Run {
     pub fn new(plan: Plan, target: Target, env: Env) -> Self {
         let settings = &plan.settings;
         let workload = Workload {
-            client: HttpClient::new(settings.http2, settings.timeout),
+            client: HttpClient::new(&target, settings.http2, settings.timeout),
             seed: settings.seed.unwrap_or_else(|| env.rng.below(1 << 32)),
             recorder: Recorder::new(&plan),
             stop: watch::Sender::new(0),
@@ -118,9 +118,10 @@ impl Run {
     /// Carries it out.
     ///
     /// # Errors
-    /// If a virtual user cannot be set up, or the run is stopped before the first arrival.
+    /// If the target is not trusted, a virtual user cannot be set up, or the run is stopped before the first arrival.
     pub async fn go(self) -> Result<Summary> {
         let shared = &self.shared;
+        shared.workload.client.check(&shared.workload.target).await?;
         let clock = &shared.workload.env.clock;
         let setup_began = clock.now();
         tokio::select! {

@@ -33,6 +33,7 @@ mod stages;
 mod summary;
 mod target;
 mod template;
+mod tls;
 mod window;
 
 pub use compare::{Change, Comparison, compare};

@@ -75,6 +75,10 @@ struct RunLoad {
     /// Where the load goes, for example `http://127.0.0.1:8080` [default: what the file says, or the system of the data folder].
     #[arg(long, value_name = "URL")]
     target: Option<String>,
+    /// Trust the certificates in this PEM file, and no others, to sign that of an `https://` target [default: those that this
+    /// machine trusts].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Load a target on another machine: whoever runs it has agreed.
     #[arg(long)]
     i_may_load_it: bool,
@@ -105,7 +109,7 @@ struct RunLoad {
     /// The fraction of requests that ask for a trace [default: 1].
     #[arg(long, value_name = "FRACTION")]
     trace_sample: Option<f64>,
-    /// Speak HTTP/2, without TLS.
+    /// Speak HTTP/2.
     #[arg(long)]
     http2: bool,
     /// Decides when who arrives and what is drawn [default: another one each time].
@@ -304,11 +308,16 @@ impl RunLoad {
         let own = remote.as_ref().map(|remote| remote.url().to_owned());
         let url = named.map(str::to_owned).or(own.clone()).unwrap_or_default();
         let target =
-            banyan_load::Target::parse(&url, self.i_may_load_it).map_err(|error| match error.code() {
-                Code::InvalidArgument => {
-                    Problem::usage_of(error, "for example --target http://127.0.0.1:8080")
+            banyan_load::Target::parse(&url, self.i_may_load_it, self.ca.as_deref()).map_err(|error| {
+                match error.code() {
+                    Code::InvalidArgument if error.violations().iter().any(|wrong| wrong.field == "ca") => {
+                        Problem::usage_of(error, "for example --target https://localhost:8443 --ca own.pem")
+                    }
+                    Code::InvalidArgument => {
+                        Problem::usage_of(error, "for example --target http://127.0.0.1:8080")
+                    }
+                    _ => Problem::usage_of(error, "--i-may-load-it says that they did"),
                 }
-                _ => Problem::usage_of(error, "--i-may-load-it says that they did"),
             })?;
         let own = own.as_deref().is_some_and(|own| own.trim_end_matches('/') == url.trim_end_matches('/'));
         let console = remote.as_ref().filter(|_| own).and_then(Remote::console);
@@ -320,6 +329,9 @@ impl RunLoad {
 fn refused(error: Error, scenario: Option<&str>) -> Problem {
     let next = match error.code() {
         Code::Cancelled => "nothing was measured".to_owned(),
+        _ if error.reason() == "LOAD_TARGET_UNTRUSTED" => {
+            "--ca FILE names the certificate of who signed it; nothing was sent".to_owned()
+        }
         _ => format!("`{} load {} --check` shows the setup", program_name(), scenario.unwrap_or("FILE")),
     };
     Problem::new(error, next)

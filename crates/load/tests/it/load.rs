@@ -12,7 +12,7 @@ pub(crate) fn plan(text: &str, over: &Overrides) -> Plan {
 
 pub(crate) fn run(server: &Server, text: &str) -> Run {
     let plan = plan(text, &Overrides::default());
-    Run::new(plan, Target::parse(&server.url, false).expect("it is this machine"), Env::default())
+    Run::new(plan, Target::parse(&server.url, false, None).expect("it is this machine"), Env::default())
 }
 
 fn row<'s>(summary: &'s Summary, name: &str) -> &'s Row {
@@ -170,7 +170,7 @@ async fn failures_are_counted_by_kind_and_end_their_runs() {
             &format!("[load]\nrate = 20\nfor = '500ms'\narrivals = 'uniform'\n{GET}"),
             &Overrides::default(),
         ),
-        Target::parse(&closed_port(), false).expect("it is this machine"),
+        Target::parse(&closed_port(), false, None).expect("it is this machine"),
         Env::default(),
     );
     let summary = refused.go().await.expect("a server that is not there is a result");

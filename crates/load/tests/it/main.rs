@@ -4,3 +4,4 @@ mod files;
 mod load;
 mod page;
 mod server;
+mod tls;

@@ -41,6 +41,13 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        Self::serve(listener, url)
+    }
+
+    /// Answers requests that come in by `listener`.
+    pub(crate) fn serve<L: axum::serve::Listener<Addr: std::fmt::Debug>>(listener: L, url: String) -> Self {
         let seen = Arc::new(Seen::default());
         let app = Router::new()
             .route("/", get(answer))
@@ -51,8 +58,6 @@ impl Server {
             .route("/orders", post(order))
             .route("/orders/{id}", get(look))
             .with_state(seen.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let tasks = Tasks::new();
         tasks.spawn_until_stopped(
             "server",
