@@ -13,6 +13,9 @@ const DATA_VARIABLE: &str = "BANYAN_DATA";
 /// The configuration file that is read if it is there.
 const CONFIG_FILE: &str = "banyan.toml";
 
+/// The longest time that an argument may name: 366 days.
+const MILLISECONDS_MAX: u64 = 366 * 86_400_000;
+
 /// What every command understands.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Globals {
@@ -265,12 +268,27 @@ fn of_argument(error: Error) -> Problem {
     Problem::usage_of(error, "`config show` lists the keys that are set, docs/guide.md the others")
 }
 
+/// Reads a time such as `90s`, `15m`, `6h` or `1d`, in milliseconds.
+pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
+    let ms = u64::try_from(banyan_load::duration(text)?.as_millis()).unwrap_or(u64::MAX);
+    let fits = (1..=MILLISECONDS_MAX).contains(&ms);
+    if fits { Ok(ms) } else { Err("must be at least 1ms and at most 366d".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn globals() -> Globals {
         Globals { data: Some("elsewhere".into()), ..Globals::default() }
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!((milliseconds("90s"), milliseconds("1d")), (Ok(90_000), Ok(86_400_000)));
+        for wrong in ["", "5", "m", "5w", "-1s", "0s", "400d", "5µ"] {
+            assert!(milliseconds(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -103,6 +103,17 @@ pub(crate) fn time(unix_ms: u64) -> String {
     format!("{}Z", &banyan_core::rfc3339(unix_ms)[..19])
 }
 
+/// Writes seconds in the unit that suits them.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0 s".to_owned(),
+        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
+        s if s < 0.1 => format!("{:.1} ms", s * 1e3),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +123,12 @@ mod tests {
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(time(951_782_400_000), "2000-02-29T00:00:00Z");
         assert_eq!(time(1_795_252_474_999), "2026-11-21T09:14:34Z");
+    }
+
+    #[test]
+    fn durations_have_the_unit_that_suits_them() {
+        let written = [0.0, 0.000_085, 0.0123, 0.25, 2.5].map(duration);
+        assert_eq!(written, ["0 s", "85 µs", "12.3 ms", "250 ms", "2.50 s"]);
     }
 
     #[test]

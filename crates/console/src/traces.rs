@@ -8,7 +8,7 @@ use crate::searches::SPANS_MAX;
 use axum::extract::{Path, State};
 use banyan_control::contract as api;
 use banyan_core::{Code, Error, Reason, Result};
-use banyan_telemetry::{Filter, LineFilter, Numbered, Reader, Span, Status, TraceSummary};
+use banyan_telemetry::{Filter, LineFilter, LookedThrough, Numbered, Reader, Span, Status, TraceSummary};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -43,16 +43,34 @@ pub(crate) async fn list(State(app): Shared, Asked(query): Asked<TracesQuery>) -
     let TracesQuery { service, failed, min_ms: ms_min, name, q, since_ms, limit } = query;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let filter = Filter { service: given(service), failed, ms_min, name: given(name), since_ms, limit };
+    // The latest are looked up; those that are like something have to be looked for.
+    let latest = filter.service.is_none() && !filter.failed && filter.ms_min == 0 && filter.name.is_none();
     let listed = match given(q) {
-        None => app.remember(move |memory| Ok((memory.reader()?.list(&filter)?, false))).await,
+        None if latest => {
+            app.remember(move |memory| Ok((memory.reader()?.list(&filter)?, false, None))).await
+        }
+        None => app.search(move |reader| filtered(reader, &filter)).await,
         Some(text) => app.search(move |reader| search(reader, &text, &filter)).await,
     };
-    Answer(listed.map(|(traces, more)| json!({"traces": traces, "more": more})))
+    Answer(
+        listed
+            .map(|(traces, more, looked)| json!({"traces": traces, "more": more, "looked_through": looked})),
+    )
+}
+
+/// Traces; whether there may be more; and how much was looked through, if that was not everything.
+type Found = (Vec<TraceSummary>, bool, Option<LookedThrough>);
+
+/// Lists those of the latest traces that the filter admits. Tells whether older ones were not looked at, and may be wanted.
+fn filtered(reader: &Reader, filter: &Filter) -> Result<Found> {
+    let traces = reader.list(filter)?;
+    let looked = reader.looked_through().filter(|_| traces.len() < filter.limit);
+    Ok((traces, looked.is_some(), looked))
 }
 
 /// Finds traces by what names them, and keeps those that the filter admits. Tells whether there may be more: older ones that
 /// were not searched, or further ones.
-fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<(Vec<TraceSummary>, bool)> {
+fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<Found> {
     if !(1..=10_000).contains(&filter.limit) {
         return Err(Error::invalid("limit", "must be between 1 and 10000"));
     }
@@ -76,7 +94,7 @@ fn search(reader: &Reader, text: &str, filter: &Filter) -> Result<(Vec<TraceSumm
             found.push(summary);
         }
     }
-    Ok((found, more))
+    Ok((found, more, reader.looked_through()))
 }
 
 /// Says of a trace what a list says of it.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 /// The units, in nanoseconds; `ms` before `m` and `s`, because a unit is read by its beginning.
-const UNITS: [(&str, f64); 5] = [("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3_600e9)];
+const UNITS: [(&str, f64); 6] =
+    [("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3_600e9), ("d", 86_400e9)];
 
-/// Reads `250ms`, `1.5s`, `10m`, `1m30s`, `2h`.
+/// Reads `250ms`, `1.5s`, `10m`, `1m30s`, `2h`, `1d`.
 ///
 /// # Errors
 /// What was expected instead.
@@ -50,7 +51,14 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_they_are_written() {
-        for (text, ms) in [("250ms", 250), ("1.5s", 1_500), ("1m30s", 90_000), ("2h", 7_200_000), ("0s", 0)] {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("1.5s", 1_500),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["250ms", "90s", "2m", "3h", "1.500s", "7us", "0s"] {

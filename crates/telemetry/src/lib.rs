@@ -27,8 +27,8 @@ pub use collector::{Collector, Exchange, Keeper, Marks};
 pub use export::{Exporter, Headers, OtlpOptions, Protocol, Signal};
 pub use logs::{JsonLines, LogLine, Logs};
 pub use memory::{
-    BudgetState, Burn, Comparison, Filter, LineFilter, Load, MEMORY_UNUSABLE, Memory, Metric, MetricKind,
-    MetricPoint, Numbered, Reader, Run, RunDetails, RunMeasurements, SeriesPoints, SeriesQuery,
+    BudgetState, Burn, Comparison, Filter, LineFilter, Load, LookedThrough, MEMORY_UNUSABLE, Memory, Metric,
+    MetricKind, MetricPoint, Numbered, Reader, Run, RunDetails, RunMeasurements, SeriesPoints, SeriesQuery,
     SettingChange, SloStatus, SlowTrace, Threshold, TraceSummary, Verdict, WorkChange, compare,
 };
 pub use options::TelemetryOptions;

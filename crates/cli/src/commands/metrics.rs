@@ -1,8 +1,8 @@
 //! `metrics`: what was measured, over time, from the local memory.
 
 use super::traces::{remembered, warn_if_unknown};
-use crate::args::Globals;
-use crate::output::{Output, table, time};
+use crate::args::{Globals, milliseconds};
+use crate::output::{Output, duration, table, time};
 use crate::problem::{Problem, program_name};
 use anyhow::Result;
 use banyan_core::{Clock, Error};
@@ -27,6 +27,7 @@ const SETTLED_MS: u64 = 3_000;
 pub(super) const HELP: &str = "\
 Examples:
   metrics                                              what is measured
+  metrics --service orders                             what orders measures
   metrics http.server.request.duration                 every route in the last hour
   metrics rpc.server --service orders --since 15m      a part of the name is enough
   metrics http.server --by http.route,http.response.status_code --json
@@ -36,7 +37,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct MetricsArgs {
-    /// The metric, or a part of its name that no other one has; without it, all are listed.
+    /// The metric, or a part of its name that no other one has; without it, all that were ever measured are listed.
     name: Option<String>,
     /// Only what this service did.
     #[arg(long)]
@@ -48,39 +49,36 @@ pub(crate) struct MetricsArgs {
     #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// The labels whose values are told apart; all but process and outcome otherwise. `none` puts everything together.
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "name")]
     by: Option<Vec<String>>,
     /// How far back, for example 15m, 6h or 1d.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = milliseconds)]
     since: u64,
     /// How long a step is, at least 10s; a thirtieth of the time otherwise.
-    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
+    #[arg(long, value_name = "TIME", value_parser = milliseconds, requires = "name")]
     step: Option<u64>,
     /// Only what this run measured (see `runs`).
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
     /// Show every step, not only the whole time.
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     steps: bool,
     /// How many series at most, those with the most work.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
     /// Print each series again whenever a step is over, until Ctrl-C.
-    #[arg(long, short)]
+    #[arg(long, short, requires = "name")]
     follow: bool,
 }
 
 pub(crate) async fn run(args: MetricsArgs, globals: Globals) -> Result<()> {
     let reader = remembered(&globals)?;
     let output = Output::new(globals.json)?;
-    let metrics = reader.metrics()?;
-    let Some(name) = &args.name else { return list(&metrics, &output) };
-    let metric = named(&metrics, name)?;
     let run = args.run.as_deref().map(|run| reader.run(run)).transpose()?.map(|run| run.id);
     let by = args.by.clone().map(|by| by.into_iter().filter(|label| label != "none").collect());
     let until_ms = Clock::default().unix_ms();
-    let query = SeriesQuery {
-        name: metric.name.clone(),
+    let mut query = SeriesQuery {
+        name: String::new(),
         service: args.service.clone(),
         process: args.process.clone(),
         labels: args.label.iter().map(|(name, value)| (name.clone(), Matching::of(value))).collect(),
@@ -90,6 +88,10 @@ pub(crate) async fn run(args: MetricsArgs, globals: Globals) -> Result<()> {
         step_ms: args.step.unwrap_or((args.since / STEPS).max(STEP_MS_MIN)),
         run,
     };
+    let Some(name) = &args.name else { return list(&reader, &query, &output) };
+    let metrics = reader.metrics()?;
+    let metric = named(&metrics, name)?;
+    query.name.clone_from(&metric.name);
     if args.follow {
         warn_if_unknown(&reader, args.service.as_deref())?;
         return follow(&reader, query, &args, &output).await;
@@ -111,7 +113,12 @@ pub(crate) async fn run(args: MetricsArgs, globals: Globals) -> Result<()> {
     output.value(&json!({ "metric": metric.name, "kind": metric.kind, "series": series }), &text)
 }
 
-fn list(metrics: &[Metric], output: &Output) -> Result<()> {
+/// Lists the metrics of the services, processes, labels and runs that are asked for.
+fn list(reader: &Reader, query: &SeriesQuery, output: &Output) -> Result<()> {
+    let metrics = reader.metrics_of(query)?;
+    if metrics.is_empty() {
+        warn_if_unknown(reader, query.service.as_deref())?;
+    }
     let rows = metrics.iter().map(|metric| {
         let kind = match metric.kind {
             MetricKind::Histogram => "durations",
@@ -123,7 +130,7 @@ fn list(metrics: &[Metric], output: &Output) -> Result<()> {
         vec![metric.name.clone(), kind.to_owned(), metric.series.to_string(), labels]
     });
     let text = match metrics.is_empty() {
-        true => "nothing was measured yet".to_owned(),
+        true => "nothing like it was measured yet".to_owned(),
         false => table(&["METRIC", "KIND", "SERIES", "LABELS"], &rows.collect::<Vec<_>>()),
     };
     output.value(&json!({ "metrics": metrics }), &text)
@@ -282,16 +289,6 @@ pub(super) fn name_of(labels: &BTreeMap<String, String>) -> String {
     if words.is_empty() { "all".to_owned() } else { words.join(" ") }
 }
 
-/// Writes seconds in the unit that suits them.
-pub(super) fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
-        s if s < 0.1 => format!("{:.1} ms", s * 1e3),
-        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
-        s => format!("{s:.2} s"),
-    }
-}
-
 pub(super) fn percent(share: f64) -> String {
     if share == 0.0 { "0 %".to_owned() } else { format!("{:.2} %", share * 100.0) }
 }
@@ -306,22 +303,6 @@ pub(super) fn number(value: f64) -> String {
         v if v >= 0.01 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
     }
-}
-
-/// Reads a time such as `90s`, `15m`, `6h`, `1d`.
-pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
-    const FORM: &str = "expected a time such as 90s, 15m, 6h or 1d";
-    let unit = text.chars().last().ok_or(FORM)?;
-    let ms = match unit {
-        's' => 1_000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        _ => return Err(FORM.to_owned()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| FORM)?;
-    let whole = count.checked_mul(ms).filter(|ms| (1..=366 * 86_400_000).contains(ms));
-    whole.ok_or_else(|| "must be more than nothing and at most 366d".to_owned())
 }
 
 /// Reads `LABEL=VALUE`.
@@ -339,16 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!((milliseconds("90s"), milliseconds("1d")), (Ok(90_000), Ok(86_400_000)));
-        for wrong in ["", "5", "m", "5w", "-1s", "0s", "400d", "5µ"] {
-            assert!(milliseconds(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn numbers_are_short() {
-        assert_eq!([0.000_085, 0.0123, 0.25, 2.5].map(duration), ["85 µs", "12.3 ms", "250 ms", "2.50 s"]);
         assert_eq!([0.0, 3.0, 0.5, 12.34, 1234.5].map(number), ["0", "3", "0.50", "12.3", "1234"]);
         assert_eq!(percent(0.0125), "1.25 %");
     }

@@ -1,9 +1,9 @@
 //! `runs`: every start of the system, and what became better or worse from one to another.
 
-use super::metrics::{duration, milliseconds, name_of, number, percent};
+use super::metrics::{name_of, number, percent};
 use super::traces::remembered;
-use crate::args::Globals;
-use crate::output::{Output, table, time};
+use crate::args::{Globals, milliseconds};
+use crate::output::{Output, duration, table, time};
 use crate::problem::{Problem, program_name};
 use crate::remote::has_died_since;
 use anyhow::Result;

@@ -1,18 +1,20 @@
 //! `traces`: what requests did, from the edge to the last event that followed.
 
 use crate::args::Globals;
-use crate::output::{Output, table, time};
+use crate::output::{Output, duration, table, time};
 use crate::problem::{Problem, program_name};
 use anyhow::Result;
 use banyan_control::memory_path;
 use banyan_core::{Clock, Code, Error, Reason, suggestion};
-use banyan_telemetry::{Filter, Kind, Reader, Span, Status, TraceSummary};
+use banyan_telemetry::{Filter, Kind, LookedThrough, Reader, Span, Status, TraceSummary};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Write, stderr};
 use std::time::Duration;
 
+/// Spans that a list with filters looks through, the latest ones: about a second of a core.
+const SPANS_MAX: usize = 200_000;
 /// Width of the bars that show when a span ran, in columns.
 const BAR: usize = 32;
 /// How often `--follow` looks for new traces.
@@ -53,8 +55,11 @@ struct ListArgs {
     /// How many at most.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
+    /// Look through everything that is kept, not only through the latest 200,000 spans, however long it takes.
+    #[arg(long)]
+    all: bool,
     /// Go on with new ones until Ctrl-C.
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "all")]
     follow: bool,
 }
 
@@ -68,13 +73,12 @@ struct ShowArgs {
 pub(crate) async fn run(args: TracesArgs, globals: Globals) -> Result<()> {
     let reader = remembered(&globals)?;
     let output = Output::new(globals.json)?;
-    match args.verb {
-        Some(Verb::Show(args)) => show(&reader, &args.id, &output),
-        Some(Verb::List(args)) if args.follow => follow(&reader, &args, &output).await,
-        Some(Verb::List(args)) => list(&reader, &args, &output),
-        None if args.list.follow => follow(&reader, &args.list, &output).await,
-        None => list(&reader, &args.list, &output),
-    }
+    let args = match args.verb {
+        Some(Verb::Show(args)) => return show(&reader, &args.id, &output),
+        Some(Verb::List(args)) => args,
+        None => args.list,
+    };
+    if args.follow { follow(&reader, &args, &output).await } else { list(reader, &args, &output) }
 }
 
 /// Opens the local memory of the system of a data folder, whether it runs or not.
@@ -96,7 +100,7 @@ pub(super) fn remembered(globals: &Globals) -> Result<Reader> {
     Ok(reader)
 }
 
-/// Finds the latest trace that `id` names.
+/// Finds the trace that `id` names.
 pub(super) fn trace_named(reader: &Reader, id: &str) -> Result<u128> {
     reader.find_one(id).map_err(|error| match error.code() {
         Code::NotFound => {
@@ -123,6 +127,11 @@ pub(super) fn warn_if_unknown(reader: &Reader, service: Option<&str>) -> Result<
 }
 
 impl ListArgs {
+    /// Tells whether the latest traces may not be those that are asked for.
+    fn is_filtered(&self) -> bool {
+        self.service.is_some() || self.failed || self.min_ms > 0 || self.name.is_some()
+    }
+
     fn filter(&self) -> Filter {
         Filter {
             service: self.service.clone(),
@@ -135,16 +144,27 @@ impl ListArgs {
     }
 }
 
-fn list(reader: &Reader, args: &ListArgs, output: &Output) -> Result<()> {
-    let traces = reader.list(&args.filter())?;
+fn list(reader: Reader, args: &ListArgs, output: &Output) -> Result<()> {
+    let filter = args.filter();
+    let reader = if args.all || !args.is_filtered() { reader } else { reader.looking_back(SPANS_MAX)? };
+    let traces = reader.list(&filter)?;
     if traces.is_empty() {
-        warn_if_unknown(reader, args.service.as_deref())?;
+        warn_if_unknown(&reader, args.service.as_deref())?;
     }
-    let text = match traces.is_empty() {
-        true => "no such traces were kept".to_owned(),
-        false => table(&HEADING, &traces.iter().map(row).collect::<Vec<_>>()),
+    // With as many as were asked for, it does not matter where the search would have ended.
+    let looked = reader.looked_through().filter(|_| traces.len() < filter.limit);
+    let mut text = match (traces.is_empty(), looked) {
+        (true, None) => "no such traces were kept".to_owned(),
+        (true, Some(_)) => "no such trace is among the latest".to_owned(),
+        (false, _) => table(&HEADING, &traces.iter().map(row).collect::<Vec<_>>()),
     };
-    output.value(&json!({ "traces": traces }), &text)
+    if let Some(LookedThrough { traces, spans, since_ms }) = looked {
+        let since = time(since_ms);
+        text.push_str(&format!(
+            "\n\nlooked through {traces} traces ({spans} spans), back to {since}; there may be older ones: --all"
+        ));
+    }
+    output.value(&json!({ "traces": traces, "more": looked.is_some(), "looked_through": looked }), &text)
 }
 
 /// Prints each trace once, when it has come to rest.
@@ -176,7 +196,7 @@ fn row(trace: &TraceSummary) -> Vec<String> {
     vec![
         trace.trace_id[..16].to_owned(),
         time(trace.started_ns / 1_000_000),
-        milliseconds(trace.duration_ns),
+        took(trace.duration_ns),
         trace.spans.to_string(),
         trace.failed.to_string(),
         trace.service.clone().unwrap_or_else(unknown),
@@ -211,9 +231,9 @@ fn waterfall(spans: &[Span]) -> String {
             continue;
         }
         rows.push(vec![
-            milliseconds(span.started_ns - begin),
+            took(span.started_ns - begin),
             bar(span, begin, end),
-            milliseconds(span.duration_ns),
+            took(span.duration_ns),
             span.service.clone(),
             format!("{}{} {}", "  ".repeat(depth), mark(span), span.name),
             notes(span, spans, begin),
@@ -221,7 +241,7 @@ fn waterfall(spans: &[Span]) -> String {
         stack.extend(children.get(&span.span_id).into_iter().flatten().rev().map(|s| (*s, depth + 1)));
     }
     let heading = spans.first().map_or_else(String::new, |first| {
-        format!("trace {:032x}, {} spans, {}\n\n", first.trace_id, spans.len(), milliseconds(end - begin))
+        format!("trace {:032x}, {} spans, {}\n\n", first.trace_id, spans.len(), took(end - begin))
     });
     format!("{heading}{}", table(&["AT", "", "TOOK", "SERVICE", "SPAN", "OUTCOME"], &rows))
 }
@@ -250,7 +270,7 @@ fn notes(span: &Span, all: &[Span], begin: u64) -> String {
         let here = all.iter().find(|other| other.trace_id == *trace_id && other.span_id == *span_id);
         match here {
             Some(from) => {
-                format!("follows {} at {}", from.name, milliseconds(from.started_ns.saturating_sub(begin)))
+                format!("follows {} at {}", from.name, took(from.started_ns.saturating_sub(begin)))
             }
             None => format!("follows trace {trace_id:032x}"),
         }
@@ -267,8 +287,8 @@ fn outcome(span: &Span) -> String {
     }
 }
 
-fn milliseconds(ns: u64) -> String {
-    format!("{:.1} ms", ns as f64 / 1e6)
+fn took(ns: u64) -> String {
+    duration(ns as f64 / 1e9)
 }
 
 #[cfg(test)]
@@ -297,7 +317,7 @@ mod tests {
         };
         let spans = [span(1, "step pay", vec![]), span(2, "step pay", vec![(7, 1), (9, 9)])];
         let drawn = waterfall(&spans);
-        let follows = "follows step pay at 0.0 ms, follows trace 00000000000000000000000000000009";
+        let follows = "follows step pay at 0 s, follows trace 00000000000000000000000000000009";
         assert!(drawn.lines().last().is_some_and(|line| line.ends_with(follows)), "{drawn}");
     }
 }

@@ -31,6 +31,8 @@ async fn a_call_is_on_the_map_and_its_trace_has_its_event() {
     assert_eq!((&kept["messages"][0]["id"], &kept["messages"][0]["trace_id"]), (&event["id"], &json!(trace)));
     let found = running.get("/api/traces?q=seen").await.body;
     assert_eq!((&found["traces"][0]["trace_id"], &found["more"]), (&json!(trace), &json!(false)));
+    let none = running.get("/api/traces?min_ms=3600000").await.body;
+    assert_eq!(none, json!({"traces": [], "more": false, "looked_through": null}), "all was looked through");
     // What is no id is searched for, there too.
     assert_eq!(running.get("/api/traces/seen").await.body["trace_id"], trace.as_str());
     assert!(running.get("/api/logs?trace=seen").await.body["lines"].is_array());

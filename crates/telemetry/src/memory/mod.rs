@@ -19,7 +19,7 @@ pub use compare::{
 };
 pub use lines::{LineFilter, Numbered};
 pub use points::MetricKind;
-pub use read::{Filter, Reader, TraceSummary};
+pub use read::{Filter, LookedThrough, Reader, TraceSummary};
 pub use runs::{Run, RunDetails};
 pub use series::{Metric, MetricPoint, SeriesPoints, SeriesQuery};
 
@@ -388,6 +388,55 @@ mod tests {
         assert!(
             !memory.reader().expect("it is there").looking_back(20).expect("it can be read").is_partial()
         );
+        let all = Filter { limit: 10, ..Filter::default() };
+        let orders = Filter { service: Some("orders".into()), ..all.clone() };
+        assert_eq!(latest.list(&orders).expect("it can be read").len(), 4);
+        assert_eq!(reader.list(&orders).expect("it can be read").len(), 10);
+        assert_eq!(latest.looked_through(), Some(LookedThrough { traces: 4, spans: 8, since_ms: 0 }));
+        assert_eq!(reader.looked_through(), None);
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_several_trace_ids_names_none_of_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (memory, reader) = open(folder.path(), &TelemetryOptions::default());
+        let (one, other) = (0xabcd_1111_u128 << 96, (0xabcd_2222_u128 << 96) + 7);
+        let named =
+            |trace, text: &str| Span { attributes: vec![("order".into(), text.into())], ..span(trace, 1, 0) };
+        let others = (0..20).map(|n| named((0xffff << 112) + n, "o-2"));
+        let spans = [named(one, "o-1"), named(other, "beef")].into_iter().chain(others).collect();
+        keep(&memory, spans).await.expect("it can be written");
+        let id = |text: &str| reader.find_one(text).expect("there is one");
+        assert_eq!((id("ABCD1"), id("abcd2"), id(&format!("{other:032x}"))), (one, other, other));
+        assert_eq!(id("beef"), other, "a name that is whole, of which no id begins so");
+        let error = reader.find_one("abcd").expect_err("it may be either");
+        assert_eq!(error.code(), Code::InvalidArgument);
+        for trace in [one, other] {
+            assert!(error.message().contains(&format!("{trace:032x}")), "{error}");
+        }
+        let error = reader.find_one("ffff").expect_err("it may be one of many");
+        assert!(error.message().ends_with(", and more"), "{error}");
+        assert_eq!(reader.find_one("abc").expect_err("it is too short").code(), Code::NotFound);
+        assert_eq!(reader.find("abcd", 5).expect("it can be read").len(), 2, "a search shows them all");
+    }
+
+    #[test]
+    fn what_was_open_to_everybody_is_closed_when_it_is_opened() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, wal) = (folder.path().join("telemetry.db"), folder.path().join("telemetry.db-wal"));
+        let (first, _) = open(folder.path(), &TelemetryOptions::default());
+        drop(first);
+        for file in [&path, &wal] {
+            // The second one is gone where nobody had it open.
+            let _ = std::fs::write(&wal, "");
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+        }
+        let (_memory, _reader) = open(folder.path(), &TelemetryOptions::default());
+        for file in [path, wal] {
+            let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
     }
 
     #[tokio::test]

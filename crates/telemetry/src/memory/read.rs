@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// Traces in one answer.
 const LIMIT_MAX: usize = 10_000;
+/// Digits of a trace id.
+const ID_DIGITS: usize = 32;
+/// Digits that may stand for the whole, if no other trace id begins so.
+const BEGINNING_MIN: usize = 4;
 /// Characters of an ending that may stand for the whole, as pages show of an order's number.
 const ENDING_MIN: usize = 8;
-/// Names with the same ending that are told apart.
-const ENDINGS_MAX: usize = 10;
+/// Names with the same beginning or ending that are told apart.
+const NAMES_MAX: usize = 10;
 
 /// Reads a local memory, also while another process writes it.
 pub struct Reader {
@@ -21,6 +25,17 @@ pub struct Reader {
     pub(super) path: PathBuf,
     /// Spans of traces that began then or before are not searched; before all time by default.
     unsearched_ns: i64,
+    looked: Option<LookedThrough>,
+}
+
+/// How much a reader looks through that does not look through everything (see [`Reader::looking_back`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LookedThrough {
+    pub traces: u64,
+    /// Those of these traces.
+    pub spans: u64,
+    /// When the earliest of them began, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
 }
 
 /// Which traces are asked for; all by default.
@@ -63,6 +78,7 @@ SELECT trace_id, started_ns, ended_ns - started_ns, spans, failed, name, service
 WHERE started_ns >= ?1 AND ended_ns - started_ns >= ?2 AND failed >= ?3
   AND (?4 IS NULL OR instr(lower(name), lower(?4)) > 0)
   AND (?5 IS NULL OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND spans.service = ?5))
+  AND started_ns > ?7
 ORDER BY started_ns DESC LIMIT ?6";
 
 const SPANS: &str = "
@@ -72,6 +88,9 @@ FROM spans s JOIN traces t ON t.trace_id = s.trace_id
 WHERE s.trace_id = ?1 ORDER BY s.started_ns, span_id";
 
 const LATEST: &str = "SELECT started_ns, spans FROM traces ORDER BY started_ns DESC";
+
+const BEGINNINGS: &str =
+    "SELECT trace_id FROM traces WHERE trace_id BETWEEN ?1 AND ?2 ORDER BY started_ns DESC LIMIT ?3";
 
 const FIND: &str = "
 SELECT trace_id FROM traces WHERE correlation_id = ?1 OR (?2 AND lower(hex(trace_id)) LIKE ?3 || '%')
@@ -105,37 +124,49 @@ impl Reader {
         if version != schema::VERSION {
             return Err(of_other_version(path, version));
         }
-        Ok(Self { connection, path: path.to_owned(), unsearched_ns: i64::MIN })
+        Ok(Self { connection, path: path.to_owned(), unsearched_ns: i64::MIN, looked: None })
     }
 
-    /// Has [`Reader::find`] look into the latest `spans_max` spans only, traces as a whole. Trace ids and correlation ids are
-    /// found wherever they are.
+    /// Has [`Reader::find`] and [`Reader::list`] look into the latest `spans_max` spans only, traces as a whole. Trace ids and
+    /// correlation ids are found wherever they are.
     ///
     /// # Errors
     /// `MEMORY_UNUSABLE`.
     pub fn looking_back(mut self, spans_max: usize) -> Result<Self> {
         let look = || {
             let mut query = self.connection.prepare_cached(LATEST)?;
-            let (mut rows, mut left) = (query.query([])?, i64::try_from(spans_max).unwrap_or(i64::MAX));
+            let spans_max = u64::try_from(spans_max).unwrap_or(u64::MAX);
+            let mut looked = LookedThrough { traces: 0, spans: 0, since_ms: 0 };
+            let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {
-                left -= row.get::<_, i64>(1)?;
-                if left < 0 {
-                    return row.get(0);
+                let (started_ns, spans) = (ns(row, 0)?, ns(row, 1)?);
+                if looked.spans.saturating_add(spans) > spans_max {
+                    return Ok(Some((row.get(0)?, looked)));
                 }
+                looked.traces += 1;
+                looked.spans += spans;
+                looked.since_ms = started_ns / 1_000_000;
             }
-            Ok(i64::MIN)
+            Ok(None)
         };
-        let unsearched_ns = look().map_err(|error| unusable(&self.path, error))?;
-        self.unsearched_ns = unsearched_ns;
+        let cut = look().map_err(|error| unusable(&self.path, error))?;
+        (self.unsearched_ns, self.looked) =
+            cut.map_or((i64::MIN, None), |(unsearched_ns, looked)| (unsearched_ns, Some(looked)));
         Ok(self)
     }
 
-    /// Tells whether there are spans into which [`Reader::find`] does not look.
+    /// Tells whether there are spans into which [`Reader::find`] and [`Reader::list`] do not look.
     pub fn is_partial(&self) -> bool {
-        self.unsearched_ns > i64::MIN
+        self.looked.is_some()
     }
 
-    /// Lists traces, the latest first.
+    /// Returns how much is looked through; `None` if that is everything.
+    pub fn looked_through(&self) -> Option<LookedThrough> {
+        self.looked
+    }
+
+    /// Lists traces, the latest first. Where a filter admits little, everything that is kept is looked through, or what
+    /// [`Reader::looking_back`] leaves.
     ///
     /// # Errors
     /// [`banyan_core::Code::InvalidArgument`] for a limit out of bounds; `MEMORY_UNUSABLE`.
@@ -153,6 +184,7 @@ impl Reader {
                     filter.name,
                     filter.service,
                     filter.limit as i64,
+                    self.unsearched_ns,
                 ],
                 summary,
             )?;
@@ -190,13 +222,25 @@ impl Reader {
         Ok(found)
     }
 
-    /// Finds the latest trace that `text` means, as [`Reader::find`] does.
+    /// Finds the trace that `text` means, as [`Reader::find`] does: the latest one of those that it names whole.
     ///
     /// # Errors
-    /// [`banyan_core::Code::NotFound`]; [`banyan_core::Code::InvalidArgument`] if several names end with `text`, which the
-    /// message lists; `MEMORY_UNUSABLE`.
+    /// [`banyan_core::Code::NotFound`]; [`banyan_core::Code::InvalidArgument`] if several trace ids begin with `text`, or several
+    /// names end with it, which the message lists; `MEMORY_UNUSABLE`.
     pub fn find_one(&self, text: &str) -> Result<u128> {
-        let mut found = self.find_whole(text, 1)?;
+        let beginnings = self.beginnings(text)?;
+        // What is a whole id names nothing else.
+        let whole_id = text.len() == ID_DIGITS && beginnings.len() == 1;
+        let mut found = if whole_id { beginnings.clone() } else { self.find_by(text, false, 1)? };
+        if found.is_empty() {
+            if beginnings.len() > 1 {
+                let ids: Vec<_> = beginnings.iter().take(NAMES_MAX).map(|id| format!("{id:032x}")).collect();
+                let more = if beginnings.len() > NAMES_MAX { ", and more" } else { "" };
+                let problem = format!("{text:?} is the beginning of several: {}{more}", ids.join(", "));
+                return Err(Error::invalid("id", problem));
+            }
+            found = beginnings;
+        }
         if found.is_empty() {
             match self.endings(text)?.as_slice() {
                 [] => {}
@@ -224,8 +268,27 @@ impl Reader {
     }
 
     fn find_whole(&self, text: &str, limit: usize) -> Result<Vec<u128>> {
+        self.find_by(text, is_beginning(text), limit)
+    }
+
+    /// Returns the trace ids that begin with `text`, the latest first: one more than an answer names.
+    fn beginnings(&self, text: &str) -> Result<Vec<u128>> {
+        let parsed = u128::from_str_radix(text, 16).ok().filter(|_| is_beginning(text));
+        let Some(digits) = parsed else { return Ok(Vec::new()) };
+        let free = 4 * (ID_DIGITS - text.len()) as u32;
+        let least = digits.checked_shl(free).unwrap_or(0);
+        let most = least | 1u128.checked_shl(free).map_or(u128::MAX, |above| above - 1);
+        let list = || {
+            let mut query = self.connection.prepare_cached(BEGINNINGS)?;
+            let wanted = params![least.to_be_bytes(), most.to_be_bytes(), NAMES_MAX as i64 + 1];
+            let rows = query.query_map(wanted, |row| row.get::<_, [u8; 16]>(0).map(u128::from_be_bytes))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        list().map_err(|error| unusable(&self.path, error))
+    }
+
+    fn find_by(&self, text: &str, hex: bool, limit: usize) -> Result<Vec<u128>> {
         let find = || {
-            let hex = text.len() >= 4 && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
             let mut query = self.connection.prepare_cached(FIND)?;
             let wanted = params![text, hex, text.to_lowercase(), limit as i64, self.unsearched_ns];
             let rows = query.query_map(wanted, |row| row.get::<_, [u8; 16]>(0).map(u128::from_be_bytes))?;
@@ -241,7 +304,7 @@ impl Reader {
         }
         let list = || {
             let mut query = self.connection.prepare_cached(ENDINGS)?;
-            let wanted = params![text.to_ascii_lowercase(), ENDINGS_MAX as i64, self.unsearched_ns];
+            let wanted = params![text.to_ascii_lowercase(), NAMES_MAX as i64, self.unsearched_ns];
             let rows = query.query_map(wanted, |row| row.get(0))?;
             rows.collect::<rusqlite::Result<Vec<String>>>()
         };
@@ -254,6 +317,11 @@ impl Reader {
         }
         Ok(apart)
     }
+}
+
+/// Tells whether `text` may be a trace id, or its beginning.
+fn is_beginning(text: &str) -> bool {
+    (BEGINNING_MIN..=ID_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn of_other_version(path: &Path, version: i64) -> Error {

@@ -1,6 +1,9 @@
 //! The tables of the local memory.
 
 use rusqlite::{Connection, OpenFlags};
+use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -159,6 +162,7 @@ pub(super) const ROLLED_UP: &str = "UPDATE rolled_up SET until_ms = max(until_ms
 
 /// Opens the file to write it.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    make_private(path);
     let connection = Connection::open(path)?;
     match version(&connection) {
         Ok(VERSION) => prepare(&connection)?,
@@ -166,9 +170,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
         _ => {
             // What is lost is the telemetry of the last hours, and nothing else depends on it.
             drop(connection);
-            for suffix in ["", "-wal", "-shm"] {
-                let mut file = path.as_os_str().to_owned();
-                file.push(suffix);
+            for file in files(path) {
                 // One of them may not be there.
                 let _ = std::fs::remove_file(file);
             }
@@ -178,6 +180,27 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
         }
     }
     Ok(connection)
+}
+
+/// The database, and what SQLite keeps beside it.
+fn files(path: &Path) -> impl Iterator<Item = OsString> {
+    ["", "-wal", "-shm"].into_iter().map(|suffix| {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        file
+    })
+}
+
+/// Takes the files of a memory from everybody but its user: programs of earlier versions let others read them.
+fn make_private(path: &Path) {
+    for file in files(path) {
+        let Ok(found) = std::fs::metadata(&file) else { continue };
+        if found.permissions().mode() & 0o077 != 0
+            && let Err(error) = std::fs::set_permissions(&file, Permissions::from_mode(0o600))
+        {
+            tracing::warn!(?file, %error, "others can read the local memory");
+        }
+    }
 }
 
 /// Opens the file to read it, also while it is written; returns the version of its tables as well.

@@ -198,8 +198,16 @@ impl Reader {
     /// # Errors
     /// `MEMORY_UNUSABLE`.
     pub fn metrics(&self) -> Result<Vec<Metric>> {
+        self.metrics_of(&SeriesQuery::default())
+    }
+
+    /// Lists the metrics of which `query` asks for a series, whatever its `name`, at any time.
+    ///
+    /// # Errors
+    /// `MEMORY_UNUSABLE`.
+    pub fn metrics_of(&self, query: &SeriesQuery) -> Result<Vec<Metric>> {
         let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
-        for stored in self.stored(None)? {
+        for stored in self.stored(None)?.into_iter().filter(|stored| query.fits(stored)) {
             let metric = metrics.entry(stored.name.clone()).or_insert_with(|| Metric {
                 name: stored.name.clone(),
                 kind: stored.kind,

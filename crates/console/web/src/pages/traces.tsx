@@ -125,8 +125,8 @@ export function Traces() {
           )
         }
       </Shown>
-      {q && traces.value?.more && (
-        <p class="fine">There may be more: the latest traces were searched for this, and the ids of all.</p>
+      {traces.value?.more && (
+        <p class="fine">There may be more: the latest traces were searched for this{q ? ", and the ids of all" : ""}.</p>
       )}
       {rows.length === LIMIT && <p class="fine">The latest {LIMIT}; filter for earlier ones.</p>}
     </Page>
