@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 const FOLLOWERS_MAX: usize = 64;
 
 /// How long anything may take that is to come soon.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Begins to follow; returns the connection when the first event has come, or the status of a refusal.
 async fn follow(running: &Running, cookie: &str) -> Result<TcpStream, String> {
