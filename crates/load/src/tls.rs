@@ -3,7 +3,7 @@
 use banyan_core::{Code, Error, Reason, Result};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::path::Path;
 
 /// The certificate of the target is of nobody who is trusted, or of another server.
@@ -66,6 +66,9 @@ pub(crate) fn failure<'e>(error: &'e (dyn std::error::Error + 'static)) -> Optio
 /// Refuses a target with which no encrypted connection comes about.
 pub(crate) fn untrusted(target: &dyn std::fmt::Display, problem: &rustls::Error) -> Error {
     let message = match problem {
+        rustls::Error::InvalidCertificate(CertificateError::Other(problem)) => {
+            format!("the certificate of {target} is not to be trusted: {}", problem.0)
+        }
         rustls::Error::InvalidCertificate(problem) => {
             format!("the certificate of {target} is not to be trusted: {problem}")
         }
