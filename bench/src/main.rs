@@ -25,6 +25,10 @@ use settings::Settings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The allocator of the shop's program: what is measured here costs what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What the command in the report begins with.
 const COMMAND: &str = "cargo xtask bench";
 
@@ -61,6 +65,9 @@ enum Role {
     /// Call in process again and again, for a profiler to look at
     #[command(hide = true)]
     Local { in_flight: usize, seconds: u64 },
+    /// Measure what one span costs, and print it
+    #[command(hide = true)]
+    Spans,
     /// Measure some engines only, and print what comes of it
     #[command(hide = true)]
     Engine { parts: Vec<engines::Part> },
@@ -138,6 +145,11 @@ fn run(cli: Cli) -> Result<()> {
             let length = std::time::Duration::from_secs(seconds);
             let result = runtime.block_on(checkout::profile(&url, &folder, pid, shoppers, length))?;
             println!("{result}");
+            return Ok(());
+        }
+        Some(Role::Spans) => {
+            let settings = Settings::new(cli.quick, cli.shop, cli.data)?;
+            println!("{}", runtime.block_on(checkout::telemetry::each_span(&settings))?);
             return Ok(());
         }
         Some(Role::Engine { parts }) => {

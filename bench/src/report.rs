@@ -2,7 +2,7 @@
 
 use crate::stats::{Latencies, figure};
 use anyhow::{Context, Result};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 /// The results of one benchmark.
@@ -33,6 +33,12 @@ impl<const N: usize> Table<N> {
 
     pub(crate) fn row(&mut self, cells: [String; N]) {
         let _ = writeln!(self.0, "| {} |", cells.join(" | "));
+    }
+}
+
+impl<const N: usize> fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

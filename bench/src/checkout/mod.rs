@@ -2,6 +2,7 @@
 //! confirmed; beside it, how often the shop's processes wait for the disk.
 
 mod shoppers;
+mod spans;
 mod syncs;
 pub(crate) mod telemetry;
 mod trace;

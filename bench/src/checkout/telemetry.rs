@@ -1,7 +1,7 @@
 //! What telemetry costs: checkouts of a shop that records everything against those of one that records nothing.
 
 use super::shoppers::{self, Turn};
-use super::{REST, SHOPPERS_MAX};
+use super::{REST, SHOPPERS_MAX, spans};
 use crate::report::{Section, Table};
 use crate::settings::Settings;
 use crate::shop::customer::{self, Customer};
@@ -36,6 +36,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
         }
     }
     let mut section = Section::default();
+    section.table(&each_span(settings).await?);
     let mut table = Table::new([
         "telemetry",
         "shoppers",
@@ -67,6 +68,21 @@ pub(crate) async fn run(settings: &Settings) -> Result<Section> {
         shop.stop().await?;
     }
     Ok(section)
+}
+
+/// What one span costs, which depends less on what else the machine does than what a checkout costs.
+pub(crate) async fn each_span(settings: &Settings) -> Result<Table<3>> {
+    let rounds = spans::measure(settings).await?;
+    let mut table = Table::new(["a span, ns of processor time", "threads", "recorded"]);
+    for (index, threads) in spans::THREADS.into_iter().enumerate() {
+        let cost = Spread::of(rounds.iter().map(|round| round.0[index]));
+        table.row([
+            "recorded, less the same one not recorded".to_owned(),
+            threads.to_string(),
+            cost.to_string(),
+        ]);
+    }
+    Ok(table)
 }
 
 impl Side {

@@ -43,7 +43,7 @@ pub struct Measured(#[expect(dead_code, reason = "it is kept for its drop")] Opt
 
 /// The parts of a process that are asked.
 #[derive(Default)]
-pub struct Sources(Mutex<Vec<(Arc<str>, Weak<Ask>)>>);
+pub struct Sources(Mutex<Vec<(&'static str, Weak<Ask>)>>);
 
 impl Readings<'_> {
     /// Tells how much there is of something.
@@ -75,7 +75,7 @@ impl Sources {
         let asked: Vec<_> = {
             let mut sources = self.0.lock();
             sources.retain(|(_, ask)| ask.strong_count() > 0);
-            sources.iter().filter_map(|(service, ask)| Some((service.clone(), ask.upgrade()?))).collect()
+            sources.iter().filter_map(|(service, ask)| Some((*service, ask.upgrade()?))).collect()
         };
         let mut taken = BTreeMap::new();
         for (service, ask) in &asked {
@@ -88,7 +88,7 @@ impl Sources {
     /// Asks `ask` from now on, in the name of `service`.
     pub(crate) fn add(
         &self,
-        service: &Arc<str>,
+        service: &'static str,
         ask: impl Fn(&mut Readings<'_>) + Send + Sync + 'static,
     ) -> Measured {
         let mut sources = self.0.lock();
@@ -99,7 +99,7 @@ impl Sources {
             return Measured::default();
         }
         let ask: Arc<Ask> = Arc::new(ask);
-        sources.push((service.clone(), Arc::downgrade(&ask)));
+        sources.push((service, Arc::downgrade(&ask)));
         Measured(Some(ask))
     }
 }
@@ -111,9 +111,8 @@ mod tests {
     #[test]
     fn a_part_is_asked_as_long_as_it_is_there_and_equals_are_added_up() {
         let sources = Sources::default();
-        let service: Arc<str> = Arc::from("orders");
         let part = |size: f64| {
-            sources.add(&service, move |readings| {
+            sources.add("orders", move |readings| {
                 readings.gauge("queue.size", &[("of", "writer")], size);
                 readings.counter("commits", &[], 1.0);
             })
@@ -132,8 +131,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_left_out() {
         let sources = Sources::default();
-        let service: Arc<str> = Arc::from("x");
-        let _many = sources.add(&service, |readings| {
+        let _many = sources.add("x", |readings| {
             (0..READINGS_MAX + 5).for_each(|n| readings.gauge("n", &[("n", &n.to_string())], 1.0));
         });
         assert_eq!(sources.read().len(), READINGS_MAX);

@@ -5,6 +5,7 @@
 //! one pays nothing: no clock is read and nothing is allocated.
 
 use crate::{Blame, Code, Context, Error, Measured, Readings, Sources, TraceContext};
+use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +20,7 @@ pub struct Current {
     pub trace: TraceContext,
     pub correlation_id: Arc<str>,
     /// The service that works; absent where nobody records.
-    pub service: Option<Arc<str>>,
+    pub service: Option<&'static str>,
 }
 
 thread_local!(static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) });
@@ -39,35 +40,36 @@ pub trait SpanSink: Send + Sync + 'static {
     }
 }
 
-/// Where the spans of one service go; nowhere by default. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Signals(Option<Arc<Scope>>);
+/// Where the spans of one service go; nowhere by default.
+///
+/// Every span has one, on whichever thread, so it is a plain reference: to count copies, threads would have to wait for each
+/// other. What it refers to, the sink included, therefore lives as long as the process; there is one for each service.
+#[derive(Clone, Copy, Default)]
+pub struct Signals(Option<&'static Scope>);
 
 struct Scope {
     sink: Arc<dyn SpanSink>,
-    service: Arc<str>,
+    service: Box<str>,
+    /// Those of all services whose spans go to `sink`.
+    all: Arc<Mutex<Vec<&'static Scope>>>,
 }
 
 impl Signals {
     /// Sends spans to `sink`, in the name of `service`.
     pub fn new(sink: Arc<dyn SpanSink>, service: &str) -> Self {
-        Self(Some(Arc::new(Scope { sink, service: service.into() })))
+        Self(Some(Scope::of(&sink, service, &Arc::default())))
     }
 
     /// Returns the same way for spans of another service.
     #[must_use]
     pub fn for_service(&self, service: &str) -> Self {
-        Self(
-            self.0
-                .as_ref()
-                .map(|scope| Arc::new(Scope { sink: scope.sink.clone(), service: service.into() })),
-        )
+        Self(self.0.map(|scope| Scope::of(&scope.sink, service, &scope.all)))
     }
 
     /// Has `ask` tell what there is, every few seconds, for as long as the answer is kept. It is called on any thread, must
     /// not block, and should hold what it tells of, not who keeps the answer.
     pub fn measure(&self, ask: impl Fn(&mut Readings<'_>) + Send + Sync + 'static) -> Measured {
-        let Some(scope) = &self.0 else { return Measured::default() };
+        let Some(scope) = self.0 else { return Measured::default() };
         scope.sink.sources().map_or_else(Measured::default, |sources| sources.add(&scope.service, ask))
     }
 
@@ -77,9 +79,23 @@ impl Signals {
     }
 }
 
+impl Scope {
+    /// Returns the one of a service, which is made once.
+    fn of(sink: &Arc<dyn SpanSink>, service: &str, all: &Arc<Mutex<Vec<&'static Scope>>>) -> &'static Self {
+        let mut known = all.lock();
+        if let Some(scope) = known.iter().find(|scope| *scope.service == *service) {
+            return scope;
+        }
+        let scope = Self { sink: sink.clone(), service: service.into(), all: all.clone() };
+        let scope: &'static Self = Box::leak(Box::new(scope));
+        known.push(scope);
+        scope
+    }
+}
+
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Signals").field(&self.0.as_ref().map(|scope| &*scope.service)).finish()
+        f.debug_tuple("Signals").field(&self.0.map(|scope| &*scope.service)).finish()
     }
 }
 
@@ -127,7 +143,7 @@ pub struct SpanRecord {
     pub links: Vec<TraceContext>,
     pub kind: SpanKind,
     pub name: Cow<'static, str>,
-    pub service: Arc<str>,
+    pub service: &'static str,
     /// Ties together everything that follows from one request.
     pub correlation_id: Arc<str>,
     pub started_at: Instant,
@@ -146,7 +162,7 @@ const ATTRIBUTES_EXPECTED: usize = 8;
 pub struct ActiveSpan(Option<Live>);
 
 struct Live {
-    scope: Arc<Scope>,
+    scope: &'static Scope,
     clock: crate::Clock,
     /// In a box: it is moved many times on its way.
     record: Box<SpanRecord>,
@@ -167,7 +183,7 @@ impl Context {
         kind: SpanKind,
         name: impl Into<Cow<'static, str>>,
     ) -> ActiveSpan {
-        ActiveSpan(self.signals().0.as_ref().map(|scope| {
+        ActiveSpan(self.signals().0.map(|scope| {
             let clock = self.env().clock.clone();
             let record = Box::new(SpanRecord {
                 trace: self.trace(),
@@ -175,7 +191,7 @@ impl Context {
                 links: Vec::new(),
                 kind,
                 name: name.into(),
-                service: scope.service.clone(),
+                service: &scope.service,
                 correlation_id: self.correlation().clone(),
                 started_at: clock.now(),
                 duration: Duration::ZERO,
@@ -183,7 +199,7 @@ impl Context {
                 constants: &[],
                 attributes: Vec::new(),
             });
-            Live { scope: scope.clone(), clock, record }
+            Live { scope, clock, record }
         }))
     }
 }
@@ -268,7 +284,7 @@ impl Current {
         Self {
             trace: cx.trace(),
             correlation_id: cx.correlation().clone(),
-            service: cx.signals().0.as_ref().map(|scope| scope.service.clone()),
+            service: cx.signals().0.map(|scope| &*scope.service),
         }
     }
 
@@ -327,7 +343,6 @@ impl From<bool> for Attribute {
 mod tests {
     use super::*;
     use crate::{Env, Identity};
-    use parking_lot::Mutex;
 
     #[derive(Default)]
     #[expect(clippy::vec_box, reason = "it is kept as it comes")]
@@ -355,8 +370,8 @@ mod tests {
 
         let spans = std::mem::take(&mut *kept.0.lock());
         let [callee, caller] = &spans[..] else { panic!("two spans ended: {spans:?}") };
-        assert_eq!((&*callee.service, &callee.outcome), ("payments", &SpanOutcome::Cancelled));
-        assert_eq!((&*caller.service, caller.duration), ("orders", Duration::from_millis(5)));
+        assert_eq!((callee.service, &callee.outcome), ("payments", &SpanOutcome::Cancelled));
+        assert_eq!((caller.service, caller.duration), ("orders", Duration::from_millis(5)));
         assert_eq!((callee.parent_id, caller.parent_id), (caller.trace.span_id, cx.trace().span_id));
         assert_eq!(caller.attributes, [("attempt", Attribute::Number(2))]);
         let SpanOutcome::Failed { code, server, .. } = &caller.outcome else {

@@ -115,6 +115,7 @@ impl Collector {
             self.metrics.exemplify(&span);
             self.pending.push_back(span);
         });
+        self.recorder.reuse(self.tail.take_spent());
         while self.pending.len() > PENDING_MAX {
             self.pending.pop_front();
             self.lost += 1;

@@ -136,7 +136,7 @@ impl LogLine {
         Self {
             time_ms: clock.unix_ms(),
             level: metadata.level().to_string(),
-            service: service.or_else(|| current.as_ref()?.service.as_deref().map(str::to_owned)),
+            service: service.or_else(|| current.as_ref()?.service.map(str::to_owned)),
             message: fields.message,
             trace_id: current.as_ref().map(|current| format!("{:032x}", current.trace.trace_id)),
             correlation_id: current.map(|current| current.correlation_id.as_ref().to_owned()),

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 pub(crate) struct Packed {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    /// How many bytes are expected.
-    room: usize,
 }
+
+/// Bytes that an empty row holds on to, at most.
+const KEPT_MAX: usize = 2 << 20;
 
 /// What has to be known of a span to decide on its trace.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +50,6 @@ const FLAG: u8 = 2;
 impl Packed {
     /// Adds a span; its times are counted from `epoch`.
     pub(crate) fn push(&mut self, span: &SpanRecord, epoch: Instant) {
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(self.room);
-        }
         self.entries.push(Entry {
             trace_id: span.trace.trace_id,
             duration_ns: nanos(span.duration),
@@ -67,7 +65,7 @@ impl Packed {
         self.bytes.extend((nanos(after) as i64 - nanos(before) as i64).to_le_bytes());
         self.bytes.push(Kind::of(span.kind) as u8);
         self.text(&span.name);
-        self.text(&span.service);
+        self.text(span.service);
         self.text(&span.correlation_id);
         self.outcome(&span.outcome);
         self.count(span.constants.len() + span.attributes.len());
@@ -84,10 +82,11 @@ impl Packed {
         }
     }
 
-    /// Takes all of it, and leaves a row that expects as much.
-    pub(crate) fn take(&mut self) -> Self {
-        let next = Self { room: self.bytes.len(), ..Self::default() };
-        std::mem::replace(self, next)
+    /// Empties the row; returns whether it is worth filling again.
+    pub(crate) fn clear(&mut self) -> bool {
+        self.entries.clear();
+        self.bytes.clear();
+        self.bytes.capacity() <= KEPT_MAX
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -265,7 +264,7 @@ mod tests {
             links: vec![trace(3), trace(4)],
             kind: SpanKind::Server,
             name: "GET /v1/products".into(),
-            service: Arc::from("gateway"),
+            service: "gateway",
             correlation_id: Arc::from("c-é"),
             started_at: epoch + Duration::from_millis(5),
             duration: Duration::from_micros(3),

@@ -17,6 +17,8 @@ const SHARD_MAX: usize = 16_384;
 const SHARD_BYTES_MAX: usize = 32 << 20;
 /// When a shard is this full the collector comes before its time.
 const SHARD_FULL: usize = 2_048;
+/// Rows that are kept to be filled again: memory that is given back is made anew page by page.
+const SPARE_MAX: usize = 2 * SHARDS;
 
 /// Takes the spans of a process: each is measured and packed by the thread that ends it.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub struct Recorder {
     shards: [Mutex<Shard>; SHARDS],
     /// What the times of packed spans are counted from.
     epoch: OnceLock<Instant>,
+    /// Rows that were forgotten, and are empty.
+    spare: Mutex<Vec<Packed>>,
     lost: AtomicU64,
     pub(crate) sources: Sources,
     pub(crate) full: Notify,
@@ -43,8 +47,25 @@ impl Recorder {
 
     /// Takes what ended since the last time.
     pub(crate) fn take(&self) -> Vec<Packed> {
-        let taken = self.shards.iter().map(|shard| shard.lock().spans.take());
-        taken.filter(|spans| !spans.is_empty()).collect()
+        let mut taken = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            if !shard.spans.is_empty() {
+                let next = self.spare.lock().pop().unwrap_or_default();
+                taken.push(std::mem::replace(&mut shard.spans, next));
+            }
+        }
+        taken
+    }
+
+    /// Takes rows back that nobody needs any more.
+    pub(crate) fn reuse(&self, rows: impl Iterator<Item = Packed>) {
+        let mut spare = self.spare.lock();
+        for mut row in rows {
+            if spare.len() < SPARE_MAX && row.clear() {
+                spare.push(row);
+            }
+        }
     }
 
     /// Takes what was measured since the last time.

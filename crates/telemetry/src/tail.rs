@@ -6,7 +6,8 @@
 
 use crate::TelemetryOptions;
 use crate::packed::{Entry, Packed};
-use std::collections::{HashMap, HashSet, VecDeque};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,6 +37,8 @@ pub(crate) struct Tail {
     examples: Examples,
     news: HashSet<u128>,
     crowded_out: u64,
+    /// Rows that were forgotten.
+    spent: Vec<Packed>,
 }
 
 struct Held {
@@ -58,6 +61,7 @@ impl Tail {
             examples: Examples::new(options.traces_per_second, now),
             news: HashSet::new(),
             crowded_out: 0,
+            spent: Vec::new(),
         }
     }
 
@@ -116,6 +120,11 @@ impl Tail {
         self.news.drain().collect()
     }
 
+    /// Takes the rows that were forgotten, to be filled again.
+    pub(crate) fn take_spent(&mut self) -> impl Iterator<Item = Packed> {
+        self.spent.drain(..)
+    }
+
     /// Returns how many spans were forgotten before their time so far, because there were too many: a trace that turned out to
     /// be worth keeping lacks them.
     pub(crate) fn crowded_out(&self) -> u64 {
@@ -132,7 +141,7 @@ impl Tail {
             if !is_old {
                 self.crowded_out += oldest.spans.entries().iter().filter(|entry| !entry.taken).count() as u64;
             }
-            self.held.pop_front();
+            self.spent.extend(self.held.pop_front().map(|held| held.spans));
         }
     }
 
@@ -206,7 +215,7 @@ mod tests {
             links: Vec::new(),
             kind: SpanKind::Server,
             name: "x".into(),
-            service: Arc::from("orders"),
+            service: "orders",
             correlation_id: Arc::from("c"),
             started_at: Instant::now(),
             duration: Duration::from_millis(1),

@@ -261,7 +261,7 @@ impl Measured for SpanRecord {
     }
 
     fn service(&self) -> &str {
-        &self.service
+        self.service
     }
 
     fn code(&self) -> &str {
@@ -332,7 +332,7 @@ mod tests {
             links: Vec::new(),
             kind,
             name: name.into(),
-            service: Arc::from("orders"),
+            service: "orders",
             correlation_id: Arc::from("c"),
             started_at: tokio::time::Instant::now(),
             duration: Duration::from_millis(1),
