@@ -36,7 +36,7 @@ impl Context {
         let trace = TraceContext::root(&env.rng);
         let correlation_id = format!("{:032x}", trace.trace_id).into();
         let origin = Arc::new(Origin { env: env.clone(), identity, correlation_id });
-        Self { origin, deadline: None, trace, idempotency_key: None, signals: env.signals.clone() }
+        Self { origin, deadline: None, trace, idempotency_key: None, signals: env.signals }
     }
 
     /// Starts anonymous work in the real world; for tests, examples and command lines.
@@ -76,7 +76,7 @@ impl Context {
 
     /// Returns a copy whose spans are those of another service: what a callee works in.
     pub fn with_signals(&self, signals: &Signals) -> Self {
-        Self { signals: signals.clone(), ..self.clone() }
+        Self { signals: *signals, ..self.clone() }
     }
 
     /// Returns the key under which a repeated request is recognised, if the caller gave one.

@@ -62,7 +62,7 @@ impl Service {
     /// Records the spans of its calls, and measures how many are in work, in the name of the service that serves it; only
     /// the first time.
     pub fn record(&self, signals: &Signals) {
-        if self.0.signals.set(signals.clone()).is_err() {
+        if self.0.signals.set(*signals).is_err() {
             return;
         }
         let (name, gate) = (self.0.name, self.0.gate.clone());

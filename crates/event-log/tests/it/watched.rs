@@ -70,9 +70,9 @@ async fn an_attempt_is_linked_to_the_one_that_failed_also_when_it_is_redriven() 
     assert_eq!(attempts, expected);
     assert!(spans.iter().all(|span| span.trace.trace_id == first.trace.trace_id), "one trace");
     let lines = std::mem::take(&mut *lines.belonged_to.lock());
-    let of_attempts = |line: &Option<Current>| line.as_ref().map(|line| (line.trace, line.service.clone()));
-    let group = Some("group".into());
-    let expected = [Some((first.trace, group.clone())), Some((second.trace, group))];
+    let of_attempts = |line: &Option<Current>| line.as_ref().map(|line| (line.trace, line.service));
+    let group = Some("group");
+    let expected = [Some((first.trace, group)), Some((second.trace, group))];
     assert_eq!(
         lines.iter().map(of_attempts).collect::<Vec<_>>(),
         expected,

@@ -60,11 +60,10 @@ async fn what_a_saga_logs_belongs_to_the_request_that_began_it() {
     assert_state(&rig.end_of("s").await, banyan_saga::State::Compensated);
 
     let lines = std::mem::take(&mut *lines.belonged_to.lock());
-    let began = (rig.cx.trace().trace_id, rig.cx.correlation_id().to_owned(), Some("ledger".to_owned()));
+    let began = (rig.cx.trace().trace_id, rig.cx.correlation_id().to_owned(), Some("ledger"));
     let belongs = |line: &Option<Current>| {
         let line = line.as_ref()?;
-        let service = line.service.as_deref().map(str::to_owned);
-        Some((line.trace.trace_id, line.correlation_id.to_string(), service))
+        Some((line.trace.trace_id, line.correlation_id.to_string(), line.service))
     };
     assert_eq!(
         lines.iter().map(belongs).collect::<Vec<_>>(),
