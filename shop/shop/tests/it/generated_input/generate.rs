@@ -108,6 +108,7 @@ impl Words {
             "productId" | "product_id" => self.known[0].clone(),
             "userId" | "user_id" => self.known[1].clone(),
             "orderId" | "order_id" => self.known[2 + rng.below(2) as usize].clone(),
+            "service" => "orders".to_owned(),
             "from" | "to" | "updatedAt" => format!("20{:02}-06-01T00:00:00Z", 10 + rng.below(20)),
             "reason" | "query" | "name" | "street" | "city" | "postalCode" | "country" => {
                 format!("word {}", rng.below(50))
