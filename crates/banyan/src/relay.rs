@@ -99,9 +99,9 @@ impl Relay {
             let cx = own.with_trace(event.trace()?);
             let (_, mut span) = cx.begin(SpanKind::Producer, format!("publish {}", event.event_type));
             span.correlation_id(&event.correlation_id);
-            span.attribute("messaging.destination.name", event.topic.clone());
-            span.attribute("messaging.message.id", event.id.clone());
-            span.attribute("messaging.message.key", event.key.clone());
+            span.attribute("messaging.destination.name", &event.topic);
+            span.attribute("messaging.message.id", &event.id);
+            span.attribute("messaging.message.key", &event.key);
             Some(span)
         };
         events.iter().filter_map(begin).collect()

@@ -232,7 +232,7 @@ impl ReadThrough {
             return (cx.clone(), ActiveSpan::none());
         }
         let (cx, mut span) = cx.begin(SpanKind::Internal, format!("{what} {}", self.name));
-        span.attribute("banyan.cache.name", self.name.clone());
+        span.attribute("banyan.cache.name", &*self.name);
         (cx, span)
     }
 

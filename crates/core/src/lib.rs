@@ -5,6 +5,7 @@
 //! whom to blame, whether a retry can help and what the client may read. What a service announces travels as an
 //! [`Envelope`]. Nothing in this crate does I/O.
 
+mod attributes;
 mod backoff;
 mod context;
 mod env;
@@ -18,6 +19,7 @@ mod signals;
 mod tasks;
 mod trace;
 
+pub use attributes::{Attribute, Attributes, Unread, put_count, put_text};
 pub use backoff::Backoff;
 pub use context::Context;
 pub use env::{Clock, Env, Rng, rfc3339};
@@ -27,9 +29,7 @@ pub use finding::{Check, ClockReading, Finding, KnownVersions, TimeLeft, Verdict
 pub use identity::{Identity, IdentityKind};
 pub use nearest::suggestion;
 pub use reading::{Measured, Reading, Readings, Sources};
-pub use signals::{
-    ActiveSpan, Attribute, Current, Signals, SpanKind, SpanOutcome, SpanRecord, SpanSink, current,
-};
+pub use signals::{ActiveSpan, Current, Signals, SpanKind, SpanOutcome, SpanRecord, SpanSink, current};
 pub use tasks::{Tasks, Unfinished};
 pub use trace::TraceContext;
 

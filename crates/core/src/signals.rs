@@ -4,7 +4,7 @@
 //! The recorder is injected with the [`crate::Env`], so that two systems in one process do not mix, and a system without
 //! one pays nothing: no clock is read and nothing is allocated.
 
-use crate::{Blame, Code, Context, Error, Measured, Readings, Sources, TraceContext};
+use crate::{Attribute, Attributes, Blame, Code, Context, Error, Measured, Readings, Sources, TraceContext};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -32,7 +32,7 @@ pub fn current() -> Option<Current> {
 
 /// Takes finished spans. It is called on the hot path: it must neither block nor fail.
 pub trait SpanSink: Send + Sync + 'static {
-    fn finished(&self, span: Box<SpanRecord>);
+    fn finished(&self, span: &SpanRecord);
 
     /// Returns those that are asked for numbers, if anybody measures.
     fn sources(&self) -> Option<&Sources> {
@@ -125,14 +125,6 @@ pub enum SpanOutcome {
     Cancelled,
 }
 
-/// The value of a span's attribute.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Attribute {
-    Text(Cow<'static, str>),
-    Number(i64),
-    Flag(bool),
-}
-
 /// One finished piece of work.
 #[derive(Clone, Debug)]
 pub struct SpanRecord {
@@ -151,11 +143,16 @@ pub struct SpanRecord {
     pub outcome: SpanOutcome,
     /// Attributes that all spans of its sort have.
     pub constants: &'static [(&'static str, &'static str)],
-    pub attributes: Vec<(&'static str, Attribute)>,
+    pub attributes: Attributes,
 }
 
-/// Attributes that a span has room for before it allocates again.
-const ATTRIBUTES_EXPECTED: usize = 8;
+/// Records of ended spans that a thread keeps for its next ones: what was used last is still in the processor's cache.
+const SPARE_MAX: usize = 64;
+/// Bytes of attributes that such a record holds on to, at most.
+const SPARE_BYTES_MAX: usize = 4_096;
+
+type Boxes = Vec<Box<SpanRecord>>;
+thread_local!(static SPARE: RefCell<Boxes> = const { RefCell::new(Vec::new()) });
 
 /// A piece of work that is being done. It is recorded when it is ended or dropped.
 #[must_use = "a span that is dropped at once measures nothing"]
@@ -185,7 +182,7 @@ impl Context {
     ) -> ActiveSpan {
         ActiveSpan(self.signals().0.map(|scope| {
             let clock = self.env().clock.clone();
-            let record = Box::new(SpanRecord {
+            let record = SpanRecord::boxed(SpanRecord {
                 trace: self.trace(),
                 parent_id,
                 links: Vec::new(),
@@ -197,7 +194,7 @@ impl Context {
                 duration: Duration::ZERO,
                 outcome: SpanOutcome::Cancelled,
                 constants: &[],
-                attributes: Vec::new(),
+                attributes: Attributes::default(),
             });
             Live { scope, clock, record }
         }))
@@ -223,13 +220,9 @@ impl ActiveSpan {
     }
 
     /// Says something about the work, by a name of `docs/specs/telemetry.md`. Never a secret.
-    pub fn attribute(&mut self, name: &'static str, value: impl Into<Attribute>) {
+    pub fn attribute<'a>(&mut self, name: &str, value: impl Into<Attribute<'a>>) {
         if let Some(live) = &mut self.0 {
-            let attributes = &mut live.record.attributes;
-            if attributes.capacity() == 0 {
-                attributes.reserve_exact(ATTRIBUTES_EXPECTED);
-            }
-            attributes.push((name, value.into()));
+            live.record.attributes.push(name, value.into());
         }
     }
 
@@ -274,8 +267,33 @@ impl Drop for ActiveSpan {
     fn drop(&mut self) {
         if let Some(mut live) = self.0.take() {
             live.record.duration = live.clock.now().saturating_duration_since(live.record.started_at);
-            live.scope.sink.finished(live.record);
+            live.scope.sink.finished(&live.record);
+            live.record.spare();
         }
+    }
+}
+
+impl SpanRecord {
+    /// Puts a record in a box, one that an ended span left if there is any.
+    fn boxed(record: Self) -> Box<Self> {
+        let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.pop());
+        let Ok(Some(mut spare)) = spare else { return Box::new(record) };
+        let mut attributes = std::mem::take(&mut spare.attributes);
+        attributes.clear();
+        *spare = Self { attributes, ..record };
+        spare
+    }
+
+    /// Leaves the box to the next span of this thread.
+    fn spare(self: Box<Self>) {
+        let _ = SPARE.try_with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut()
+                && spare.len() < SPARE_MAX
+                && self.attributes.capacity() <= SPARE_BYTES_MAX
+            {
+                spare.push(self);
+            }
+        });
     }
 }
 
@@ -309,48 +327,17 @@ impl SpanOutcome {
     }
 }
 
-impl From<&'static str> for Attribute {
-    fn from(text: &'static str) -> Self {
-        Self::Text(Cow::Borrowed(text))
-    }
-}
-
-impl From<String> for Attribute {
-    fn from(text: String) -> Self {
-        Self::Text(Cow::Owned(text))
-    }
-}
-
-impl From<u32> for Attribute {
-    fn from(number: u32) -> Self {
-        Self::Number(number.into())
-    }
-}
-
-impl From<u64> for Attribute {
-    fn from(number: u64) -> Self {
-        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
-    }
-}
-
-impl From<bool> for Attribute {
-    fn from(flag: bool) -> Self {
-        Self::Flag(flag)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Env, Identity};
 
     #[derive(Default)]
-    #[expect(clippy::vec_box, reason = "it is kept as it comes")]
-    struct Kept(Mutex<Vec<Box<SpanRecord>>>);
+    struct Kept(Mutex<Vec<SpanRecord>>);
 
     impl SpanSink for Kept {
-        fn finished(&self, span: Box<SpanRecord>) {
-            self.0.lock().push(span);
+        fn finished(&self, span: &SpanRecord) {
+            self.0.lock().push(span.clone());
         }
     }
 
@@ -373,7 +360,7 @@ mod tests {
         assert_eq!((callee.service, &callee.outcome), ("payments", &SpanOutcome::Cancelled));
         assert_eq!((caller.service, caller.duration), ("orders", Duration::from_millis(5)));
         assert_eq!((callee.parent_id, caller.parent_id), (caller.trace.span_id, cx.trace().span_id));
-        assert_eq!(caller.attributes, [("attempt", Attribute::Number(2))]);
+        assert_eq!(caller.attributes.iter().collect::<Vec<_>>(), [("attempt", Attribute::Number(2))]);
         let SpanOutcome::Failed { code, server, .. } = &caller.outcome else {
             panic!("{:?}", caller.outcome)
         };

@@ -365,7 +365,7 @@ impl Saga {
             return cx.begin(SpanKind::Internal, "");
         }
         let (cx, mut span) = cx.begin(SpanKind::Internal, format!("{what} {name}"));
-        span.attribute("banyan.saga.id", self.id.to_string());
+        span.attribute("banyan.saga.id", &*self.id);
         span.attribute("banyan.saga.workflow", self.workflow.name());
         span.attribute("banyan.attempt", attempt);
         if let Some(from) = self.follows.take() {

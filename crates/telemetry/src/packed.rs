@@ -4,7 +4,7 @@
 //! then. Holding a hundred thousand of them is holding a few long rows of bytes, and forgetting them is dropping those.
 
 use crate::span::{Kind, Span, Status};
-use banyan_core::{Attribute, SpanOutcome, SpanRecord};
+use banyan_core::{Attribute, SpanOutcome, SpanRecord, Unread, put_count, put_text};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,11 +42,6 @@ pub(crate) struct Origin<'a> {
     pub(crate) epoch_ns: i128,
 }
 
-/// How the value of an attribute begins.
-const TEXT: u8 = 0;
-const NUMBER: u8 = 1;
-const FLAG: u8 = 2;
-
 impl Packed {
     /// Adds a span; its times are counted from `epoch`.
     pub(crate) fn push(&mut self, span: &SpanRecord, epoch: Instant) {
@@ -68,18 +63,12 @@ impl Packed {
         self.text(span.service);
         self.text(&span.correlation_id);
         self.outcome(&span.outcome);
-        self.count(span.constants.len() + span.attributes.len());
-        for (name, text) in span.constants {
-            self.attribute(name, &Attribute::from(*text));
-        }
-        for (name, value) in &span.attributes {
-            self.attribute(name, value);
-        }
-        self.count(span.links.len());
+        put_count(&mut self.bytes, span.links.len());
         for link in &span.links {
             self.bytes.extend(link.trace_id.to_le_bytes());
             self.number(link.span_id);
         }
+        span.attributes.pack(span.constants, &mut self.bytes);
     }
 
     /// Empties the row; returns whether it is worth filling again.
@@ -120,18 +109,18 @@ impl Packed {
     /// Returns a span of this row as it is kept and sent.
     pub(crate) fn unpack(&self, entry: Entry, origin: Origin<'_>) -> Span {
         let mut unread = self.unread(entry);
-        let (span_id, parent_id) = (unread.number(), unread.number());
+        let (span_id, parent_id) = (number(&mut unread), number(&mut unread));
         let started_ns = origin.epoch_ns + i128::from(i64::from_le_bytes(unread.array()));
-        let kind = Kind::from_number(unread.byte());
+        let kind = Kind::from_number(byte(&mut unread));
         let (name, service, correlation_id) = (unread.text(), unread.text(), unread.text());
-        let status = Status::from_number(unread.byte());
+        let status = Status::from_number(byte(&mut unread));
         let [code, reason, message] = match status {
             Status::Ok | Status::Cancelled => [""; 3],
             Status::Refused | Status::Failed => [unread.text(), unread.text(), unread.text()],
         };
-        let attributes = (0..unread.count()).map(|_| (unread.text().to_owned(), unread.value())).collect();
         let links =
-            (0..unread.count()).map(|_| (u128::from_le_bytes(unread.array()), unread.number())).collect();
+            (0..unread.count()).map(|_| (u128::from_le_bytes(unread.array()), number(&mut unread))).collect();
+        let attributes = (0..unread.count()).map(|_| attribute(&mut unread)).collect();
         Span {
             trace_id: entry.trace_id,
             span_id,
@@ -161,32 +150,12 @@ impl Packed {
         }
     }
 
-    fn attribute(&mut self, name: &str, value: &Attribute) {
-        self.text(name);
-        match value {
-            Attribute::Text(text) => {
-                self.bytes.push(TEXT);
-                self.text(text);
-            }
-            Attribute::Number(number) => {
-                self.bytes.push(NUMBER);
-                self.bytes.extend(number.to_le_bytes());
-            }
-            Attribute::Flag(flag) => self.bytes.extend([FLAG, u8::from(*flag)]),
-        }
-    }
-
     fn number(&mut self, number: u64) {
         self.bytes.extend(number.to_le_bytes());
     }
 
-    fn count(&mut self, count: usize) {
-        self.bytes.extend((count as u32).to_le_bytes());
-    }
-
     fn text(&mut self, text: &str) {
-        self.count(text.len());
-        self.bytes.extend(text.as_bytes());
+        put_text(&mut self.bytes, text);
     }
 
     fn unread(&self, entry: Entry) -> Unread<'_> {
@@ -194,53 +163,30 @@ impl Packed {
     }
 }
 
-/// What is left to read of a span. Bytes that are missing read as zeros.
-struct Unread<'a>(&'a [u8]);
+fn number(unread: &mut Unread<'_>) -> u64 {
+    u64::from_le_bytes(unread.array())
+}
 
-impl<'a> Unread<'a> {
-    fn skip(&mut self, length: usize) {
-        self.0 = self.0.get(length..).unwrap_or_default();
-    }
+fn byte(unread: &mut Unread<'_>) -> u8 {
+    let [byte] = unread.array();
+    byte
+}
 
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        let array = self.0.first_chunk().copied().unwrap_or([0; N]);
-        self.skip(N);
-        array
-    }
-
-    fn byte(&mut self) -> u8 {
-        let [byte] = self.array();
-        byte
-    }
-
-    fn number(&mut self) -> u64 {
-        u64::from_le_bytes(self.array())
-    }
-
-    fn count(&mut self) -> u32 {
-        u32::from_le_bytes(self.array())
-    }
-
-    fn text(&mut self) -> &'a str {
-        let length = self.count() as usize;
-        let text = str::from_utf8(self.0.get(..length).unwrap_or_default()).unwrap_or_default();
-        self.skip(length);
-        text
-    }
-
-    fn value(&mut self) -> Value {
-        match self.byte() {
-            TEXT => self.text().into(),
-            NUMBER => i64::from_le_bytes(self.array()).into(),
-            _ => (self.byte() != 0).into(),
-        }
-    }
+/// Reads an attribute, as it is kept and sent.
+fn attribute(unread: &mut Unread<'_>) -> (String, Value) {
+    let (name, value) = unread.attribute();
+    let value = match value {
+        Attribute::Text(text) => text.into(),
+        Attribute::Number(number) => number.into(),
+        Attribute::Flag(flag) => flag.into(),
+    };
+    (name.to_owned(), value)
 }
 
 /// Tells whether what a trace is of ends with this span: it has the answer. That is the first span, and the first one of ours
 /// where a browser began the trace.
 fn is_first(span: &SpanRecord) -> bool {
-    let at_the_edge = || span.attributes.iter().any(|(name, _)| *name == "http.request.method");
+    let at_the_edge = || span.attributes.get("http.request.method").is_some();
     span.parent_id == 0 || Kind::of(span.kind) == Kind::Server && at_the_edge()
 }
 
@@ -249,10 +195,16 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use banyan_core::{Code, SpanKind, TraceContext};
+    use banyan_core::{Attributes, Code, SpanKind, TraceContext};
     use std::sync::Arc;
+
+    pub(crate) fn attributes(said: &[(&str, Attribute<'_>)]) -> Attributes {
+        let mut attributes = Attributes::default();
+        said.iter().for_each(|(name, value)| attributes.push(name, *value));
+        attributes
+    }
 
     #[test]
     fn what_is_packed_is_unpacked_as_it_was() {
@@ -275,7 +227,11 @@ mod tests {
                 server: true,
             },
             constants: &[("rpc.system.name", "banyan")],
-            attributes: vec![("http.request.method", "GET".into()), ("n", 5_u64.into()), ("f", true.into())],
+            attributes: attributes(&[
+                ("http.request.method", "GET".into()),
+                ("n", 5_u64.into()),
+                ("f", true.into()),
+            ]),
         };
         let bare = SpanRecord {
             parent_id: 0,
@@ -284,7 +240,7 @@ mod tests {
             started_at: epoch,
             outcome: SpanOutcome::Cancelled,
             constants: &[],
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
             ..whole.clone()
         };
         let mut packed = Packed::default();
@@ -304,7 +260,7 @@ mod tests {
         let attributes = [
             ("rpc.system.name", Value::from("banyan")),
             ("http.request.method", "GET".into()),
-            ("n", 5.into()),
+            ("n", 5_u64.into()),
             ("f", true.into()),
         ];
         assert_eq!(span.attributes, attributes.map(|(name, value)| (name.to_owned(), value)));

@@ -80,15 +80,15 @@ impl Recorder {
 }
 
 impl SpanSink for Recorder {
-    fn finished(&self, span: Box<SpanRecord>) {
+    fn finished(&self, span: &SpanRecord) {
         let epoch = *self.epoch.get_or_init(|| span.started_at);
         let mut shard = self.shards[shard_of_thread()].lock();
-        shard.series.of(&*span).add(span.duration.as_secs_f64());
+        shard.series.of(span).add(span.duration.as_secs_f64());
         if shard.spans.len() >= SHARD_MAX || shard.spans.bytes_len() >= SHARD_BYTES_MAX {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        shard.spans.push(&span, epoch);
+        shard.spans.push(span, epoch);
         if shard.spans.len() == SHARD_FULL {
             self.full.notify_one();
         }

@@ -205,7 +205,8 @@ impl Examples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_core::{Code, SpanKind, SpanOutcome, SpanRecord, TraceContext};
+    use crate::packed::tests::attributes;
+    use banyan_core::{Attributes, Code, SpanKind, SpanOutcome, SpanRecord, TraceContext};
     use std::sync::Arc;
 
     fn span(trace_id: u128, parent_id: u64) -> SpanRecord {
@@ -221,7 +222,7 @@ mod tests {
             duration: Duration::from_millis(1),
             outcome: SpanOutcome::Ok,
             constants: &[],
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
         }
     }
 
@@ -324,7 +325,7 @@ mod tests {
     async fn the_kinds_of_requests_are_bounded_and_a_browsers_trace_is_an_example_too() {
         let mut tail = Tail::new(&options(1), Instant::now());
         for id in 0..1_000u128 {
-            let edge = vec![("http.request.method", "GET".into())];
+            let edge = attributes(&[("http.request.method", "GET".into())]);
             let name = format!("GET /{id}").into();
             tail.put(SpanRecord { name, attributes: edge, ..span(id, 7) });
         }

@@ -157,10 +157,10 @@ fn describe(span: &mut ActiveSpan, request: &Request<Full<Bytes>>) {
     if !span.is_recorded() {
         return;
     }
-    span.attribute("http.request.method", request.method().as_str().to_owned());
-    span.attribute("url.path", request.uri().path().to_owned());
+    span.attribute("http.request.method", request.method().as_str());
+    span.attribute("url.path", request.uri().path());
     if let Some(host) = request.uri().host() {
-        span.attribute("server.address", host.to_owned());
+        span.attribute("server.address", host);
     }
     if let Some(port) = request.uri().port_u16() {
         span.attribute("server.port", u32::from(port));

@@ -163,11 +163,11 @@ impl Session {
             return cx.begin(SpanKind::Consumer, "");
         }
         let (cx, mut span) = cx.begin(SpanKind::Consumer, format!("process {}", envelope.event_type));
-        span.attribute("messaging.destination.name", position.topic.clone());
+        span.attribute("messaging.destination.name", &position.topic);
         span.attribute("messaging.destination.partition.id", position.partition);
-        span.attribute("messaging.consumer.group.name", self.options.group.clone());
-        span.attribute("messaging.message.id", envelope.id.clone());
-        span.attribute("messaging.message.key", envelope.key.clone());
+        span.attribute("messaging.consumer.group.name", &self.options.group);
+        span.attribute("messaging.message.id", &envelope.id);
+        span.attribute("messaging.message.key", &envelope.key);
         span.attribute("banyan.attempt", *attempt);
         if held.origin.is_some() {
             span.attribute("banyan.redriven", true);

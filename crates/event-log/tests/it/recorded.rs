@@ -12,8 +12,8 @@ pub(crate) struct Recorded {
 }
 
 impl SpanSink for Recorded {
-    fn finished(&self, span: Box<SpanRecord>) {
-        self.spans.lock().push(*span);
+    fn finished(&self, span: &SpanRecord) {
+        self.spans.lock().push(span.clone());
     }
 
     fn sources(&self) -> Option<&Sources> {

@@ -14,9 +14,8 @@ use tokio::sync::{mpsc, watch};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn attempt_of(span: &SpanRecord) -> (i64, bool, Vec<TraceContext>) {
-    let of = |name: &str| span.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
-    let Some(Attribute::Number(attempt)) = of("banyan.attempt") else { panic!("{span:?}") };
-    (*attempt, of("banyan.redriven").is_some(), span.links.clone())
+    let Some(Attribute::Number(attempt)) = span.attributes.get("banyan.attempt") else { panic!("{span:?}") };
+    (attempt, span.attributes.get("banyan.redriven").is_some(), span.links.clone())
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Inner {
                 (cx, span)
             }
         };
-        span.attribute("http.request.method", request.method().as_str().to_owned());
+        span.attribute("http.request.method", request.method().as_str());
         Call { span: Some(span), ..Call::new(cx, peer) }
     }
 
@@ -130,7 +130,7 @@ impl Inner {
             RouteMatch::Found(matched) => {
                 if let Some(span) = &mut call.span {
                     span.rename(format!("{method} {}", matched.template()));
-                    span.attribute("http.route", matched.template().to_owned());
+                    span.attribute("http.route", matched.template());
                 }
                 return self.transcode(call, &table, &contracts, &matched, request).await;
             }

@@ -182,28 +182,28 @@ impl<'a> Wanted<'a> {
         let code = Label::Text(span.code());
         let name = Label::Text(span.name());
         let label = |name: &str| span.label(name).unwrap_or(NONE);
-        let has = |name: &str| span.label(name).is_some();
+        let method = || span.label("http.request.method");
         let (measure, labels) = match span.kind() {
-            Kind::Server if has("http.request.method") => (
-                &REQUEST,
-                [label("http.request.method"), label("http.route"), label("http.response.status_code")],
-            ),
-            Kind::Server => (&SERVER, [name, code, NONE]),
-            Kind::Client if has("db.system.name") => (&STORE, [name, code, NONE]),
-            Kind::Client if has("http.request.method") => (
-                &FOREIGN,
-                [label("http.request.method"), label("server.address"), label("http.response.status_code")],
-            ),
-            Kind::Client => (&CLIENT, [name, code, NONE]),
+            Kind::Server => match method() {
+                Some(method) => (&REQUEST, [method, label("http.route"), label("http.response.status_code")]),
+                None => (&SERVER, [name, code, NONE]),
+            },
+            Kind::Client if span.label("db.system.name").is_some() => (&STORE, [name, code, NONE]),
+            Kind::Client => match method() {
+                Some(method) => {
+                    (&FOREIGN, [method, label("server.address"), label("http.response.status_code")])
+                }
+                None => (&CLIENT, [name, code, NONE]),
+            },
             Kind::Producer => (&PUBLISH, [label("messaging.destination.name"), code, NONE]),
             Kind::Consumer => (
                 &PROCESS,
                 [label("messaging.destination.name"), label("messaging.consumer.group.name"), code],
             ),
-            Kind::Internal if has("banyan.saga.workflow") => {
-                (&SAGA, [label("banyan.saga.workflow"), name, code])
-            }
-            Kind::Internal => (&WORK, [name, code, NONE]),
+            Kind::Internal => match span.label("banyan.saga.workflow") {
+                Some(workflow) => (&SAGA, [workflow, name, code]),
+                None => (&WORK, [name, code, NONE]),
+            },
         };
         Self { measure, service: span.service(), labels }
     }
@@ -277,11 +277,10 @@ impl Measured for SpanRecord {
         if let Some((_, text)) = constant {
             return Some(Label::Text(text));
         }
-        let (_, value) = self.attributes.iter().find(|(key, _)| *key == name)?;
-        Some(match value {
+        Some(match self.attributes.get(name)? {
             Attribute::Text(text) => Label::Text(text),
-            Attribute::Number(number) => Label::Number(*number),
-            Attribute::Flag(flag) => Label::Flag(*flag),
+            Attribute::Number(number) => Label::Number(number),
+            Attribute::Flag(flag) => Label::Flag(flag),
         })
     }
 }
@@ -320,8 +319,9 @@ impl Measured for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packed::tests::attributes;
     use crate::packed::{Origin, Packed};
-    use banyan_core::{SpanKind, TraceContext};
+    use banyan_core::{Attributes, SpanKind, TraceContext};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -338,7 +338,7 @@ mod tests {
             duration: Duration::from_millis(1),
             outcome: SpanOutcome::Ok,
             constants: &[],
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
         }
     }
 
@@ -350,10 +350,10 @@ mod tests {
             ..span(SpanKind::Client, "transact".to_owned())
         };
         let request = |status: u32| SpanRecord {
-            attributes: vec![
+            attributes: attributes(&[
                 ("http.request.method", "GET".into()),
                 ("http.response.status_code", status.into()),
-            ],
+            ]),
             ..span(SpanKind::Server, "GET /v1/products".to_owned())
         };
         for span in [&store, &store, &request(200), &request(200), &request(404)] {
