@@ -36,10 +36,13 @@ pub(crate) async fn list(State(app): Shared, Asked(query): Asked<LogsQuery>) -> 
     let question = move |reader: &Reader| {
         let trace_id = match trace {
             Some(named) => {
-                let found = reader.find(&named, 1)?.first().copied();
-                // Also a trace that was not kept may have lines.
-                let id =
-                    found.or_else(|| u128::from_str_radix(&named, 16).ok().filter(|_| named.len() == 32));
+                let id = match reader.find(&named, 1)?.first() {
+                    Some(kept) => Some(*kept),
+                    // Also a trace that was not kept may have lines.
+                    None => reader.find_logged(&named)?,
+                };
+                // Or none yet.
+                let id = id.or_else(|| u128::from_str_radix(&named, 16).ok().filter(|_| named.len() == 32));
                 Some(id.ok_or_else(|| Error::not_found("kept trace", &named))?)
             }
             None => None,

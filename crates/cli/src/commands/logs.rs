@@ -39,7 +39,12 @@ pub(crate) struct LogsArgs {
 pub(crate) async fn run(args: LogsArgs, globals: Globals) -> Result<()> {
     let reader = remembered(&globals)?;
     let output = Output::new(globals.json)?;
-    let trace_id = args.trace.as_deref().map(|id| trace_named(&reader, id)).transpose()?;
+    let named = |id: &str| match reader.find(id, 1)?.is_empty() {
+        // Also a trace that was not kept may have lines.
+        true => reader.find_logged(id)?.map_or_else(|| trace_named(&reader, id), Ok),
+        false => trace_named(&reader, id),
+    };
+    let trace_id = args.trace.as_deref().map(named).transpose()?;
     let mut filter = LineFilter {
         after: 0,
         level: args.level.unwrap_or_default(),

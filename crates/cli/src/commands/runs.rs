@@ -173,7 +173,7 @@ fn found(reader: &Reader, named: &str) -> Result<Run> {
 
 fn too_few(problem: &str) -> anyhow::Error {
     let next = "start the system twice, or name another data folder with --with";
-    Problem::new(Error::not_found("run", problem), next).into()
+    Problem::new(Error::new(Code::NotFound, Reason::NOT_FOUND, problem), next).into()
 }
 
 fn of(comparison: &Comparison, verdict: Verdict) -> Vec<&WorkChange> {

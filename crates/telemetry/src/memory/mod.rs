@@ -449,7 +449,7 @@ mod tests {
             service: Some(service.into()),
             message: message.into(),
             trace_id: Some(format!("{:032x}", 7)),
-            correlation_id: None,
+            correlation_id: Some("c-1".into()),
             target: "here".into(),
             fields: serde_json::Map::from_iter([("order".to_owned(), "o-1".into())]),
         };
@@ -470,6 +470,12 @@ mod tests {
         assert_eq!(ask(LineFilter { service: Some("orders".into()), ..LineFilter::default() }), all[..1]);
         assert_eq!(ask(LineFilter { text: Some("O-1".into()), ..LineFilter::default() }).len(), 2);
         assert!(ask(LineFilter { trace_id: Some(8), ..LineFilter::default() }).is_empty());
+        // No span of it was kept.
+        let whole = format!("{:032x}", 7);
+        for named in [&whole[..], &whole[..16], "c-1"] {
+            assert_eq!(reader.find_logged(named).expect("it can be read"), Some(7), "{named}");
+        }
+        assert_eq!(reader.find_logged("ffff").expect("it can be read"), None);
         assert!(ask(LineFilter { after: all[1].number, ..LineFilter::default() }).is_empty());
         assert!(
             reader.lines(&LineFilter { level: "loud".into(), limit: 1, ..LineFilter::default() }).is_err()

@@ -4,7 +4,7 @@ use super::{MEMORY_VERSION, schema, unusable};
 use crate::Span;
 use crate::span::{Kind, Status};
 use banyan_core::{Error, Result};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +88,10 @@ FROM spans s JOIN traces t ON t.trace_id = s.trace_id
 WHERE s.trace_id = ?1 ORDER BY s.started_ns, span_id";
 
 const LATEST: &str = "SELECT started_ns, spans FROM traces ORDER BY started_ns DESC";
+
+const LOGGED: &str = "
+SELECT trace_id FROM lines WHERE trace_id BETWEEN ?1 AND ?2
+UNION ALL SELECT trace_id FROM lines WHERE correlation_id = ?3 AND trace_id IS NOT NULL LIMIT 1";
 
 const BEGINNINGS: &str =
     "SELECT trace_id FROM traces WHERE trace_id BETWEEN ?1 AND ?2 ORDER BY started_ns DESC LIMIT ?3";
@@ -254,6 +258,20 @@ impl Reader {
         found.first().copied().ok_or_else(|| Error::not_found("kept trace", text))
     }
 
+    /// Finds a trace of which there are lines, kept or not: by its id, its beginning (at least four digits), or a correlation id.
+    ///
+    /// # Errors
+    /// `MEMORY_UNUSABLE`.
+    pub fn find_logged(&self, text: &str) -> Result<Option<u128>> {
+        let (least, most) =
+            ids_from(text).map(|(least, most)| (least.to_be_bytes(), most.to_be_bytes())).unzip();
+        let find = || {
+            let mut query = self.connection.prepare_cached(LOGGED)?;
+            query.query_row(params![least, most, text], |row| row.get(0).map(u128::from_be_bytes)).optional()
+        };
+        find().map_err(|error| unusable(&self.path, error))
+    }
+
     /// Lists the services of which anything is remembered, by name.
     ///
     /// # Errors
@@ -273,11 +291,7 @@ impl Reader {
 
     /// Returns the trace ids that begin with `text`, the latest first: one more than an answer names.
     fn beginnings(&self, text: &str) -> Result<Vec<u128>> {
-        let parsed = u128::from_str_radix(text, 16).ok().filter(|_| is_beginning(text));
-        let Some(digits) = parsed else { return Ok(Vec::new()) };
-        let free = 4 * (ID_DIGITS - text.len()) as u32;
-        let least = digits.checked_shl(free).unwrap_or(0);
-        let most = least | 1u128.checked_shl(free).map_or(u128::MAX, |above| above - 1);
+        let Some((least, most)) = ids_from(text) else { return Ok(Vec::new()) };
         let list = || {
             let mut query = self.connection.prepare_cached(BEGINNINGS)?;
             let wanted = params![least.to_be_bytes(), most.to_be_bytes(), NAMES_MAX as i64 + 1];
@@ -317,6 +331,14 @@ impl Reader {
         }
         Ok(apart)
     }
+}
+
+/// Returns the least and the greatest id that begin with `text`.
+fn ids_from(text: &str) -> Option<(u128, u128)> {
+    let digits = u128::from_str_radix(text, 16).ok().filter(|_| is_beginning(text))?;
+    let free = 4 * (ID_DIGITS - text.len()) as u32;
+    let least = digits.checked_shl(free).unwrap_or(0);
+    Some((least, least | 1u128.checked_shl(free).map_or(u128::MAX, |above| above - 1)))
 }
 
 /// Tells whether `text` may be a trace id, or its beginning.
